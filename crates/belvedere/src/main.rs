@@ -1,0 +1,3 @@
+//! The process: commands, configuration, signals, supervision.
+
+fn main() {}

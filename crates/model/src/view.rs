@@ -1,0 +1,52 @@
+//! A view: the members of one or more join paths, under the names that people query.
+
+use indexmap::IndexMap;
+
+use crate::{Dimension, Measure, Naming, Place};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    pub naming: Naming,
+    /// In the order of SQL's `SELECT *`: dimensions, then measures, then segments, each as defined.
+    pub members: IndexMap<String, ViewMember>,
+    /// The join paths as written, in order; the first element of each is a root.
+    pub join_paths: Vec<Vec<String>>,
+    pub folders: Vec<Folder>,
+    pub default_filters: Vec<crate::ModelFilter>,
+    pub access_policies: Vec<crate::AccessPolicy>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MemberKind {
+    Dimension,
+    Measure,
+    Segment,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewMember {
+    pub naming: Naming,
+    pub kind: MemberKind,
+    pub value: ViewMemberValue,
+    pub format: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ViewMemberValue {
+    /// A member of the last cube of `path`, reached through exactly these cubes.
+    Included {
+        path: Vec<String>,
+        member: String,
+    },
+    /// Defined on the view itself; its references are resolved to cubes' members, with their paths.
+    OwnDimension(Box<Dimension>),
+    OwnMeasure(Box<Measure>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Folder {
+    pub name: String,
+    pub members: Vec<String>,
+    pub folders: Vec<Folder>,
+    pub place: Place,
+}
