@@ -1,0 +1,57 @@
+//! Joins (semantics 1.12).
+
+use crate::definitions::Item;
+use crate::read::fields::{Fields, Vocabulary};
+use crate::references::References;
+use crate::{Join, Relationship};
+
+const RELATIONSHIPS: &[(&str, Relationship)] = &[
+    ("one_to_one", Relationship::OneToOne),
+    ("one_to_many", Relationship::OneToMany),
+    ("many_to_one", Relationship::ManyToOne),
+];
+
+const OLD_RELATIONSHIPS: &[(&str, Relationship)] = &[
+    ("has_one", Relationship::OneToOne),
+    ("has_many", Relationship::OneToMany),
+    ("belongs_to", Relationship::ManyToOne),
+];
+
+pub(crate) fn join(item: &Item<'_>, cube: &str, references: &mut References<'_>) -> Option<Join> {
+    const JOIN: Vocabulary = Vocabulary { keys: &["name", "relationship", "sql"], legacy: &[] };
+    let what = format!("join from \"{cube}\" to \"{}\"", item.name);
+    let fields = Fields::read(item.node, &what, JOIN, references.problems)?;
+    references.begin();
+    let relationship = fields.one_of("relationship", RELATIONSHIPS, OLD_RELATIONSHIPS, references.problems);
+    if fields.get("relationship").is_none() {
+        references.problems.error(
+            &item.place,
+            format!("{what} does not say how many rows match"),
+            "no `relationship` here",
+            "add `relationship: many_to_one`, or `one_to_many` or `one_to_one`",
+        );
+    }
+    if !references.symbols.cubes.contains_key(&item.name) {
+        // References to the same name in the condition would only say it again.
+        references.unknown_cube(&item.name, &item.place);
+        return None;
+    }
+    let Some(node) = fields.node("sql") else {
+        references.problems.error(
+            &item.place,
+            format!("{what} has no condition"),
+            "no `sql` here",
+            format!("add `sql: \"{{CUBE.…}} = {{{}.…}}\"`", item.name),
+        );
+        return None;
+    };
+    let sql = references.template(node, &format!("`sql` of the {what}"));
+    let unsupported = references.context.take();
+    Some(Join {
+        target: item.name.clone(),
+        relationship: relationship?,
+        sql: sql?,
+        place: item.place.clone(),
+        unsupported,
+    })
+}
