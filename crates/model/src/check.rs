@@ -12,6 +12,7 @@ pub(crate) mod data_in_view;
 pub(crate) mod foreign_column;
 pub(crate) mod join_twice;
 pub(crate) mod measure_in_row_sql;
+pub(crate) mod member_in_cube_sql;
 pub(crate) mod missing_primary_key;
 pub(crate) mod name_collision;
 pub(crate) mod reference_cycle;

@@ -36,6 +36,8 @@ pub(crate) struct Definition<'n> {
     pub(crate) sections: HashMap<&'static str, Vec<Item<'n>>>,
     /// The sections whose items have no name (`access_policy`, a view's `cubes` and `folders`).
     pub(crate) lists: HashMap<&'static str, Vec<Unnamed<'n>>>,
+    /// Set where a parent or a section could not be read: then a missing name proves nothing.
+    pub(crate) incomplete: bool,
 }
 
 /// A dimension, a measure, a join, …: its name, and the rest unread.
@@ -43,6 +45,8 @@ pub(crate) struct Definition<'n> {
 pub(crate) struct Item<'n> {
     pub(crate) name: String,
     pub(crate) place: Place,
+    /// From the key `name` to the end of the name: what is underlined where something is missing.
+    pub(crate) head: Place,
     pub(crate) node: &'n Node,
     pub(crate) inherited: bool,
 }
@@ -130,7 +134,8 @@ impl<'n> Definition<'n> {
             DefinitionKind::View => (VIEW, &VIEW_SECTIONS, &["cubes", "folders", "access_policy"]),
         };
         let fields = Fields::read(node, &format!("{word} \"{name}\""), vocabulary, problems)?;
-        let mut definition = Self { kind, name, place, fields, sections: HashMap::new(), lists: HashMap::new() };
+        let mut definition =
+            Self { kind, name, place, fields, sections: HashMap::new(), lists: HashMap::new(), incomplete: false };
         for key in section_keys {
             let items = definition.read_section(key, problems);
             definition.sections.insert(key, items);
@@ -143,12 +148,15 @@ impl<'n> Definition<'n> {
         Some(definition)
     }
 
-    fn read_section(&self, key: &'static str, problems: &mut Problems) -> Vec<Item<'n>> {
+    fn read_section(&mut self, key: &'static str, problems: &mut Problems) -> Vec<Item<'n>> {
         let singular = singular(key);
+        self.incomplete |= self.fields.get(key).is_some_and(|entry| entry.value.as_list().is_none());
+        self.incomplete |= self.fields.is_mistyped(key);
         let mut items = Vec::new();
         for node in self.fields.list(key, problems) {
-            if let Some((name, place)) = name_of(node, &format!("a {singular} of {}", self.what()), problems) {
-                items.push(Item { name, place, node, inherited: false });
+            match Item::read(node, &format!("a {singular} of {}", self.what()), problems) {
+                Some(item) => items.push(item),
+                None => self.incomplete = true,
             }
         }
         items
@@ -156,21 +164,37 @@ impl<'n> Definition<'n> {
 
     /// F5: members of a cube share one namespace. Joins are checked on their own (J5).
     fn check_member_names(&self, problems: &mut Problems) {
-        let mut seen: HashMap<&str, (&'static str, &Place)> = HashMap::new();
-        for key in MEMBER_SECTIONS {
-            for item in self.section(key) {
-                if let Some((first_kind, first)) = seen.get(item.name.as_str()) {
-                    problems.error(
-                        &item.place,
-                        format!("\"{}\" is defined more than once in {}", item.name, self.what()),
-                        format!("the first is a {first_kind} on line {}", first.line),
-                        "measures, dimensions, segments, hierarchies and pre-aggregations of a cube share one set of names: rename one",
-                    );
-                } else {
-                    seen.insert(&item.name, (singular(key), &item.place));
-                }
+        let items =
+            MEMBER_SECTIONS.iter().flat_map(|key| self.section(key).iter().map(move |item| (singular(key), item)));
+        let mut items: Vec<(&'static str, &Item<'_>)> = items.collect();
+        items.sort_by_key(|(_, item)| (item.place.line, item.place.column));
+        let mut seen: HashMap<&str, (&'static str, u32)> = HashMap::new();
+        for (kind, item) in items {
+            if let Some((first_kind, line)) = seen.get(item.name.as_str()) {
+                problems.error(
+                    &item.place,
+                    format!("\"{}\" is defined more than once in {}", item.name, self.what()),
+                    format!("the first is a {first_kind} on line {line}"),
+                    "measures, dimensions, segments, hierarchies and pre-aggregations of a cube share one set of names: rename one",
+                );
+            } else {
+                seen.insert(&item.name, (kind, item.place.line));
             }
         }
+    }
+}
+
+impl<'n> Item<'n> {
+    /// Its name, checked; the rest is read later.
+    pub(crate) fn read(node: &'n Node, what: &str, problems: &mut Problems) -> Option<Self> {
+        let (name, place) = name_of(node, what, problems)?;
+        let key = node.as_map()?.iter().find(|entry| snake_case(&entry.key) == "name").map(|entry| &entry.key_place)?;
+        let head = if key.line == place.line && key.column < place.column {
+            Place { length: place.column - key.column + place.length, ..key.clone() }
+        } else {
+            place.clone()
+        };
+        Some(Self { name, place, head, node, inherited: false })
     }
 }
 

@@ -14,8 +14,12 @@ const PARENTS_MAX: usize = 32;
 pub(crate) fn resolve(definitions: &mut [Definition<'_>], problems: &mut Problems) {
     let by_name: HashMap<String, usize> =
         definitions.iter().enumerate().rev().map(|(index, definition)| (definition.name.clone(), index)).collect();
-    let parents: Vec<Option<usize>> =
-        (0..definitions.len()).map(|child| parent_of(child, definitions, &by_name, problems)).collect();
+    let mut parents = Vec::with_capacity(definitions.len());
+    for child in 0..definitions.len() {
+        let parent = parent_of(child, definitions, &by_name, problems);
+        definitions[child].incomplete |= parent.is_none() && definitions[child].fields.get("extends").is_some();
+        parents.push(parent);
+    }
     let mut done = vec![false; definitions.len()];
     for start in 0..definitions.len() {
         // From `start` up to the first one that is finished, or has no parent.
@@ -35,6 +39,7 @@ pub(crate) fn resolve(definitions: &mut [Definition<'_>], problems: &mut Problem
             chain.push(parent);
         }
         if broken {
+            definitions[start].incomplete = true;
             continue;
         }
         if chain.len() > PARENTS_MAX {
@@ -137,6 +142,7 @@ fn merge(child: usize, parent: usize, definitions: &mut [Definition<'_>], proble
             }
         }
     }
+    child.incomplete |= parent.incomplete;
     remove_replaced_kinds(child);
     for (key, inherited) in &parent.lists {
         let inherited: Vec<Unnamed<'_>> =

@@ -72,7 +72,7 @@ fn parse(file: &ModelFile, problems: &mut Problems) -> Option<Node> {
     let source = SourceText::new(&file.path, &file.text);
     let parsed = yaml::parse_source(&source, &file.text);
     problems.add_source(source);
-    parsed.map_err(|problem| problems.add(problem)).ok()
+    parsed.map_err(|problem| problems.add(*problem)).ok()
 }
 
 /// F2: a file is a map of `cubes`, `views`, `view_groups`; an empty one is fine.

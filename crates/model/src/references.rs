@@ -378,6 +378,9 @@ impl<'a> References<'a> {
     }
 
     fn unknown_member(&mut self, cube: &str, member: &str, place: &Place, cubes_too: bool) {
+        if self.symbols.cubes.get(cube).is_some_and(|cube| cube.incomplete) {
+            return;
+        }
         let members = self.symbols.cubes.get(cube).into_iter().flat_map(|c| c.members.keys()).map(String::as_str);
         let cubes = self.symbols.cubes.keys().map(String::as_str).filter(|_| cubes_too);
         let help = match did_you_mean::best(member, members.chain(cubes)) {
@@ -393,6 +396,9 @@ impl<'a> References<'a> {
     }
 
     pub(crate) fn no_such_join(&mut self, from: &str, to: &str, place: &Place) {
+        if self.symbols.cubes.get(from).is_some_and(|cube| cube.incomplete) {
+            return;
+        }
         let joins = self.symbols.cubes.get(from).map(|cube| cube.joins.as_slice()).unwrap_or_default();
         let help = if joins.is_empty() {
             format!("add a join to \"{to}\" to cube \"{from}\"")

@@ -20,6 +20,8 @@ pub(crate) struct CubeSymbols {
     pub(crate) pre_aggregations: HashSet<String>,
     /// Targets of its joins, whether they exist or not.
     pub(crate) joins: Vec<String>,
+    /// Something of it could not be read, so a name that is not here may still be meant well.
+    pub(crate) incomplete: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +86,7 @@ fn cube_symbols(definition: &Definition<'_>) -> CubeSymbols {
         members,
         pre_aggregations: definition.section("pre_aggregations").iter().map(|item| item.name.clone()).collect(),
         joins: definition.section("joins").iter().map(|item| item.name.clone()).collect(),
+        incomplete: definition.incomplete,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the loader as a whole.
 
+mod broken_models;
 mod good_models;
 
 use crate::{Model, ModelFile, load};

@@ -168,20 +168,22 @@ fn add(a: (usize, usize), b: (usize, usize)) -> (usize, usize) {
 ///
 /// # Errors
 /// The first problem: bad syntax, a key twice in one map, a custom tag, more than one document, a budget exceeded.
-pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
+pub fn parse(file: &str, text: &str) -> Result<Node, Box<Diagnostic>> {
     parse_source(&SourceText::new(file, text), text)
 }
 
-pub(crate) fn parse_source(source: &SourceText, text: &str) -> Result<Node, Diagnostic> {
+pub(crate) fn parse_source(source: &SourceText, text: &str) -> Result<Node, Box<Diagnostic>> {
     if text.len() > FILE_BYTES_MAX {
         return Err(source
             .error(source.start(), format!("the file has {} bytes, more than the {FILE_BYTES_MAX} allowed", text.len()))
-            .with_help("split it into several files"));
+            .with_help("split it into several files")
+            .into());
     }
     if let Some(place) = source.find_control_character() {
         return Err(source
             .error(place, "a control character that YAML does not allow")
-            .with_help("delete it, or write it as an escape such as \"\\0\" in double quotes"));
+            .with_help("delete it, or write it as an escape such as \"\\0\" in double quotes")
+            .into());
     }
     let mut builder =
         Builder { source, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, alias_bytes: 0, document: None };
@@ -190,7 +192,7 @@ pub(crate) fn parse_source(source: &SourceText, text: &str) -> Result<Node, Diag
     while let Some(event) = parser.next_event() {
         match event {
             Ok((event, span)) => builder.event(event, span)?,
-            Err(error) => return Err(syntax_error(source, &error)),
+            Err(error) => return Err(syntax_error(source, &error).into()),
         }
     }
     Ok(builder.document.unwrap_or_else(|| Node::empty(source.start())))
@@ -218,14 +220,15 @@ enum Content {
 }
 
 impl Builder<'_> {
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostic> {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Diagnostic>> {
         match event {
             Event::DocumentStart(_) => {
                 if self.document.is_some() {
                     return Err(self
                         .source
                         .error(self.source.place_of(span), "a second YAML document in one file")
-                        .with_help("put each document into its own file, or merge them"));
+                        .with_help("put each document into its own file, or merge them")
+                        .into());
                 }
                 Ok(())
             }
@@ -248,7 +251,8 @@ impl Builder<'_> {
                     return Err(self
                         .source
                         .error(place, "this alias stands inside the value that it repeats")
-                        .with_help("write the value out"));
+                        .with_help("write the value out")
+                        .into());
                 };
                 let (nodes, bytes) = node.weight();
                 self.alias_bytes += bytes;
@@ -256,7 +260,8 @@ impl Builder<'_> {
                     return Err(self
                         .source
                         .error(place, format!("aliases repeat more than {ALIAS_BYTES_MAX} bytes of text"))
-                        .with_help("write the values out, or use `extends`"));
+                        .with_help("write the values out, or use `extends`")
+                        .into());
                 }
                 self.count(nodes, &place)?;
                 self.add(node, place)
@@ -264,13 +269,14 @@ impl Builder<'_> {
         }
     }
 
-    fn count(&mut self, nodes: usize, place: &Place) -> Result<(), Diagnostic> {
+    fn count(&mut self, nodes: usize, place: &Place) -> Result<(), Box<Diagnostic>> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > NODES_MAX {
             return Err(self
                 .source
                 .error(place.clone(), format!("the file has more than the {NODES_MAX} keys and values allowed"))
-                .with_help("split it into several files, and use fewer aliases"));
+                .with_help("split it into several files, and use fewer aliases")
+                .into());
         }
         Ok(())
     }
@@ -282,7 +288,7 @@ impl Builder<'_> {
         anchor: usize,
         tag: Option<&Tag>,
         span: Span,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Box<Diagnostic>> {
         let style = match style {
             ScalarStyle::Plain => Style::Plain,
             ScalarStyle::SingleQuoted => Style::SingleQuoted,
@@ -295,7 +301,7 @@ impl Builder<'_> {
             None if style == Style::Plain => core_value(text),
             None => Value::Text(text.to_owned()),
             Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Value::Text(text.to_owned()),
-            Some(_) => return Err(self.custom_tag(place)),
+            Some(_) => return Err(self.custom_tag(place).into()),
         };
         let node = Node { value, place: place.clone(), text: text.to_owned(), style };
         if anchor > 0 {
@@ -315,32 +321,34 @@ impl Builder<'_> {
         tag: Option<&Tag>,
         own_tag: &str,
         content: Content,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Box<Diagnostic>> {
         let mut place = self.source.place_of(span);
         place.length = 1;
         if let Some(tag) = tag
             && format!("{}{}", tag.handle, tag.suffix) != own_tag
         {
-            return Err(self.custom_tag(place));
+            return Err(self.custom_tag(place).into());
         }
         if self.stack.len() >= DEPTH_MAX {
             return Err(self
                 .source
                 .error(place, format!("lists and maps lie more than {DEPTH_MAX} deep inside each other"))
-                .with_help("check the indentation and the brackets"));
+                .with_help("check the indentation and the brackets")
+                .into());
         }
         self.count(1, &place)?;
         if let Some(Open { content: Content::Map { key: None, .. }, .. }) = self.stack.last() {
             return Err(self
                 .source
                 .error(place, "a key must be text")
-                .with_help("put quotes around text that begins with `{` or `[`"));
+                .with_help("put quotes around text that begins with `{` or `[`")
+                .into());
         }
         self.stack.push(Open { place, anchor, content });
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Diagnostic> {
+    fn close(&mut self) -> Result<(), Box<Diagnostic>> {
         let Some(open) = self.stack.pop() else { return Ok(()) };
         let place = open.place.clone();
         let value = match open.content {
@@ -363,7 +371,12 @@ impl Builder<'_> {
     }
 
     /// `<<: *base` and `<<: [*a, *b]`: adds what is not there yet.
-    fn merge(&self, entries: &mut Vec<Entry>, seen: &HashMap<String, usize>, merged: Node) -> Result<(), Diagnostic> {
+    fn merge(
+        &self,
+        entries: &mut Vec<Entry>,
+        seen: &HashMap<String, usize>,
+        merged: Node,
+    ) -> Result<(), Box<Diagnostic>> {
         let place = merged.place.clone();
         match merged.value {
             Value::Map(others) => {
@@ -375,12 +388,15 @@ impl Builder<'_> {
                 Ok(())
             }
             Value::List(items) => items.into_iter().try_for_each(|item| self.merge(entries, seen, item)),
-            _ => Err(self.source.error(place, "`<<` merges maps only").with_help("write `<<: *name_of_a_map`")),
+            _ => {
+                let problem = self.source.error(place, "`<<` merges maps only");
+                Err(problem.with_help("write `<<: *name_of_a_map`").into())
+            }
         }
     }
 
     /// Hands a finished value, written at `place` (for aliases: the alias), to the list or map around it.
-    fn add(&mut self, node: Node, place: Place) -> Result<(), Diagnostic> {
+    fn add(&mut self, node: Node, place: Place) -> Result<(), Box<Diagnostic>> {
         let source = self.source;
         let Some(open) = self.stack.last_mut() else {
             self.document = Some(node);
@@ -391,7 +407,7 @@ impl Builder<'_> {
             Content::Map { entries, seen, key, merges } => match key.take() {
                 None => {
                     let Some(text) = node.scalar_text().or(node.is_null().then_some(node.text.as_str())) else {
-                        return Err(source.error(place, "a key must be text").with_help("give the key a name"));
+                        return Err(source.error(place, "a key must be text").with_help("give the key a name").into());
                     };
                     if text != "<<" && seen.insert(text.to_owned(), entries.len()).is_some() {
                         let first = entries
@@ -401,7 +417,8 @@ impl Builder<'_> {
                         return Err(source
                             .error(place, format!("the key `{text}` is there twice"))
                             .with_label(format!("again here{first}"))
-                            .with_help("delete one of them"));
+                            .with_help("delete one of them")
+                            .into());
                     }
                     *key = Some((text.to_owned(), place));
                 }

@@ -26,6 +26,7 @@ pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mu
     let (naming, computed_public) = naming(fields, &definition.name, &definition.place, true, references.problems);
     references.context = None;
     let relation = relation(definition, &mut references);
+    check::member_in_cube_sql::check(&relation, &definition.what(), &mut references);
     let in_sql = references.context.take();
     let calendar = fields.boolean("calendar", references.problems).unwrap_or(false);
     fields.boolean("rewrite_queries", references.problems);
@@ -115,12 +116,15 @@ fn relation(definition: &Definition<'_>, references: &mut References<'_>) -> Rel
             nothing()
         }
         (None, None) => {
-            references.problems.error(
-                &definition.place,
-                format!("{what} does not say where its rows come from"),
-                "neither `sql_table` nor `sql` here",
-                "add `sql_table: schema.table`, or `sql:` with a query",
-            );
+            // A parent that could not be read may have said it, and a mistyped key was reported.
+            if !definition.incomplete && !fields.is_mistyped("sql") && !fields.is_mistyped("sql_table") {
+                references.problems.error(
+                    &definition.place,
+                    format!("{what} does not say where its rows come from"),
+                    "neither `sql_table` nor `sql` here",
+                    "add `sql_table: schema.table`, or `sql:` with a query",
+                );
+            }
             nothing()
         }
         (Some(sql), None) => {

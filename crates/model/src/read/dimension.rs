@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::check;
-use crate::definitions::{Item, name_of};
+use crate::definitions::Item;
 use crate::interval::{self, PREDEFINED_GRANULARITIES};
 use crate::read::fields::{Fields, Vocabulary, text_of};
 use crate::read::naming::{NAMING_LEGACY, first_unsupported, naming};
@@ -69,11 +69,12 @@ pub(crate) fn dimension(item: &Item<'_>, calendar: bool, references: &mut Refere
     references.begin();
     let kind = fields.one_of("type", KINDS, &[], references.problems);
     if fields.get("type").is_none() {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "type",
+            &item.head,
             format!("{what} has no type"),
-            "no `type` here",
             format!("add `type:` with {}", one_of(KINDS.iter().map(|(name, _)| *name))),
+            references.problems,
         );
     }
     let primary_key = fields.boolean("primary_key", references.problems).unwrap_or(false);
@@ -114,9 +115,7 @@ fn details(
         .or(case_feature);
     let numeric = matches!(kind, None | Some(DimensionKind::Number));
     let key_what = format!("`key` of {}", fields.what);
-    for ignored in ["enable_suggestions"] {
-        fields.boolean(ignored, references.problems);
-    }
+    fields.boolean("enable_suggestions", references.problems);
     let details = DimensionDetails {
         sub_query,
         propagate_filters_to_sub_query: fields
@@ -173,11 +172,12 @@ fn value(
             refuse("sql", "is of type `switch`, which has no SQL");
             let values = fields.strings("values", references.problems);
             if values.is_empty() {
-                references.problems.error(
-                    &item.place,
+                fields.missing(
+                    "values",
+                    &item.head,
                     format!("{what} has no values"),
-                    "no `values` here",
                     "add `values:` with a list of at least one text",
+                    references.problems,
                 );
             }
             return Some(DimensionValue::Switch { values });
@@ -199,11 +199,12 @@ fn value(
         return case_when(&case.value, what, references);
     }
     let Some(node) = fields.node("sql") else {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "sql",
+            &item.head,
             format!("{what} has no SQL"),
-            "no `sql` here",
             "add `sql:` with a column or an expression",
+            references.problems,
         );
         return None;
     };
@@ -217,11 +218,12 @@ fn coordinate(
     references: &mut References<'_>,
 ) -> Option<crate::SqlTemplate> {
     let Some(entry) = fields.get(key) else {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            key,
+            &item.head,
             format!("{} is of type `geo` and has no {key}", fields.what),
-            format!("no `{key}` here"),
             format!("add `{key}: {{sql: …}}`"),
+            references.problems,
         );
         return None;
     };
@@ -305,11 +307,9 @@ fn granularities(
         return found;
     }
     for node in fields.list("granularities", references.problems) {
-        let Some((name, place)) = name_of(node, &format!("a granularity of {}", fields.what), references.problems)
-        else {
+        let Some(item) = Item::read(node, &format!("a granularity of {}", fields.what), references.problems) else {
             continue;
         };
-        let item = Item { name, place, node, inherited: false };
         if let Some(first) = found.get(&item.name) {
             references.problems.error(
                 &item.place,
@@ -392,11 +392,12 @@ fn bins(item: &Item<'_>, what: &str, fields: &Fields<'_>, references: &mut Refer
         return None;
     }
     let Some(node) = fields.node("interval") else {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "interval",
+            &item.head,
             format!("{what} has no interval"),
-            "no `interval` here",
             "add `interval: 1 month`, or another `N unit`",
+            references.problems,
         );
         return None;
     };

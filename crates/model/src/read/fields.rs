@@ -21,6 +21,8 @@ pub(crate) struct Fields<'n> {
     /// Where the object begins.
     pub(crate) place: Place,
     entries: Vec<(String, &'n Entry)>,
+    /// Keys that an unknown one was most likely meant to be: that they are missing need not be said as well.
+    mistyped: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -31,20 +33,26 @@ impl<'n> Fields<'n> {
                 &node.place,
                 format!("{what} must be a map of keys and values, not {}", node.kind()),
                 "",
-                format!("write keys such as {}", one_of(vocabulary.keys.iter().copied().take(4))),
+                match vocabulary.keys {
+                    [only] => format!("write `{only}: …`"),
+                    keys => format!("write keys such as {}", one_of(keys.iter().copied().take(4))),
+                },
             );
             return None;
         };
-        let mut fields = Self { what: what.to_owned(), place: node.place.clone(), entries: Vec::new() };
+        let mut fields =
+            Self { what: what.to_owned(), place: node.place.clone(), entries: Vec::new(), mistyped: Vec::new() };
         for entry in entries {
             let snake = snake_case(&entry.key);
             let current =
                 vocabulary.legacy.iter().find(|(old, _)| *old == snake).map_or(snake.as_str(), |(_, new)| new);
             if !vocabulary.keys.contains(&current) {
-                let help = match did_you_mean::best(&snake, vocabulary.keys.iter().copied()) {
+                let close = did_you_mean::best(&snake, vocabulary.keys.iter().copied());
+                let help = match close {
                     Some(close) => format!("did you mean `{close}`?"),
                     None => format!("known keys: {}", vocabulary.keys.join(", ")),
                 };
+                fields.mistyped.extend(vocabulary.keys.iter().filter(|key| Some(**key) == close));
                 problems.error(&entry.key_place, format!("unknown key `{}` in {what}", entry.key), "", help);
                 continue;
             }
@@ -72,6 +80,24 @@ impl<'n> Fields<'n> {
         self.get(key).map(|entry| &entry.value)
     }
 
+    /// Says that `key` is missing at `place`, unless a mistyped key was meant to be it.
+    pub(crate) fn missing(
+        &self,
+        key: &str,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+        problems: &mut Problems,
+    ) {
+        if !self.mistyped.contains(&key) {
+            problems.error(place, message, format!("no `{key}` here"), help);
+        }
+    }
+
+    pub(crate) fn is_mistyped(&self, key: &str) -> bool {
+        self.mistyped.contains(&key)
+    }
+
     /// The parent's entries whose keys are not there, where `wanted` says so.
     pub(crate) fn inherited_from(&self, parent: &Self, wanted: impl Fn(&str) -> bool) -> Vec<(String, &'n Entry)> {
         let missing = |key: &str| self.entries.iter().all(|(own, _)| own != key);
@@ -92,11 +118,20 @@ impl<'n> Fields<'n> {
         let node = self.node(key)?;
         let value = node.as_bool();
         if value.is_none() {
+            let help = match node.scalar_text().map(str::to_lowercase).as_deref() {
+                Some("no" | "off" | "n") => {
+                    format!("write `{key}: false`: in YAML 1.2 only `true` and `false` are not text")
+                }
+                Some("yes" | "on" | "y") => {
+                    format!("write `{key}: true`: in YAML 1.2 only `true` and `false` are not text")
+                }
+                _ => format!("write `{key}: true` or `{key}: false`"),
+            };
             problems.error(
                 &node.place,
                 format!("`{key}` of {} must be true or false, not {}", self.what, node.kind()),
                 "",
-                format!("write `{key}: true` or `{key}: false`"),
+                help,
             );
         }
         value

@@ -15,11 +15,12 @@ pub(crate) fn hierarchy(item: &Item<'_>, references: &mut References<'_>) -> Opt
     let fields = Fields::read(item.node, &what, HIERARCHY, references.problems)?;
     let (naming, _) = naming(&fields, &item.name, &item.place, true, references.problems);
     let Some(node) = fields.node("levels") else {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "levels",
+            &item.head,
             format!("{what} has no levels"),
-            "no `levels` here",
             "add `levels:` with a list of dimensions",
+            references.problems,
         );
         return None;
     };

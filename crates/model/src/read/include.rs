@@ -209,6 +209,9 @@ fn included(node: &Node, cube: &str, what: &str, references: &mut References<'_>
 }
 
 fn unknown(name: &str, cube: &str, place: &Place, references: &mut References<'_>) {
+    if references.symbols.cubes.get(cube).is_some_and(|cube| cube.incomplete) {
+        return;
+    }
     let members =
         || references.symbols.cubes.get(cube).into_iter().flat_map(|cube| cube.members.keys()).map(String::as_str);
     let help = match did_you_mean::best(name, members()) {

@@ -24,11 +24,12 @@ pub(crate) fn join(item: &Item<'_>, cube: &str, references: &mut References<'_>)
     references.begin();
     let relationship = fields.one_of("relationship", RELATIONSHIPS, OLD_RELATIONSHIPS, references.problems);
     if fields.get("relationship").is_none() {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "relationship",
+            &item.head,
             format!("{what} does not say how many rows match"),
-            "no `relationship` here",
             "add `relationship: many_to_one`, or `one_to_many` or `one_to_one`",
+            references.problems,
         );
     }
     if !references.symbols.cubes.contains_key(&item.name) {
@@ -37,11 +38,12 @@ pub(crate) fn join(item: &Item<'_>, cube: &str, references: &mut References<'_>)
         return None;
     }
     let Some(node) = fields.node("sql") else {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "sql",
+            &item.head,
             format!("{what} has no condition"),
-            "no `sql` here",
             format!("add `sql: \"{{CUBE.…}} = {{{}.…}}\"`", item.name),
+            references.problems,
         );
         return None;
     };

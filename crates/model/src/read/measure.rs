@@ -64,11 +64,12 @@ pub(crate) fn measure(item: &Item<'_>, references: &mut References<'_>) -> Optio
     references.begin();
     let kind = fields.one_of("type", KINDS, &[], references.problems);
     if fields.get("type").is_none() {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "type",
+            &item.head,
             format!("{what} has no type"),
-            "no `type` here",
             format!("add `type:` with {}", one_of(KINDS.iter().map(|(name, _)| *name))),
+            references.problems,
         );
     }
     let (naming, computed_public) = naming(&fields, &item.name, &item.place, true, references.problems);
@@ -112,7 +113,7 @@ fn sql(
         }
         _ => "add `sql:` with the column or expression to aggregate; only `count` needs none",
     };
-    references.problems.error(&item.place, format!("{what} has no SQL"), "no `sql` here", help);
+    fields.missing("sql", &item.head, format!("{what} has no SQL"), help, references.problems);
     None
 }
 

@@ -272,11 +272,12 @@ fn rollups(
     let mut found = Vec::new();
     let needs = matches!(kind, PreAggregationKind::RollupJoin | PreAggregationKind::RollupLambda);
     if needs && fields.get("rollups").is_none() {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "rollups",
+            &item.head,
             format!("{} names no rollups", fields.what),
-            "no `rollups` here",
             "add `rollups:` with a list such as `[CUBE.daily, customers.all]`",
+            references.problems,
         );
     }
     if let Some(entry) = fields.get("rollups")

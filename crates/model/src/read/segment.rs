@@ -17,11 +17,12 @@ pub(crate) fn segment(item: &Item<'_>, references: &mut References<'_>) -> Optio
     references.begin();
     let (naming, computed_public) = naming(&fields, &item.name, &item.place, true, references.problems);
     let Some(node) = fields.node("sql") else {
-        references.problems.error(
-            &item.place,
+        fields.missing(
+            "sql",
+            &item.head,
             format!("{what} has no SQL"),
-            "no `sql` here",
             "add `sql:` with a condition",
+            references.problems,
         );
         return None;
     };
