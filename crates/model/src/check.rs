@@ -10,6 +10,7 @@ use crate::{Cube, MemberRef, Model};
 pub(crate) mod aggregate_of_measure;
 pub(crate) mod data_in_view;
 pub(crate) mod foreign_column;
+pub(crate) mod foreign_join_column;
 pub(crate) mod join_twice;
 pub(crate) mod measure_in_row_sql;
 pub(crate) mod member_in_cube_sql;

@@ -1,7 +1,7 @@
 //! The known name that a mistyped one most likely stands for.
 
 /// More candidates than this are not searched: the answer is a courtesy and must not cost seconds.
-const CANDIDATES_MAX: usize = 5_000;
+const CANDIDATES_MAX: usize = 2_000;
 
 /// The closest of `candidates`, if it is close enough to be a slip of the fingers; the first one on a tie.
 #[must_use]
@@ -11,7 +11,7 @@ pub fn best<'c>(written: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         return None;
     }
     let written = written.to_lowercase();
-    let allowed = (length / 3).max(1);
+    let allowed = (length / 3).clamp(1, 4);
     candidates
         .into_iter()
         .take(CANDIDATES_MAX)

@@ -69,11 +69,12 @@ impl Problems {
         let own: HashSet<(String, u32, u32)> =
             self.found.iter().filter(|(_, origin)| *origin == Origin::Own).map(|(d, _)| key(d)).collect();
         let mut seen = HashSet::new();
+        let mut said = HashSet::new();
         let mut all = Vec::new();
         for (diagnostic, origin) in self.found {
             let key = key(&diagnostic);
             let keep = match origin {
-                Origin::Own => !all.contains(&diagnostic),
+                Origin::Own => said.insert((key, diagnostic.message.clone())),
                 Origin::Inherited => !own.contains(&key) && seen.insert(key),
             };
             if keep {

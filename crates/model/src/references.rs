@@ -370,8 +370,10 @@ impl<'a> References<'a> {
 
     pub(crate) fn unknown_cube(&mut self, cube: &str, place: &Place) {
         let help = match did_you_mean::best(cube, self.symbols.cubes.keys().map(String::as_str)) {
+            _ if self.symbols.views.contains(cube) => {
+                "this is a view: name the cube that it takes the member from".to_owned()
+            }
             Some(close) => format!("did you mean `{close}`?"),
-            None if self.symbols.views.contains(cube) => "this is a view, and views cannot be used here".to_owned(),
             None => "name a cube that is defined in some file".to_owned(),
         };
         self.problems.error(place, format!("cube \"{cube}\" does not exist"), "", help);

@@ -88,8 +88,14 @@ impl SourceText {
         let style = node.style();
         match style {
             Style::SingleQuoted | Style::DoubleQuoted => cursor.column += 1,
-            // The text begins on the line after `|` or `>`.
-            Style::Block => cursor.next_line(),
+            // The parser says where the text begins; if it ever says where `|` or `>` stands, the text is on the next line.
+            Style::Block
+                if matches!(cursor.current(), Some('|' | '>'))
+                    && text.trim_start().chars().next() != cursor.current() =>
+            {
+                cursor.next_line();
+            }
+            Style::Block => {}
             Style::Plain | Style::NotAScalar => {}
         }
         let mut marks = Marks { whole: node.place.clone(), characters: Vec::with_capacity(text.len()) };

@@ -2,6 +2,8 @@
 
 mod broken_models;
 mod good_models;
+mod hostile_texts;
+mod spellings;
 
 use crate::{Model, ModelFile, load};
 

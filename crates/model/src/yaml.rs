@@ -3,7 +3,7 @@
 //! The scalars are those of YAML 1.2's core schema: `yes`, `no`, `on` and `off` are text. Merge keys (`<<: *base`) work.
 //! Used for model files and for the config file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
@@ -216,7 +216,7 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, seen: HashMap<String, usize>, key: Option<(String, Place)>, merges: Vec<Node> },
+    Map { entries: Vec<Entry>, seen: HashSet<String>, key: Option<(String, Place)>, merges: Vec<Node> },
 }
 
 impl Builder<'_> {
@@ -242,7 +242,7 @@ impl Builder<'_> {
                 anchor,
                 tag.as_deref(),
                 "tag:yaml.org,2002:map",
-                Content::Map { entries: Vec::new(), seen: HashMap::new(), key: None, merges: Vec::new() },
+                Content::Map { entries: Vec::new(), seen: HashSet::new(), key: None, merges: Vec::new() },
             ),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
@@ -353,14 +353,20 @@ impl Builder<'_> {
         let place = open.place.clone();
         let value = match open.content {
             Content::List(items) => Value::List(items),
-            Content::Map { mut entries, seen, merges, .. } => {
+            Content::Map { mut entries, mut seen, merges, .. } => {
                 for merged in merges {
-                    self.merge(&mut entries, &seen, merged)?;
+                    self.merge(&mut entries, &mut seen, merged)?;
                 }
                 Value::Map(entries)
             }
         };
-        let node = Node { value, place: open.place, text: String::new(), style: Style::NotAScalar };
+        let mut node = Node { value, place: open.place, text: String::new(), style: Style::NotAScalar };
+        if let Some(first) = node.as_map().and_then(<[Entry]>::first)
+            && (first.key_place.line, first.key_place.column) == (place.line, place.column)
+        {
+            // A map in block style begins with its first key: underline that.
+            node.place = first.key_place.clone();
+        }
         if open.anchor > 0 {
             let weight = node.weight();
             self.alias_bytes += weight.1;
@@ -371,17 +377,12 @@ impl Builder<'_> {
     }
 
     /// `<<: *base` and `<<: [*a, *b]`: adds what is not there yet.
-    fn merge(
-        &self,
-        entries: &mut Vec<Entry>,
-        seen: &HashMap<String, usize>,
-        merged: Node,
-    ) -> Result<(), Box<Diagnostic>> {
+    fn merge(&self, entries: &mut Vec<Entry>, seen: &mut HashSet<String>, merged: Node) -> Result<(), Box<Diagnostic>> {
         let place = merged.place.clone();
         match merged.value {
             Value::Map(others) => {
                 for other in others {
-                    if !seen.contains_key(&other.key) && !entries.iter().any(|own| own.key == other.key) {
+                    if seen.insert(other.key.clone()) {
                         entries.push(other);
                     }
                 }
@@ -409,7 +410,7 @@ impl Builder<'_> {
                     let Some(text) = node.scalar_text().or(node.is_null().then_some(node.text.as_str())) else {
                         return Err(source.error(place, "a key must be text").with_help("give the key a name").into());
                     };
-                    if text != "<<" && seen.insert(text.to_owned(), entries.len()).is_some() {
+                    if text != "<<" && !seen.insert(text.to_owned()) {
                         let first = entries
                             .iter()
                             .find(|entry| entry.key == text)

@@ -28,7 +28,9 @@ pub(crate) fn check(view: &View, problems: &mut Problems) {
         };
         let has_reference =
             templates.iter().flat_map(|template| &template.parts).any(|part| matches!(part, TemplatePart::Member(_)));
-        if needs_reference && !has_reference {
+        // A reference that could not be resolved is reported already.
+        let has_broken_one = templates.iter().any(|template| template.text.contains('{'));
+        if needs_reference && !has_reference && !has_broken_one {
             problems.error(
                 &member.naming.place,
                 format!("\"{name}\" of view \"{}\" uses no member", view.naming.name),

@@ -151,7 +151,8 @@ impl<'n> Fields<'n> {
         let found = values.iter().chain(legacy).find(|(name, _)| *name == snake).map(|(_, value)| *value);
         if found.is_none() {
             let names = values.iter().map(|(name, _)| *name);
-            let help = match did_you_mean::best(&snake, names.clone()) {
+            let spellings = values.iter().chain(legacy).map(|(name, _)| *name);
+            let help = match did_you_mean::best(&snake, spellings) {
                 Some(close) => format!("did you mean `{close}`?"),
                 None => format!("write {}", one_of(names)),
             };

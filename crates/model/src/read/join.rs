@@ -1,5 +1,6 @@
 //! Joins (semantics 1.12).
 
+use crate::check;
 use crate::definitions::Item;
 use crate::read::fields::{Fields, Vocabulary};
 use crate::references::References;
@@ -22,7 +23,20 @@ pub(crate) fn join(item: &Item<'_>, cube: &str, references: &mut References<'_>)
     let what = format!("join from \"{cube}\" to \"{}\"", item.name);
     let fields = Fields::read(item.node, &what, JOIN, references.problems)?;
     references.begin();
-    let relationship = fields.one_of("relationship", RELATIONSHIPS, OLD_RELATIONSHIPS, references.problems);
+    let many_to_many = fields
+        .node("relationship")
+        .filter(|node| node.scalar_text().is_some_and(|text| crate::spelling::snake_case(text) == "many_to_many"));
+    let relationship = if let Some(node) = many_to_many {
+        references.problems.error(
+            &node.place,
+            format!("{what} is many to many"),
+            "",
+            "join through a cube over the table that connects them: `one_to_many` to it, `many_to_one` from it",
+        );
+        None
+    } else {
+        fields.one_of("relationship", RELATIONSHIPS, OLD_RELATIONSHIPS, references.problems)
+    };
     if fields.get("relationship").is_none() {
         fields.missing(
             "relationship",
@@ -48,6 +62,7 @@ pub(crate) fn join(item: &Item<'_>, cube: &str, references: &mut References<'_>)
         return None;
     };
     let sql = references.template(node, &format!("`sql` of the {what}"));
+    check::foreign_join_column::check(&what, &item.name, references);
     let unsupported = references.context.take();
     Some(Join {
         target: item.name.clone(),

@@ -202,3 +202,183 @@ fn a_view_over_two_facts_has_dimensions_before_measures_under_their_prefixes() {
         ViewMemberValue::Included { path: vec!["returns".to_owned()], member: "count".to_owned() }
     );
 }
+
+/// A model with every section and most keys.
+pub(super) const EVERYTHING: &str = r#"
+cubes:
+  - name: base
+    sql_table: shop.events
+    public: false
+    dimensions:
+      - name: id
+        sql: "{CUBE}.id"
+        type: number
+        primary_key: true
+      - name: kind
+        sql: "{CUBE}.kind"
+        type: string
+        mask: "hidden"
+        links:
+          - {name: page, label: Page, url: "https://example.org", icon: link, target: self, primary: true, params: [{key: a, value: b}]}
+    measures:
+      - name: count
+        type: count
+    segments:
+      - name: clicks
+        sql: "{CUBE}.kind = 'click'"
+
+  - name: orders
+    extends: base
+    sql: |
+      SELECT *
+      FROM shop.orders
+      WHERE {FILTER_PARAMS.orders.created_at.filter(lambda x, y: f"{x} <= created_at AND created_at < {y}")}
+        AND tags = '\{\}'
+    title: Orders
+    description: All of them
+    meta: {aiContext: "text with {braces}"}
+    refresh_key: {sql: "SELECT max(id) FROM shop.orders", every: 10 minute}
+    joins:
+      - name: customers
+        relationship: many_to_one
+        sql: "{CUBE}.customer_id = {customers.id}"
+    dimensions:
+      - name: status
+        type: string
+        case:
+          when:
+            - {sql: "{CUBE}.status = 1", label: open}
+            - {sql: "{CUBE}.status = 2", label: {sql: "upper({kind})"}}
+          else: {label: other}
+      - name: place
+        type: geo
+        latitude: {sql: "{CUBE}.lat"}
+        longitude: {sql: "{CUBE}.lon"}
+      - name: created_at
+        sql: created_at
+        type: time
+        granularities:
+          - {name: fortnight, interval: 2 weeks, origin: "2024-01-01"}
+          - {name: fiscal_year, interval: 1 year, offset: -3 months, title: Year}
+      - name: created_fortnight
+        sql: "{created_at.fortnight}"
+        type: time
+      - name: currency
+        type: switch
+        values: [EUR, USD]
+      - name: customer_total
+        sql: "{customers.credit_total}"
+        type: number
+        sub_query: true
+      - name: price
+        sql: price
+        type: number
+        format: currency
+        currency: eur
+        order: desc
+        key: id
+    measures:
+      - name: total
+        sql: "{price}"
+        type: sum
+        filters:
+          - sql: "{CUBE}.status = 1"
+          - sql: "{customers.city} = 'Oslo'"
+      - name: average
+        sql: "{total} / NULLIF({count}, 0)"
+        type: number
+        format: percent_2
+      - name: last_week
+        sql: price
+        type: sum
+        rolling_window: {trailing: 7 day, offset: start}
+      - name: share
+        multi_stage: true
+        sql: "{total}"
+        type: number
+        group_by: [status]
+        time_shift:
+          - {time_dimension: created_at, interval: 1 year, type: prior}
+        filter: {mode: fixed, include: [{member: status, operator: equals, values: [open]}]}
+      - name: place_in_list
+        multi_stage: true
+        type: rank
+        order_by: [{sql: "{total}", dir: desc}]
+        reduce_by: [status]
+      - name: in_currency
+        multi_stage: true
+        type: number
+        case:
+          switch: "{currency}"
+          when: [{value: EUR, sql: "{total}"}]
+          else: {sql: "{total} * 2"}
+    hierarchies:
+      - name: by_status
+        levels: [kind, status]
+    pre_aggregations:
+      - name: daily
+        measures: [count, total]
+        dimensions: [status, customers.city]
+        time_dimensions:
+          - {dimension: created_at, granularity: day}
+        partition_granularity: month
+        refresh_key: {every: "0 5 * * *", timezone: Europe/Oslo}
+
+  - name: customers
+    sql_table: shop.customers
+    dimensions:
+      - {name: id, sql: id, type: number, primary_key: true}
+      - {name: city, sql: city, type: string}
+    measures:
+      - {name: credit_total, sql: credit, type: sum}
+    access_policy:
+      - group: sales
+        conditions: [{if: "{ security_context.ok }"}]
+        member_level: {includes: '*', excludes: [id]}
+        row_level:
+          filters:
+            - {member: city, operator: equals, values: ["{ security_context.city }"]}
+            - or:
+                - {member: id, operator: notSet}
+                - {member: city, operator: startsWith, values: O}
+
+views:
+  - name: sales
+    description: Sold
+    cubes:
+      - join_path: orders
+        includes:
+          - count
+          - name: total
+            alias: revenue
+            title: Revenue
+            meta: {a: 1}
+          - by_status
+          - status
+        excludes: [kind]
+      - join_path: orders.customers
+        prefix: true
+        alias: buyer
+        includes: '*'
+    measures:
+      - name: per_order
+        sql: "{revenue} / NULLIF({count}, 0)"
+        type: number
+      - name: per_order_in_cents
+        sql: "{per_order} * 100"
+        type: number
+    folders:
+      - name: Numbers
+        includes: [count, revenue, {name: Inner, includes: [status]}, {join_path: orders.customers}]
+    default_filters:
+      - {member: status, operator: equals, values: [open], unless: [status]}
+
+  - name: sales_too
+    extends: sales
+    title: Also sold
+
+view_groups:
+  - name: all
+    title: All
+    includes: [sales, {name: inner, includes: [sales_too]}]
+"#;
