@@ -2,6 +2,22 @@
 
 mod api;
 mod error;
+mod remote_config;
+
+mod files;
+mod mysql;
+mod postgres;
+
+mod batch_stream;
+mod column_reader;
+mod exact;
+#[cfg(test)]
+mod hostile_strings;
+mod pool;
 
 pub use api::*;
 pub use error::*;
+pub use files::{FilesConfig, FilesSource};
+pub use mysql::MySqlSource;
+pub use postgres::PostgresSource;
+pub use remote_config::{Address, RemoteConfig, TlsMode};
