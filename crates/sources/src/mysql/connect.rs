@@ -21,7 +21,7 @@ const NAMES: &str = "SET NAMES utf8mb4 /*M! COLLATE utf8mb4_nopad_bin */ /*!8001
 /// What every session is pinned to, whatever the server's own settings are. The limits that cut silently are raised.
 const PINS: &str = "SET SESSION time_zone = '+00:00', \
     sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
-    group_concat_max_len = 4294967295, sql_select_limit = 18446744073709551615, div_precision_increment = 4, \
+    group_concat_max_len = 1073741824, sql_select_limit = 18446744073709551615, div_precision_increment = 4, \
     autocommit = 1";
 
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
