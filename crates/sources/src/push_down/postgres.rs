@@ -178,9 +178,12 @@ impl Rules for Postgres {
         AGGREGATES
     }
 
-    fn aggregate_cast(&self, to: SqlType) -> Option<&'static str> {
+    fn checked_sum(&self, sum: Fragment, to: SqlType) -> Fragment {
         // sum(int8) is numeric: the cast fails where the sum does not fit. A numeric is never cast, that would round it.
-        if to.is_integer() { cast_to(to) } else { None }
+        match cast_to(to) {
+            Some(cast) if to.is_integer() => sum.sql(cast),
+            _ => sum,
+        }
     }
 
     fn has_full_join(&self) -> bool {
@@ -191,7 +194,7 @@ impl Rules for Postgres {
         collated(sql)
     }
 
-    fn text_results_by_code_point(&self) -> bool {
+    fn computed_text_by_code_point(&self) -> bool {
         true
     }
 }

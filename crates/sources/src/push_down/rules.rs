@@ -46,16 +46,16 @@ pub(crate) trait Rules: Sync {
 
     fn aggregates(&self) -> &'static [Aggregate];
 
-    /// The text that follows an aggregate of integers so that it has exactly the asked type or is an error.
-    fn aggregate_cast(&self, to: SqlType) -> Option<&'static str>;
+    /// A sum as exactly the asked type, or an error at the source where it does not fit.
+    fn checked_sum(&self, sum: Fragment, to: SqlType) -> Fragment;
 
     fn has_full_join(&self) -> bool;
 
     /// `sql`, which is text, so that it is compared by code point.
     fn by_code_point(&self, sql: &Fragment) -> Fragment;
 
-    /// Whether a function's text is compared by code point if its arguments are.
-    fn text_results_by_code_point(&self) -> bool;
+    /// Whether text that is computed or bound is compared by code point if all its parts are.
+    fn computed_text_by_code_point(&self) -> bool;
 }
 
 /// An expression that a source computes.

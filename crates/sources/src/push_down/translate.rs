@@ -73,7 +73,8 @@ impl Scope<'_> {
             return (ty != SqlType::Other).then(|| Term { sql: Fragment::keyword("NULL"), ty, code_point: true });
         }
         let sql = self.rules.parameter(value, ty)?;
-        Some(Term { sql, ty, code_point: true })
+        let code_point = ty != SqlType::Text || self.rules.computed_text_by_code_point();
+        Some(Term { sql, ty, code_point })
     }
 
     fn binary(&self, binary: &BinaryExpr) -> Option<Term> {
@@ -164,7 +165,6 @@ impl Scope<'_> {
         };
         let mut sql = Fragment::new().sql("(CASE");
         let mut ty: Option<SqlType> = None;
-        let mut code_point = true;
         let mut value = |sql: Fragment, lead: &'static str, expr: &Expr| {
             if matches!(expr, Expr::Literal(ScalarValue::Null, _)) {
                 return Some(sql.sql(lead).sql("NULL"));
@@ -175,8 +175,7 @@ impl Scope<'_> {
             }
             ty = Some(term.ty);
             // Where collations meet, the source may choose another one or fail.
-            let key = self.rules.key(&term)?;
-            code_point &= term.code_point;
+            let key = if term.ty == SqlType::Text { self.rules.key(&term)? } else { term.sql };
             Some(sql.sql(lead).then(&key))
         };
         for (when, then) in &case.when_then_expr {
@@ -189,7 +188,7 @@ impl Scope<'_> {
         if let Some(otherwise) = &case.else_expr {
             sql = value(sql, " ELSE ", otherwise)?;
         }
-        Some(Term { sql: sql.sql(" END)"), ty: ty?, code_point })
+        Some(Term { sql: sql.sql(" END)"), ty: ty?, code_point: true })
     }
 
     fn function(&self, function: &ScalarFunction) -> Option<Term> {
@@ -224,7 +223,7 @@ impl Scope<'_> {
         }
         // Which collation a function's text has is the source's affair: say by code point where it matters.
         let code_point = result != SqlType::Text
-            || (self.rules.text_results_by_code_point() && terms.iter().all(|term| term.code_point));
+            || (self.rules.computed_text_by_code_point() && terms.iter().all(|term| term.code_point));
         Some(Term { sql, ty: result, code_point })
     }
 
@@ -292,10 +291,8 @@ impl Scope<'_> {
         };
         let mut sql =
             Fragment::new().sql(name).sql(if params.distinct { "(DISTINCT " } else { "(" }).then(&value).sql(")");
-        if matches!(row.form, AggregateForm::Plain(_))
-            && let Some(cast) = self.rules.aggregate_cast(result)
-        {
-            sql = sql.sql(cast);
+        if matches!(row.form, AggregateForm::Plain(_)) {
+            sql = self.rules.checked_sum(sql, result);
         }
         Some(Term { sql, ty: result, code_point })
     }
