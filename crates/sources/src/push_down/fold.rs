@@ -369,7 +369,7 @@ fn fold_sort(node: &Sort, input: &Remote) -> Option<Select> {
     let mut keys = Vec::with_capacity(node.expr.len());
     for sort in &node.expr {
         let term = scope.term(&sort.expr)?;
-        if !rules.can_order_by(term.ty) {
+        if !rules.can_order_by(&term) {
             return None;
         }
         let (_, field) = datafusion::logical_expr::ExprSchemable::to_field(&sort.expr, input.schema.as_ref()).ok()?;
@@ -487,10 +487,12 @@ fn fold_join(node: &Join, left: &Remote, right: &Remote) -> Option<(Select, Vec<
 
 /// A joined side as one relation, its columns there, and its conditions where they can stand in ON.
 fn joined_relation(select: &Select, kind: JoinKind) -> (Relation, Vec<Output>, Vec<Fragment>) {
-    if select.is_rows() && select.has_bare_outputs() && (kind != JoinKind::Full || select.filter.is_empty()) {
-        if let [only] = select.inputs.as_slice() {
-            return (only.relation.clone(), select.outputs.clone(), select.filter.clone());
-        }
+    if select.is_rows()
+        && select.has_bare_outputs()
+        && (kind != JoinKind::Full || select.filter.is_empty())
+        && let [only] = select.inputs.as_slice()
+    {
+        return (only.relation.clone(), select.outputs.clone(), select.filter.clone());
     }
     let mut wrapped = select.clone().wrapped();
     let outputs = std::mem::take(&mut wrapped.outputs);

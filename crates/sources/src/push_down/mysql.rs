@@ -68,6 +68,10 @@ static AGGREGATES: &[Aggregate] = &[
 ];
 
 impl Rules for MySql {
+    fn null(&self, _: SqlType) -> Option<Fragment> {
+        Some(Fragment::keyword("NULL"))
+    }
+
     fn parameter(&self, value: &ScalarValue, ty: SqlType) -> Option<Fragment> {
         if !travels(value) {
             return None;
@@ -193,6 +197,9 @@ impl Rules for MySql {
                 from <= scale && term.ty.whole_digits()? <= to.whole_digits()?
             }
             (Timestamp, Timestamptz) | (Timestamptz, Timestamp) => true,
+            (Int2 | Int4 | Int8, Float8) => {
+                return Some(Fragment::new().sql("CAST(").then(&term.sql).sql(" AS DOUBLE)"));
+            }
             (Date, Timestamp) => {
                 return Some(Fragment::new().sql("CAST(").then(&term.sql).sql(" AS DATETIME(6))"));
             }
@@ -209,8 +216,8 @@ impl Rules for MySql {
         }
     }
 
-    fn can_order_by(&self, ty: SqlType) -> bool {
-        comparable(ty)
+    fn can_order_by(&self, term: &Term) -> bool {
+        comparable(term.ty)
     }
 
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment> {
@@ -248,6 +255,10 @@ impl Rules for MySql {
 
     fn by_code_point(&self, sql: &Fragment) -> Fragment {
         exact_sql(sql)
+    }
+
+    fn is_opaque(&self, _: &Term) -> bool {
+        false
     }
 
     fn computed_text_by_code_point(&self) -> bool {

@@ -69,8 +69,10 @@ impl Scope<'_> {
     fn literal(&self, value: &ScalarValue) -> Option<Term> {
         let ty = SqlType::of_arrow(&value.data_type());
         if value.is_null() {
-            // An untyped NULL has no place of its own; a typed one is safe where the other operand says the type.
-            return (ty != SqlType::Other).then(|| Term { sql: Fragment::keyword("NULL"), ty, code_point: true });
+            if ty == SqlType::Other {
+                return None;
+            }
+            return Some(Term { sql: self.rules.null(ty)?, ty, code_point: true });
         }
         let sql = self.rules.parameter(value, ty)?;
         let code_point = ty != SqlType::Text || self.rules.computed_text_by_code_point();
@@ -199,7 +201,7 @@ impl Scope<'_> {
         }
         let terms: Vec<Term> = function.args.iter().map(|argument| self.term(argument)).collect::<Option<_>>()?;
         let types: Vec<SqlType> = terms.iter().map(|term| term.ty).collect();
-        if types.is_empty() || !(row.takes)(&types) {
+        if types.is_empty() || !(row.takes)(&types) || terms.iter().any(|term| self.rules.is_opaque(term)) {
             return None;
         }
         let (_, result) = Expr::ScalarFunction(function.clone()).to_field(self.schema).ok()?;
@@ -267,6 +269,9 @@ impl Scope<'_> {
 
         let argument = self.term(&params.args[0])?;
         if !(row.takes)(argument.ty, result) {
+            return None;
+        }
+        if self.rules.is_opaque(&argument) && !matches!(row.form, AggregateForm::Count) {
             return None;
         }
         let mut code_point = true;
