@@ -475,6 +475,16 @@ fn fold_join(node: &Join, left: &Remote, right: &Remote) -> Option<(Select, Vec<
     if on.is_empty() {
         return None;
     }
+    if matches!(kind, JoinKind::Semi | JoinKind::Anti) {
+        let outer = on.iter().flat_map(Fragment::columns).filter(|id| id.input != position);
+        for id in outer {
+            let output = first_outputs.iter().find(|output| output.sql.as_column() == Some(id))?;
+            let ty = SqlType::of(&output.field);
+            if !rules.may_correlate(&Term { sql: output.sql.clone(), ty, code_point: output.code_point }) {
+                return None;
+            }
+        }
+    }
     on.extend(second_filter.into_iter().map(shift));
 
     select.outputs = match kind {

@@ -261,6 +261,12 @@ impl Rules for MySql {
         false
     }
 
+    fn may_correlate(&self, term: &Term) -> bool {
+        // MariaDB keeps the results of a correlated sub-select under the outer column's value, compared by that column's
+        // collation: what EXISTS gave for 'a' it gives for 'A' too, whatever is compared inside (seen in 10.11).
+        term.ty != SqlType::Text || term.code_point
+    }
+
     fn computed_text_by_code_point(&self) -> bool {
         false
     }

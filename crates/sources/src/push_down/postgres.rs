@@ -201,6 +201,10 @@ impl Rules for Postgres {
         term.ty == SqlType::Text && !term.code_point
     }
 
+    fn may_correlate(&self, _: &Term) -> bool {
+        true
+    }
+
     fn computed_text_by_code_point(&self) -> bool {
         true
     }

@@ -61,6 +61,9 @@ pub(crate) trait Rules: Sync {
     /// something else than text.
     fn is_opaque(&self, term: &Term) -> bool;
 
+    /// Whether a sub-select may refer to such a column of the outer one.
+    fn may_correlate(&self, term: &Term) -> bool;
+
     /// Whether text that is computed or bound is compared by code point if all its parts are.
     fn computed_text_by_code_point(&self) -> bool;
 }
