@@ -17,6 +17,10 @@ pub(crate) mod select;
 mod translate;
 
 #[cfg(test)]
+mod server_tests;
+#[cfg(test)]
+mod shape_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -24,7 +24,7 @@ use futures::StreamExt;
 
 use crate::push_down::fragment::Fragment;
 use crate::push_down::select::{Base, Output, Select};
-use crate::{RemoteSource, Statement};
+use crate::{RemoteSource, SourceColumn, Statement};
 
 /// One column that a base relation offers.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +33,29 @@ pub struct BaseColumn {
     pub sql: String,
     /// Name, type, nullability and metadata of the column here.
     pub field: Field,
-    /// See [`SourceColumn::compares_by_code_point`](crate::SourceColumn::compares_by_code_point).
+    /// See [`SourceColumn::compares_by_code_point`](crate::SourceColumn::compares_by_code_point); false for text of
+    /// PostgreSQL means that it is never compared there.
     pub compares_by_code_point: bool,
+}
+
+impl BaseColumn {
+    /// The column `name` whose row expression `sql` the source described as `described`.
+    ///
+    /// What is text only here stays out of comparisons there: PostgreSQL's `character(n)` (its operators ignore trailing
+    /// blanks) and enums of both (ordered as they were declared).
+    pub fn described(name: &str, sql: String, described: &SourceColumn) -> Self {
+        const TEXT: &[&str] =
+            &["text", "character varying", "varchar", "name", "char", "tinytext", "mediumtext", "longtext"];
+        let native = described.native_type.split('(').next().unwrap_or_default().trim();
+        let is_text = TEXT.iter().any(|text| native.eq_ignore_ascii_case(text));
+        let field = described.field.clone().with_name(name);
+        Self {
+            compares_by_code_point: described.compares_by_code_point
+                && (is_text || field.data_type() != &DataType::Utf8),
+            sql,
+            field,
+        }
+    }
 }
 
 /// One statement at one source, as a table. [`push_down`](crate::push_down::push_down) makes larger ones out of smaller ones.

@@ -22,6 +22,8 @@ use crate::{RemoteSource, RemoteTable};
 enum Folded {
     /// All of it is one statement so far.
     Remote(Remote),
+    /// One statement, and the conditions above it that must stay here.
+    Filtered(Remote, Expr),
     Local(LogicalPlan),
 }
 
@@ -53,29 +55,32 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
         .iter()
         .map(|input| match input {
             Folded::Remote(remote) => Some(remote),
-            Folded::Local(_) => None,
+            Folded::Filtered(..) | Folded::Local(_) => None,
         })
         .collect();
     if let Some(remotes) = remotes
         && let Some((first, rest)) = remotes.split_first()
         && rest.iter().all(|other| same_source(&first.source, &other.source))
-        && let Some(select) = fold_node(&plan, &remotes)
+        && let Some((select, staying)) = fold_node(&plan, &remotes)
     {
         let (source, schema) = (Arc::clone(&first.source), Arc::clone(plan.schema()));
-        return Ok(Folded::Remote(Remote { source, select: with_fields_of(select, &schema)?, schema }));
+        let remote = Remote { source, select: with_fields_of(select, &schema)?, schema };
+        return Ok(match conjunction(staying) {
+            None => Folded::Remote(remote),
+            Some(predicate) => Folded::Filtered(remote, predicate),
+        });
     }
 
-    // The node stays. What it leaves for its inputs still goes down.
-    let plan = match plan {
-        LogicalPlan::Filter(filter) => return fold_part_of_filter(filter, inputs),
-        LogicalPlan::Projection(projection) => {
-            if let [Folded::Remote(remote)] = inputs.as_mut_slice() {
-                remote.keep_only(&projection.expr);
+    // The node stays. What it does not need from its input is not asked for.
+    if let LogicalPlan::Projection(projection) = &plan {
+        match inputs.as_mut_slice() {
+            [Folded::Remote(remote)] => remote.keep_only(projection.expr.iter()),
+            [Folded::Filtered(remote, predicate)] => {
+                remote.keep_only(projection.expr.iter().chain([&*predicate]));
             }
-            LogicalPlan::Projection(projection)
+            _ => {}
         }
-        other => other,
-    };
+    }
     let mut inputs = inputs.into_iter();
     let plan = plan.map_children(|child| match inputs.next() {
         Some(input) => Ok(Transformed::yes(input.into_plan()?)),
@@ -122,32 +127,32 @@ fn with_fields_of(mut select: Select, schema: &DFSchema) -> Result<Select> {
     Ok(select)
 }
 
-/// The inputs and `plan` above them as one select, or `None` where `plan` must stay.
-fn fold_node(plan: &LogicalPlan, inputs: &[&Remote]) -> Option<Select> {
-    match (plan, inputs) {
+/// The inputs and `plan` above them as one select, with the conditions that must be tested above it; `None` where `plan` must stay.
+fn fold_node(plan: &LogicalPlan, inputs: &[&Remote]) -> Option<(Select, Vec<Expr>)> {
+    let select = match (plan, inputs) {
+        (LogicalPlan::Filter(node), [input]) => return Some(fold_filter(node, input)),
+        (LogicalPlan::Join(node), [left, right]) => return fold_join(node, left, right),
         (LogicalPlan::Projection(node), [input]) => fold_projection(node, input),
-        (LogicalPlan::Filter(node), [input]) => {
-            let (scope_select, conditions) = fold_conditions(&node.predicate, input);
-            let conditions: Option<Vec<Fragment>> = conditions.into_iter().map(|(_, condition)| condition).collect();
-            let mut select = scope_select;
-            select.filter.extend(conditions?);
-            Some(select)
-        }
         (LogicalPlan::SubqueryAlias(_), [input]) => Some(input.select.clone()),
         (LogicalPlan::Aggregate(node), [input]) => fold_aggregate(node, input),
         (LogicalPlan::Distinct(Distinct::All(_)), [input]) => fold_distinct(input),
         (LogicalPlan::Sort(node), [input]) => fold_sort(node, input),
         (LogicalPlan::Limit(node), [input]) => fold_limit(node, input),
-        (LogicalPlan::Join(node), [left, right]) => fold_join(node, left, right),
         // Windows, set operations, unnesting, recursion and everything else stay.
         _ => None,
-    }
+    };
+    Some((select?, vec![]))
 }
 
 impl Folded {
     fn into_plan(self) -> Result<LogicalPlan> {
         match self {
             Self::Remote(remote) => remote.into_plan(),
+            Self::Filtered(remote, predicate) => {
+                let input = Arc::new(remote.into_plan()?);
+                let plan = LogicalPlan::Filter(Filter::try_new(predicate, input)?);
+                Ok(plan.map_subqueries(|subquery| Ok(Transformed::yes(fold_plan(subquery)?)))?.data)
+            }
             Self::Local(plan) => Ok(plan),
         }
     }
@@ -163,16 +168,16 @@ impl Remote {
     }
 
     /// Forgets the columns that none of `exprs` refers to.
-    fn keep_only(&mut self, exprs: &[Expr]) {
+    fn keep_only<'a>(&mut self, exprs: impl Iterator<Item = &'a Expr> + Clone) {
         let mut used = vec![false; self.select.outputs.len()];
-        for column in exprs.iter().flat_map(|expr| expr.column_refs().into_iter()) {
+        for column in exprs.clone().flat_map(|expr| expr.column_refs().into_iter()) {
             match self.schema.maybe_index_of_column(column) {
                 Some(index) => used[index] = true,
                 None => return,
             }
         }
         // An outer reference of a sub-query in there may need any of them.
-        if self.select.distinct || exprs.iter().any(has_subquery) {
+        if self.select.distinct || exprs.clone().any(has_subquery) {
             return;
         }
         let positions: Vec<usize> = (0..used.len()).filter(|index| used[*index]).collect();
@@ -292,50 +297,17 @@ fn fold_projection(node: &Projection, input: &Remote) -> Option<Select> {
     Some(select)
 }
 
-/// The select that a filter can be added to, and every conjunct with its text there, if it has one.
-fn fold_conditions(predicate: &Expr, input: &Remote) -> (Select, Vec<(Expr, Option<Fragment>)>) {
-    let select = rows_of(input);
-    let scope = input.scope(&select);
-    let conditions = split_conjunction_owned(predicate.clone())
-        .into_iter()
-        .map(|conjunct| {
-            let condition = scope.condition(&conjunct);
-            (conjunct, condition)
-        })
-        .collect();
-    (select, conditions)
-}
-
 /// The conjuncts that the source can test go down, the others stay above.
-fn fold_part_of_filter(filter: Filter, inputs: Vec<Folded>) -> Result<Folded> {
-    let mut inputs = inputs.into_iter();
-    let input = inputs.next().ok_or_else(|| DataFusionError::Internal("a filter has an input".to_owned()))?;
-    let (input, predicate) = match input {
-        Folded::Local(plan) => (plan, filter.predicate),
-        Folded::Remote(remote) => {
-            let (mut select, conditions) = fold_conditions(&filter.predicate, &remote);
-            let mut rest = vec![];
-            let mut pushed = vec![];
-            for (conjunct, condition) in conditions {
-                match condition {
-                    Some(condition) => pushed.push(condition),
-                    None => rest.push(conjunct),
-                }
-            }
-            let remote = if pushed.is_empty() {
-                remote
-            } else {
-                select.filter.extend(pushed);
-                Remote { select: with_fields_of(select, &remote.schema)?, ..remote }
-            };
-            let predicate = conjunction(rest)
-                .ok_or_else(|| DataFusionError::Internal("a filter that went down whole has folded".to_owned()))?;
-            (remote.into_plan()?, predicate)
+fn fold_filter(node: &Filter, input: &Remote) -> (Select, Vec<Expr>) {
+    let mut select = rows_of(input);
+    let mut staying = vec![];
+    for conjunct in split_conjunction_owned(node.predicate.clone()) {
+        match input.scope(&select).condition(&conjunct) {
+            Some(condition) => select.filter.push(condition),
+            None => staying.push(conjunct),
         }
-    };
-    let plan = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input))?);
-    let plan = plan.map_subqueries(|subquery| Ok(Transformed::yes(fold_plan(subquery)?)))?;
-    Ok(Folded::Local(plan.data))
+    }
+    (select, staying)
 }
 
 fn fold_aggregate(node: &Aggregate, input: &Remote) -> Option<Select> {
@@ -397,7 +369,7 @@ fn fold_sort(node: &Sort, input: &Remote) -> Option<Select> {
     let mut keys = Vec::with_capacity(node.expr.len());
     for sort in &node.expr {
         let term = scope.term(&sort.expr)?;
-        if !rules.can_order_by(term.ty) {
+        if !rules.can_order_by(&term) {
             return None;
         }
         let (_, field) = datafusion::logical_expr::ExprSchemable::to_field(&sort.expr, input.schema.as_ref()).ok()?;
@@ -428,7 +400,7 @@ fn fold_limit(node: &Limit, input: &Remote) -> Option<Select> {
     Some(select)
 }
 
-fn fold_join(node: &Join, left: &Remote, right: &Remote) -> Option<Select> {
+fn fold_join(node: &Join, left: &Remote, right: &Remote) -> Option<(Select, Vec<Expr>)> {
     if node.null_aware || (node.on.is_empty() && node.filter.is_none()) {
         // NOT IN has a meaning of its own, and a cross product is smaller as two reads than as one.
         return None;
@@ -479,13 +451,38 @@ fn fold_join(node: &Join, left: &Remote, right: &Remote) -> Option<Select> {
         NullEquality::NullEqualsNothing => Comparison::Eq,
         NullEquality::NullEqualsNull => Comparison::NotDistinctFrom,
     };
-    let mut on = vec![];
+    // Above an inner join, a condition means what it means in ON, so that it may stay.
+    let may_stay = kind == JoinKind::Inner && equality == Comparison::Eq;
+    let (mut on, mut staying) = (vec![], vec![]);
     for (one, other) in &node.on {
-        on.push(rules.compare(equality, &left_scope.term(one)?, &right_scope.term(other)?)?);
+        let condition = left_scope
+            .term(one)
+            .zip(right_scope.term(other))
+            .and_then(|(left, right)| rules.compare(equality, &left, &right));
+        match condition {
+            Some(condition) => on.push(condition),
+            None if may_stay => staying.push(one.clone().eq(other.clone())),
+            None => return None,
+        }
     }
-    if let Some(filter) = &node.filter {
-        for conjunct in split_conjunction_owned(filter.clone()) {
-            on.push(scope.condition(&conjunct)?);
+    for conjunct in node.filter.clone().map(split_conjunction_owned).unwrap_or_default() {
+        match scope.condition(&conjunct) {
+            Some(condition) => on.push(condition),
+            None if may_stay => staying.push(conjunct),
+            None => return None,
+        }
+    }
+    if on.is_empty() {
+        return None;
+    }
+    if matches!(kind, JoinKind::Semi | JoinKind::Anti) {
+        let outer = on.iter().flat_map(Fragment::columns).filter(|id| id.input != position);
+        for id in outer {
+            let output = first_outputs.iter().find(|output| output.sql.as_column() == Some(id))?;
+            let ty = SqlType::of(&output.field);
+            if !rules.may_correlate(&Term { sql: output.sql.clone(), ty, code_point: output.code_point }) {
+                return None;
+            }
         }
     }
     on.extend(second_filter.into_iter().map(shift));
@@ -495,15 +492,17 @@ fn fold_join(node: &Join, left: &Remote, right: &Remote) -> Option<Select> {
         JoinKind::First | JoinKind::Inner | JoinKind::Left | JoinKind::Full => both,
     };
     select.inputs.push(Input { relation, join: kind, on });
-    Some(select)
+    Some((select, staying))
 }
 
 /// A joined side as one relation, its columns there, and its conditions where they can stand in ON.
 fn joined_relation(select: &Select, kind: JoinKind) -> (Relation, Vec<Output>, Vec<Fragment>) {
-    if select.is_rows() && select.has_bare_outputs() && (kind != JoinKind::Full || select.filter.is_empty()) {
-        if let [only] = select.inputs.as_slice() {
-            return (only.relation.clone(), select.outputs.clone(), select.filter.clone());
-        }
+    if select.is_rows()
+        && select.has_bare_outputs()
+        && (kind != JoinKind::Full || select.filter.is_empty())
+        && let [only] = select.inputs.as_slice()
+    {
+        return (only.relation.clone(), select.outputs.clone(), select.filter.clone());
     }
     let mut wrapped = select.clone().wrapped();
     let outputs = std::mem::take(&mut wrapped.outputs);

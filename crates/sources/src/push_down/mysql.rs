@@ -5,7 +5,7 @@
 
 use datafusion::scalar::ScalarValue;
 
-use super::fragment::Fragment;
+use super::fragment::{Fragment, Piece};
 use super::rules::{
     Aggregate, AggregateForm, Call, Comparison, Form, Function, Rules, SqlType, Term, alike, never, text_literal,
     texts, travels,
@@ -68,6 +68,10 @@ static AGGREGATES: &[Aggregate] = &[
 ];
 
 impl Rules for MySql {
+    fn null(&self, _: SqlType) -> Option<Fragment> {
+        Some(Fragment::keyword("NULL"))
+    }
+
     fn parameter(&self, value: &ScalarValue, ty: SqlType) -> Option<Fragment> {
         if !travels(value) {
             return None;
@@ -111,8 +115,16 @@ impl Rules for MySql {
         if left.ty == SqlType::Bool && comparison.is_ordering() {
             return None;
         }
-        let (exact_left, exact_right) =
-            if left.ty == SqlType::Text { (exact(left), exact(right)) } else { (left.sql.clone(), right.sql.clone()) };
+        let (exact_left, exact_right) = if left.ty == SqlType::Text {
+            // One explicit collation decides for both sides.
+            match (as_parameter(left), as_parameter(right)) {
+                (None, Some(_)) => (by_code_point(left), right.sql.clone()),
+                (Some(_), None) => (left.sql.clone(), by_code_point(right)),
+                _ => (exact(left), exact(right)),
+            }
+        } else {
+            (left.sql.clone(), right.sql.clone())
+        };
         let exactly = match comparison {
             Comparison::NotDistinctFrom => Fragment::infix(&exact_left, " <=> ", &exact_right),
             Comparison::DistinctFrom => {
@@ -127,7 +139,12 @@ impl Rules for MySql {
             Comparison::GtEq => Fragment::infix(&exact_left, " >= ", &exact_right),
         };
         // The column's own collation finds at least the rows that are exactly equal, and can use an index.
-        let by_index = left.ty == SqlType::Text && comparison == Comparison::Eq && is_column_and_parameter(left, right);
+        let by_index = comparison == Comparison::Eq
+            && match (left.sql.as_column(), as_parameter(right), as_parameter(left), right.sql.as_column()) {
+                (Some(_), Some(value), ..) => !left.code_point && in_every_character_set(value),
+                (.., Some(value), Some(_)) => !right.code_point && in_every_character_set(value),
+                _ => false,
+            };
         if !by_index {
             return Some(exactly);
         }
@@ -139,6 +156,8 @@ impl Rules for MySql {
         if !comparable(tested.ty) || items.len() > IN_LIST_MAX {
             return None;
         }
+        let by_index =
+            tested.sql.as_column().is_some() && !tested.code_point && items.iter().all(in_every_character_set);
         let items: Vec<Fragment> = items.iter().map(|item| self.parameter(item, tested.ty)).collect::<Option<_>>()?;
         let within = |left: &Fragment, lead: &'static str| {
             Fragment::new().sql("(").then(left).sql(lead).list(&items, ", ").sql("))")
@@ -146,11 +165,11 @@ impl Rules for MySql {
         if tested.ty != SqlType::Text {
             return Some(within(&tested.sql, if negated { " NOT IN (" } else { " IN (" }));
         }
-        let exactly = exact(tested);
+        let exactly = by_code_point(tested);
         if negated {
             return Some(within(&exactly, " NOT IN ("));
         }
-        if tested.sql.as_column().is_none() {
+        if !by_index {
             return Some(within(&exactly, " IN ("));
         }
         Some(Fragment::infix(&within(&tested.sql, " IN ("), " AND ", &within(&exactly, " IN (")))
@@ -162,7 +181,7 @@ impl Rules for MySql {
         }
         let pattern = self.parameter(&ScalarValue::from(escaped_by_bar(pattern)?), SqlType::Text)?;
         let operator = if negated { " NOT LIKE " } else { " LIKE " };
-        Some(Fragment::new().sql("(").then(&exact(text)).sql(operator).then(&pattern).sql(" ESCAPE '|')"))
+        Some(Fragment::new().sql("(").then(&by_code_point(text)).sql(operator).then(&pattern).sql(" ESCAPE '|')"))
     }
 
     fn cast(&self, term: &Term, to: SqlType) -> Option<Fragment> {
@@ -178,6 +197,9 @@ impl Rules for MySql {
                 from <= scale && term.ty.whole_digits()? <= to.whole_digits()?
             }
             (Timestamp, Timestamptz) | (Timestamptz, Timestamp) => true,
+            (Int2 | Int4 | Int8, Float8) => {
+                return Some(Fragment::new().sql("CAST(").then(&term.sql).sql(" AS DOUBLE)"));
+            }
             (Date, Timestamp) => {
                 return Some(Fragment::new().sql("CAST(").then(&term.sql).sql(" AS DATETIME(6))"));
             }
@@ -194,8 +216,8 @@ impl Rules for MySql {
         }
     }
 
-    fn can_order_by(&self, ty: SqlType) -> bool {
-        comparable(ty)
+    fn can_order_by(&self, term: &Term) -> bool {
+        comparable(term.ty)
     }
 
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment> {
@@ -222,9 +244,9 @@ impl Rules for MySql {
         AGGREGATES
     }
 
-    fn aggregate_cast(&self, _: SqlType) -> Option<&'static str> {
-        // CAST(… AS SIGNED) would clip; the sum comes as a decimal and is checked when it is read.
-        None
+    fn checked_sum(&self, sum: Fragment, to: SqlType) -> Fragment {
+        // A sum of integers is a decimal. CAST(… AS SIGNED) would clip it, DIV fails beyond 64 bits (1690).
+        if to.is_integer() { Fragment::new().sql("(").then(&sum).sql(" DIV 1)") } else { sum }
     }
 
     fn has_full_join(&self) -> bool {
@@ -235,7 +257,17 @@ impl Rules for MySql {
         exact_sql(sql)
     }
 
-    fn text_results_by_code_point(&self) -> bool {
+    fn is_opaque(&self, _: &Term) -> bool {
+        false
+    }
+
+    fn may_correlate(&self, term: &Term) -> bool {
+        // MariaDB keeps the results of a correlated sub-select under the outer column's value, compared by that column's
+        // collation: what EXISTS gave for 'a' it gives for 'A' too, whatever is compared inside (seen in 10.11).
+        term.ty != SqlType::Text || term.code_point
+    }
+
+    fn computed_text_by_code_point(&self) -> bool {
         false
     }
 }
@@ -249,12 +281,21 @@ fn exact_sql(sql: &Fragment) -> Fragment {
     Fragment::new().sql("(CONVERT(").then(sql).sql(" USING utf8mb4) COLLATE ").binary_collation().sql(")")
 }
 
-fn is_column_and_parameter(left: &Term, right: &Term) -> bool {
-    let is_parameter = |term: &Term| {
-        use super::fragment::Piece;
-        matches!(term.sql.pieces(), [Piece::Parameter(_)])
-    };
-    (left.sql.as_column().is_some() && is_parameter(right)) || (right.sql.as_column().is_some() && is_parameter(left))
+/// The same, for text that stands beside a bind parameter, whose collation yields.
+fn by_code_point(term: &Term) -> Fragment {
+    if term.code_point { term.sql.clone() } else { exact(term) }
+}
+
+fn as_parameter(term: &Term) -> Option<&ScalarValue> {
+    match term.sql.pieces() {
+        [Piece::Parameter(value)] => Some(value),
+        _ => None,
+    }
+}
+
+/// Comparing a column of another character set with a value outside it is an error (1267); every set has ASCII.
+fn in_every_character_set(value: &ScalarValue) -> bool {
+    matches!(value, ScalarValue::Utf8(Some(text)) if text.is_ascii())
 }
 
 /// FLOAT is compared as DOUBLE (0.1 is not found); TIME reaches beyond a day.
@@ -383,12 +424,13 @@ fn date_trunc(call: &Call) -> Option<Fragment> {
                     .sql(") DAY) AS DATETIME(6))"),
             );
         }
+        // Not MAKEDATE, which moves the years 1 to 99 into the twentieth century.
         "quarter" => {
             return Some(
                 Fragment::new()
-                    .sql("CAST((MAKEDATE(YEAR(")
+                    .sql("CAST((CAST(DATE_FORMAT(")
                     .then(&time.sql)
-                    .sql("), 1) + INTERVAL (QUARTER(")
+                    .sql(", '%Y-01-01') AS DATE) + INTERVAL (QUARTER(")
                     .then(&time.sql)
                     .sql(") - 1) QUARTER) AS DATETIME(6))"),
             );

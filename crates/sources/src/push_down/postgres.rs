@@ -73,6 +73,10 @@ static AGGREGATES: &[Aggregate] = &[
 ];
 
 impl Rules for Postgres {
+    fn null(&self, ty: SqlType) -> Option<Fragment> {
+        Some(Fragment::keyword("NULL").sql(cast_to(ty)?))
+    }
+
     fn parameter(&self, value: &ScalarValue, ty: SqlType) -> Option<Fragment> {
         if let ScalarValue::Boolean(Some(value)) = value {
             return Some(Fragment::keyword(if *value { "TRUE" } else { "FALSE" }));
@@ -85,22 +89,24 @@ impl Rules for Postgres {
         if !comparable(left.ty) || !left.ty.same_class(right.ty) {
             return None;
         }
-        let by_code_point = |term: &Term| collated(&term.sql);
-        let text = left.ty == SqlType::Text;
-        let explicit = text && (comparison.is_ordering() || !(left.code_point && right.code_point));
-        let left = if explicit { by_code_point(left) } else { left.sql.clone() };
+        if self.is_opaque(left) || self.is_opaque(right) {
+            return None;
+        }
+        // Equality is the same in every collation (that is deterministic); without COLLATE it can use any index.
+        let left =
+            if left.ty == SqlType::Text && comparison.is_ordering() { collated(&left.sql) } else { left.sql.clone() };
         Some(Fragment::infix(&left, operator(comparison), &right.sql))
     }
 
     fn in_list(&self, tested: &Term, items: &[ScalarValue], negated: bool) -> Option<Fragment> {
-        if !comparable(tested.ty) || !items.iter().all(travels) {
+        if !comparable(tested.ty) || self.is_opaque(tested) || !items.iter().all(travels) {
             return None;
         }
-        let left = if tested.code_point { tested.sql.clone() } else { collated(&tested.sql) };
+        let left = &tested.sql;
         if items.len() <= IN_LIST_WRITTEN_MAX || tested.ty == SqlType::Bool {
             let items: Option<Vec<Fragment>> = items.iter().map(|item| self.parameter(item, tested.ty)).collect();
             let lead = if negated { " NOT IN (" } else { " IN (" };
-            return Some(Fragment::new().sql("(").then(&left).sql(lead).list(&items?, ", ").sql("))"));
+            return Some(Fragment::new().sql("(").then(left).sql(lead).list(&items?, ", ").sql("))"));
         }
         let array = ScalarValue::iter_to_array(items.iter().cloned()).ok()?;
         let field = Arc::new(Field::new_list_field(array.data_type().clone(), true));
@@ -109,7 +115,7 @@ impl Rules for Postgres {
         Some(
             Fragment::new()
                 .sql("(")
-                .then(&left)
+                .then(left)
                 .sql(lead)
                 .parameter(ScalarValue::List(Arc::new(list)))
                 .sql(cast_to(tested.ty)?)
@@ -118,7 +124,7 @@ impl Rules for Postgres {
     }
 
     fn like(&self, text: &Term, pattern: &str, negated: bool) -> Option<Fragment> {
-        if text.ty != SqlType::Text || !text.code_point || !is_whole_pattern(pattern) {
+        if text.ty != SqlType::Text || self.is_opaque(text) || !is_whole_pattern(pattern) {
             return None;
         }
         let pattern = self.parameter(&ScalarValue::from(pattern), SqlType::Text)?;
@@ -144,15 +150,11 @@ impl Rules for Postgres {
     }
 
     fn key(&self, term: &Term) -> Option<Fragment> {
-        match term.ty {
-            SqlType::Other => None,
-            SqlType::Text if !term.code_point => Some(collated(&term.sql)),
-            _ => Some(term.sql.clone()),
-        }
+        (comparable(term.ty) && !self.is_opaque(term)).then(|| term.sql.clone())
     }
 
-    fn can_order_by(&self, ty: SqlType) -> bool {
-        comparable(ty)
+    fn can_order_by(&self, term: &Term) -> bool {
+        comparable(term.ty) && !self.is_opaque(term)
     }
 
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment> {
@@ -178,9 +180,12 @@ impl Rules for Postgres {
         AGGREGATES
     }
 
-    fn aggregate_cast(&self, to: SqlType) -> Option<&'static str> {
+    fn checked_sum(&self, sum: Fragment, to: SqlType) -> Fragment {
         // sum(int8) is numeric: the cast fails where the sum does not fit. A numeric is never cast, that would round it.
-        if to.is_integer() { cast_to(to) } else { None }
+        match cast_to(to) {
+            Some(cast) if to.is_integer() => sum.sql(cast),
+            _ => sum,
+        }
     }
 
     fn has_full_join(&self) -> bool {
@@ -191,7 +196,16 @@ impl Rules for Postgres {
         collated(sql)
     }
 
-    fn text_results_by_code_point(&self) -> bool {
+    fn is_opaque(&self, term: &Term) -> bool {
+        // character(n), whose operators ignore trailing blanks, and enums, which are ordered as they were declared.
+        term.ty == SqlType::Text && !term.code_point
+    }
+
+    fn may_correlate(&self, _: &Term) -> bool {
+        true
+    }
+
+    fn computed_text_by_code_point(&self) -> bool {
         true
     }
 }
@@ -308,17 +322,20 @@ fn date_trunc(call: &Call) -> Option<Fragment> {
 fn pg_cast(call: &Call) -> Option<Fragment> {
     use SqlType::*;
     let term = &call.terms[0];
-    let allowed = match (term.ty, call.result) {
-        (Int2 | Int4 | Int8 | Numeric { .. }, Int2 | Int4 | Int8 | Numeric { .. } | Float8 | Text) => true,
-        (Bool | Date, Text) | (Text, Text) => true,
-        (Text, Int2 | Int4 | Int8 | Float8 | Numeric { .. } | Bool) => true,
-        (Bool, Int4) | (Int4, Bool) => true,
-        (Float4, Float8) => true,
-        (Float8, Int2 | Int4 | Int8) => true,
-        (Date, Timestamp | Timestamptz) | (Timestamp | Timestamptz, Date) => true,
-        (Timestamp, Timestamptz) | (Timestamptz, Timestamp) => true,
-        _ => false,
-    };
+    let allowed = matches!(
+        (term.ty, call.result),
+        (Int2 | Int4 | Int8 | Numeric { .. }, Int2 | Int4 | Int8 | Numeric { .. } | Float8 | Text)
+            | (Bool | Date | Text, Text)
+            | (Text, Int2 | Int4 | Int8 | Float8 | Numeric { .. } | Bool)
+            | (Bool, Int4)
+            | (Int4, Bool)
+            | (Float4, Float8)
+            | (Float8, Int2 | Int4 | Int8)
+            | (Date, Timestamp | Timestamptz)
+            | (Timestamp | Timestamptz, Date)
+            | (Timestamp, Timestamptz)
+            | (Timestamptz, Timestamp)
+    );
     if !allowed {
         return None;
     }

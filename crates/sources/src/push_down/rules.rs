@@ -20,6 +20,9 @@ pub(crate) fn rules(dialect: Dialect) -> &'static dyn Rules {
 
 /// What a dialect computes with the meaning that we have here. `None` always means: not with the same meaning.
 pub(crate) trait Rules: Sync {
+    /// NULL, of that type where the source would otherwise choose one.
+    fn null(&self, ty: SqlType) -> Option<Fragment>;
+
     /// A value as a typed bind parameter.
     fn parameter(&self, value: &ScalarValue, ty: SqlType) -> Option<Fragment>;
 
@@ -37,7 +40,7 @@ pub(crate) trait Rules: Sync {
     /// The expression to group by (or make distinct, or count distinct) so that equal means equal by code point.
     fn key(&self, term: &Term) -> Option<Fragment>;
 
-    fn can_order_by(&self, ty: SqlType) -> bool;
+    fn can_order_by(&self, term: &Term) -> bool;
 
     /// The items of ORDER BY for one key.
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment>;
@@ -46,16 +49,23 @@ pub(crate) trait Rules: Sync {
 
     fn aggregates(&self) -> &'static [Aggregate];
 
-    /// The text that follows an aggregate of integers so that it has exactly the asked type or is an error.
-    fn aggregate_cast(&self, to: SqlType) -> Option<&'static str>;
+    /// A sum as exactly the asked type, or an error at the source where it does not fit.
+    fn checked_sum(&self, sum: Fragment, to: SqlType) -> Fragment;
 
     fn has_full_join(&self) -> bool;
 
     /// `sql`, which is text, so that it is compared by code point.
     fn by_code_point(&self, sql: &Fragment) -> Fragment;
 
-    /// Whether a function's text is compared by code point if its arguments are.
-    fn text_results_by_code_point(&self) -> bool;
+    /// Whether a value can only be read, counted and tested for NULL, because operators of the source would take it for
+    /// something else than text.
+    fn is_opaque(&self, term: &Term) -> bool;
+
+    /// Whether a sub-select may refer to such a column of the outer one.
+    fn may_correlate(&self, term: &Term) -> bool;
+
+    /// Whether text that is computed or bound is compared by code point if all its parts are.
+    fn computed_text_by_code_point(&self) -> bool;
 }
 
 /// An expression that a source computes.

@@ -138,7 +138,7 @@ fn context() -> Result<SessionContext, DataFusionError> {
 fn shown(plan: &LogicalPlan) -> Result<String, DataFusionError> {
     let mut text = String::new();
     for line in plan.display_indent().to_string().lines() {
-        let _ = writeln!(text, "{line}");
+        let _ = writeln!(text, "{}", line.replace('\0', "<NUL>"));
     }
     for (source, statement) in remote_statements(plan)? {
         let _ = writeln!(text, "{source}: {}", statement.sql);

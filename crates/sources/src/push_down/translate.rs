@@ -69,11 +69,14 @@ impl Scope<'_> {
     fn literal(&self, value: &ScalarValue) -> Option<Term> {
         let ty = SqlType::of_arrow(&value.data_type());
         if value.is_null() {
-            // An untyped NULL has no place of its own; a typed one is safe where the other operand says the type.
-            return (ty != SqlType::Other).then(|| Term { sql: Fragment::keyword("NULL"), ty, code_point: true });
+            if ty == SqlType::Other {
+                return None;
+            }
+            return Some(Term { sql: self.rules.null(ty)?, ty, code_point: true });
         }
         let sql = self.rules.parameter(value, ty)?;
-        Some(Term { sql, ty, code_point: true })
+        let code_point = ty != SqlType::Text || self.rules.computed_text_by_code_point();
+        Some(Term { sql, ty, code_point })
     }
 
     fn binary(&self, binary: &BinaryExpr) -> Option<Term> {
@@ -164,7 +167,6 @@ impl Scope<'_> {
         };
         let mut sql = Fragment::new().sql("(CASE");
         let mut ty: Option<SqlType> = None;
-        let mut code_point = true;
         let mut value = |sql: Fragment, lead: &'static str, expr: &Expr| {
             if matches!(expr, Expr::Literal(ScalarValue::Null, _)) {
                 return Some(sql.sql(lead).sql("NULL"));
@@ -175,8 +177,7 @@ impl Scope<'_> {
             }
             ty = Some(term.ty);
             // Where collations meet, the source may choose another one or fail.
-            let key = self.rules.key(&term)?;
-            code_point &= term.code_point;
+            let key = if term.ty == SqlType::Text { self.rules.key(&term)? } else { term.sql };
             Some(sql.sql(lead).then(&key))
         };
         for (when, then) in &case.when_then_expr {
@@ -189,7 +190,7 @@ impl Scope<'_> {
         if let Some(otherwise) = &case.else_expr {
             sql = value(sql, " ELSE ", otherwise)?;
         }
-        Some(Term { sql: sql.sql(" END)"), ty: ty?, code_point })
+        Some(Term { sql: sql.sql(" END)"), ty: ty?, code_point: true })
     }
 
     fn function(&self, function: &ScalarFunction) -> Option<Term> {
@@ -200,7 +201,7 @@ impl Scope<'_> {
         }
         let terms: Vec<Term> = function.args.iter().map(|argument| self.term(argument)).collect::<Option<_>>()?;
         let types: Vec<SqlType> = terms.iter().map(|term| term.ty).collect();
-        if types.is_empty() || !(row.takes)(&types) {
+        if types.is_empty() || !(row.takes)(&types) || terms.iter().any(|term| self.rules.is_opaque(term)) {
             return None;
         }
         let (_, result) = Expr::ScalarFunction(function.clone()).to_field(self.schema).ok()?;
@@ -224,7 +225,7 @@ impl Scope<'_> {
         }
         // Which collation a function's text has is the source's affair: say by code point where it matters.
         let code_point = result != SqlType::Text
-            || (self.rules.text_results_by_code_point() && terms.iter().all(|term| term.code_point));
+            || (self.rules.computed_text_by_code_point() && terms.iter().all(|term| term.code_point));
         Some(Term { sql, ty: result, code_point })
     }
 
@@ -270,6 +271,9 @@ impl Scope<'_> {
         if !(row.takes)(argument.ty, result) {
             return None;
         }
+        if self.rules.is_opaque(&argument) && !matches!(row.form, AggregateForm::Count) {
+            return None;
+        }
         let mut code_point = true;
         let (name, value) = match row.form {
             AggregateForm::Count if params.distinct => ("count", self.rules.key(&argument)?),
@@ -292,10 +296,8 @@ impl Scope<'_> {
         };
         let mut sql =
             Fragment::new().sql(name).sql(if params.distinct { "(DISTINCT " } else { "(" }).then(&value).sql(")");
-        if matches!(row.form, AggregateForm::Plain(_))
-            && let Some(cast) = self.rules.aggregate_cast(result)
-        {
-            sql = sql.sql(cast);
+        if matches!(row.form, AggregateForm::Plain(_)) {
+            sql = self.rules.checked_sum(sql, result);
         }
         Some(Term { sql, ty: result, code_point })
     }
