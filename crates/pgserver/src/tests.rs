@@ -1,0 +1,7 @@
+//! Tests of the wire against a fake engine: real clients, raw bytes, and mutated bytes.
+
+mod fake_engine;
+mod harness;
+
+mod logins;
+mod psql;
