@@ -25,9 +25,8 @@ async fn every_reference_runs_on_postgresql_and_equals_itself() -> Result<(), An
     let sides = Sides { ours, reference, variant: "reference".to_owned(), asks_references: true };
     let files = script_files()?;
     let reports = run_files(&files, &sides).await?;
-    let run: usize = reports.iter().map(|report| report.statements).sum();
-    assert!(run >= STATEMENTS_MIN, "{run} statements");
     assert_no_failures(&reports);
+    assert_all_ran(&reports);
     // Case as in all of Unicode, not as in ASCII, which the collation `C` alone would give.
     let lower = PrivatePostgres::run_sql(&servers.by_code_point(&[])?, "SELECT lower('ÄPFEL'), 'Z' < 'a'")?;
     assert_eq!(lower.trim(), "äpfel|t");
@@ -122,9 +121,8 @@ async fn run_variant(servers: &Servers, variant: &Variant) -> Result<(), AnyErro
     let reference = servers.reference_database()?;
     let sides = Sides { ours: server.login(), reference, variant: variant.name().to_owned(), asks_references: false };
     let reports = run_files(&script_files()?, &sides).await?;
-    let run: usize = reports.iter().map(|report| report.statements).sum();
-    assert!(run >= STATEMENTS_MIN, "{run} statements");
     assert_no_failures(&reports);
+    assert_all_ran(&reports);
     Ok(())
 }
 
@@ -181,12 +179,15 @@ fn login(url: &str) -> Result<Config, AnyError> {
     Ok(url.parse()?)
 }
 
-/// All `.slt` files below `tests/slt`, in order of their names.
+/// All `.slt` files below `tests/slt`, in order of their names; with `SLT=dates` in the environment, those whose names contain it.
 fn script_files() -> Result<Vec<PathBuf>, AnyError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("slt");
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "slt"));
+    if let Ok(wanted) = std::env::var("SLT") {
+        files.retain(|file| file.file_stem().is_some_and(|name| name.to_string_lossy().contains(&wanted)));
+    }
     files.sort();
     Ok(files)
 }
@@ -206,4 +207,10 @@ fn assert_no_failures(reports: &[Report]) {
     let statements: usize = reports.iter().map(|report| report.statements).sum();
     let failures: usize = reports.iter().map(|report| report.failures.len()).sum();
     assert!(failing.is_empty(), "{}\n\n{statements} statements, {failures} failures", failing.join("\n\n"));
+}
+
+/// Fails where the suite has lost statements, unless a part of it was asked for.
+fn assert_all_ran(reports: &[Report]) {
+    let statements: usize = reports.iter().map(|report| report.statements).sum();
+    assert!(statements >= STATEMENTS_MIN || std::env::var("SLT").is_ok(), "only {statements} statements");
 }
