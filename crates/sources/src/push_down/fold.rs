@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 
 use super::fragment::Fragment;
+use super::group_early::group_early;
 use super::rules::{Comparison, Rules, SqlType, Term, rules};
 use super::select::{Input, JoinKind, OrderKey, Output, Relation, Select};
 use super::translate::Scope;
@@ -69,6 +70,15 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
             None => Folded::Remote(remote),
             Some(predicate) => Folded::Filtered(remote, predicate),
         });
+    }
+
+    // A group over a join that stays here: one side may go down as groups.
+    if let LogicalPlan::Aggregate(aggregate) = &plan {
+        for (early, grouped_side) in group_early(aggregate) {
+            if matches!(fold(grouped_side)?, Folded::Remote(_)) {
+                return fold(early);
+            }
+        }
     }
 
     // The node stays. What it does not need from its input is not asked for.

@@ -206,6 +206,11 @@ fn groups_are_made_at_the_source() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
+fn a_side_of_a_join_across_sources_goes_down_as_groups() -> Result<(), Box<dyn Error>> {
+    run("group_early")
+}
+
+#[test]
 fn order_and_limit_go_down_with_their_null_order() -> Result<(), Box<dyn Error>> {
     run("sort")
 }
