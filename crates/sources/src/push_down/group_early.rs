@@ -15,10 +15,9 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::error::Result;
-use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Projection, cast, lit};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Projection, cast, lit, when};
 
 /// Qualifies the columns of the early groups; also tells that a side is grouped already.
 const EARLY: &str = "__early";
@@ -150,7 +149,8 @@ fn group_side(
             (DataType::Decimal128(_, 0) | DataType::Decimal256(_, 0), DataType::Int64) => cast(value, DataType::Int64),
             _ => return Ok(None),
         };
-        let value = if counts { coalesce(vec![value, lit(0_i64)]) } else { value };
+        // No rows: a count is 0, a sum of no counts is NULL. Not COALESCE, which only runs after DataFusion's simplifier.
+        let value = if counts { when(value.clone().is_not_null(), value).otherwise(lit(0_i64))? } else { value };
         columns.push(value.alias_qualified(qualifier.cloned(), field.name()));
     }
     let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(above))?);
