@@ -216,23 +216,24 @@ impl Rules for MySql {
         }
     }
 
+    /// Not text: a sort looks at its first `max_sort_length` bytes (1024) only, without a word.
     fn can_order_by(&self, term: &Term) -> bool {
-        comparable(term.ty)
+        comparable(term.ty) && term.ty != SqlType::Text
+    }
+
+    /// DISTINCT makes MariaDB group by sorting, so that long texts with the same beginning become one group (seen in 10.11).
+    fn can_group_distinct_by(&self, term: &Term) -> bool {
+        term.ty != SqlType::Text
     }
 
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment> {
-        let value = if SqlType::of(&key.value.field) == SqlType::Text {
-            exact_sql(&key.value.sql)
-        } else {
-            key.value.sql.clone()
-        };
         let mut items = vec![];
         // Ascending, MySQL puts NULLs first; descending, last.
         if key.value.field.is_nullable() && key.nulls_first == key.descending {
             let direction = if key.nulls_first { " IS NULL) DESC" } else { " IS NULL) ASC" };
             items.push(Fragment::new().sql("(").then(&key.value.sql).sql(direction));
         }
-        items.push(value.sql(if key.descending { " DESC" } else { " ASC" }));
+        items.push(key.value.sql.clone().sql(if key.descending { " DESC" } else { " ASC" }));
         items
     }
 

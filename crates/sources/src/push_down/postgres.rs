@@ -157,6 +157,10 @@ impl Rules for Postgres {
         comparable(term.ty) && !self.is_opaque(term)
     }
 
+    fn can_group_distinct_by(&self, _: &Term) -> bool {
+        true
+    }
+
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment> {
         let value = if SqlType::of(&key.value.field) == SqlType::Text {
             collated(&key.value.sql)

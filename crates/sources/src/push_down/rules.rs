@@ -42,6 +42,9 @@ pub(crate) trait Rules: Sync {
 
     fn can_order_by(&self, term: &Term) -> bool;
 
+    /// Whether DISTINCT aggregates may stand in a group by such a key.
+    fn can_group_distinct_by(&self, term: &Term) -> bool;
+
     /// The items of ORDER BY for one key.
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment>;
 
