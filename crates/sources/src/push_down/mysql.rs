@@ -316,8 +316,9 @@ fn one_known(types: &[SqlType]) -> bool {
     matches!(types, [ty] if *ty != SqlType::Other)
 }
 
+/// Not timestamptz: its days are those of the client's zone, the source's session is in UTC.
 fn unit_and_time(types: &[SqlType]) -> bool {
-    matches!(types, [SqlType::Text, SqlType::Timestamp | SqlType::Timestamptz])
+    matches!(types, [SqlType::Text, SqlType::Timestamp])
 }
 
 fn to_int8(_: SqlType, result: SqlType) -> bool {
@@ -398,6 +399,10 @@ fn not_like_literal(call: &Call) -> Option<Fragment> {
 
 /// Only what changes no value; everything else rounds, clips or reads strings leniently.
 fn pg_cast(call: &Call) -> Option<Fragment> {
+    if call.terms[0].ty != call.result && [call.terms[0].ty, call.result].contains(&SqlType::Timestamptz) {
+        // By the client's zone.
+        return None;
+    }
     MySql.cast(&call.terms[0], call.result)
 }
 

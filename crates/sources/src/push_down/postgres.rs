@@ -263,8 +263,9 @@ fn one_known(types: &[SqlType]) -> bool {
     matches!(types, [ty] if *ty != SqlType::Other)
 }
 
+/// Not timestamptz: its days are those of the client's zone, the source's session is in UTC.
 fn unit_and_time(types: &[SqlType]) -> bool {
-    matches!(types, [SqlType::Text, SqlType::Timestamp | SqlType::Timestamptz])
+    matches!(types, [SqlType::Text, SqlType::Timestamp])
 }
 
 fn to_int8(_: SqlType, result: SqlType) -> bool {
@@ -322,23 +323,22 @@ fn date_trunc(call: &Call) -> Option<Fragment> {
     Some(Fragment::new().sql(function).then(&call.terms[1].sql).sql(")"))
 }
 
-/// PostgreSQL's own cast, to the type that the call returns.
+/// PostgreSQL's own cast, to the type that the call returns. Left out is what depends on settings of the session: timestamptz (the
+/// zone), dates and floats as text (DateStyle, extra_float_digits).
 fn pg_cast(call: &Call) -> Option<Fragment> {
     use SqlType::*;
     let term = &call.terms[0];
     let allowed = matches!(
         (term.ty, call.result),
         (Int2 | Int4 | Int8 | Numeric { .. }, Int2 | Int4 | Int8 | Numeric { .. } | Float8 | Text)
-            | (Bool | Date | Text, Text)
+            | (Bool | Text, Text)
             | (Text, Int2 | Int4 | Int8 | Float8 | Numeric { .. } | Bool)
             | (Bool, Int4)
             | (Int4, Bool)
             | (Float4, Float8)
             | (Float8, Int2 | Int4 | Int8)
-            | (Date, Timestamp | Timestamptz)
-            | (Timestamp | Timestamptz, Date)
-            | (Timestamp, Timestamptz)
-            | (Timestamptz, Timestamp)
+            | (Date, Timestamp)
+            | (Timestamp, Date)
     );
     if !allowed {
         return None;
