@@ -399,11 +399,10 @@ fn not_like_literal(call: &Call) -> Option<Fragment> {
 
 /// Only what changes no value; everything else rounds, clips or reads strings leniently.
 fn pg_cast(call: &Call) -> Option<Fragment> {
-    if call.terms[0].ty != call.result && [call.terms[0].ty, call.result].contains(&SqlType::Timestamptz) {
-        // By the client's zone.
-        return None;
-    }
-    MySql.cast(&call.terms[0], call.result)
+    let term = &call.terms[0];
+    // Text may be `varchar(3)`, which cuts, and a timestamp `timestamp(0)`, which rounds: the Arrow type does not tell.
+    let told = call.result.is_exact() || call.result == SqlType::Float8;
+    if told { MySql.cast(term, call.result) } else { None }
 }
 
 fn date_trunc(call: &Call) -> Option<Fragment> {

@@ -323,15 +323,16 @@ fn date_trunc(call: &Call) -> Option<Fragment> {
     Some(Fragment::new().sql(function).then(&call.terms[1].sql).sql(")"))
 }
 
-/// PostgreSQL's own cast, to the type that the call returns. Left out is what depends on settings of the session: timestamptz (the
-/// zone), dates and floats as text (DateStyle, extra_float_digits).
+/// PostgreSQL's own cast, to the type that the call returns.
+///
+/// Left out is what depends on settings of the session (timestamptz), and what the Arrow type does not tell: text may be
+/// `varchar(3)`, which cuts, and a timestamp may be `timestamp(0)`, which rounds.
 fn pg_cast(call: &Call) -> Option<Fragment> {
     use SqlType::*;
     let term = &call.terms[0];
     let allowed = matches!(
         (term.ty, call.result),
-        (Int2 | Int4 | Int8 | Numeric { .. }, Int2 | Int4 | Int8 | Numeric { .. } | Float8 | Text)
-            | (Bool | Text, Text)
+        (Int2 | Int4 | Int8 | Numeric { .. }, Int2 | Int4 | Int8 | Numeric { .. } | Float8)
             | (Text, Int2 | Int4 | Int8 | Float8 | Numeric { .. } | Bool)
             | (Bool, Int4)
             | (Int4, Bool)
