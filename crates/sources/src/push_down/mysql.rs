@@ -8,7 +8,7 @@ use datafusion::scalar::ScalarValue;
 use super::fragment::{Fragment, Piece};
 use super::rules::{
     Aggregate, AggregateForm, Call, Comparison, Form, Function, Rules, SqlType, Term, alike, never, text_literal,
-    texts, travels,
+    texts, time_and_zone, travels,
 };
 use super::select::OrderKey;
 
@@ -40,6 +40,7 @@ static FUNCTIONS: &[Function] = &[
     Function { name: "character_length", takes: texts, form: Form::Call("CHAR_LENGTH") },
     Function { name: "length", takes: texts, form: Form::Call("CHAR_LENGTH") },
     Function { name: "date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
+    Function { name: "to_local", takes: time_and_zone, form: Form::Custom(to_local) },
     Function { name: "pg_date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
     Function { name: "lower", takes: never, form: LOCALE },
     Function { name: "upper", takes: never, form: LOCALE },
@@ -405,11 +406,19 @@ fn pg_cast(call: &Call) -> Option<Fragment> {
     if told { MySql.cast(term, call.result) } else { None }
 }
 
+/// Only UTC, in which the session is: named zones are NULL on a server whose zone tables were not filled.
+fn to_local(call: &Call) -> Option<Fragment> {
+    if text_literal(call.arguments.get(1)?)? != "UTC" {
+        return None;
+    }
+    Some(Fragment::new().sql("CAST(").then(&call.terms[0].sql).sql(" AS DATETIME(6))"))
+}
+
 fn date_trunc(call: &Call) -> Option<Fragment> {
     let [unit, _] = call.arguments else { return None };
     let time = &call.terms[1];
-    // The quarter's form needs the value twice.
-    if time.sql.as_column().is_none() || time.ty != call.result {
+    // The forms for week and quarter have the value twice.
+    if !time.sql.is_without_parameters() || time.ty != call.result {
         return None;
     }
     let (before, after) = match text_literal(unit)?.to_ascii_lowercase().as_str() {

@@ -12,7 +12,7 @@ use datafusion::scalar::ScalarValue;
 use super::fragment::Fragment;
 use super::rules::{
     Aggregate, AggregateForm, Call, Comparison, Form, Function, Rules, SqlType, Term, alike, floats,
-    integers_or_floats, never, numbers, text_literal, texts, travels,
+    integers_or_floats, never, numbers, text_literal, texts, time_and_zone, travels,
 };
 use super::select::OrderKey;
 
@@ -50,6 +50,7 @@ static FUNCTIONS: &[Function] = &[
     Function { name: "strpos", takes: texts, form: Form::Call("strpos") },
     Function { name: "starts_with", takes: texts, form: Form::Call("starts_with") },
     Function { name: "date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
+    Function { name: "to_local", takes: time_and_zone, form: Form::Custom(to_local) },
     Function { name: "pg_date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
     Function { name: "lower", takes: never, form: LOCALE },
     Function { name: "upper", takes: never, form: LOCALE },
@@ -302,6 +303,18 @@ fn extreme(argument: SqlType, result: SqlType) -> bool {
 fn is_whole_pattern(pattern: &str) -> bool {
     let trailing = pattern.chars().rev().take_while(|c| *c == '\\').count();
     trailing % 2 == 0
+}
+
+/// The wall clock of a zone at an instant; a timestamp without zone is an instant in UTC.
+fn to_local(call: &Call) -> Option<Fragment> {
+    let [time, zone] = call.terms else { return None };
+    text_literal(call.arguments.get(1)?)?;
+    let zoned = Fragment::new().sql("timezone(").then(&zone.sql).sql(", ");
+    match time.ty {
+        SqlType::Timestamptz => Some(zoned.then(&time.sql).sql(")")),
+        SqlType::Timestamp => Some(zoned.sql("timezone('UTC', ").then(&time.sql).sql("))")),
+        _ => None,
+    }
 }
 
 fn date_trunc(call: &Call) -> Option<Fragment> {

@@ -255,6 +255,10 @@ pub(super) fn floats(types: &[SqlType]) -> bool {
     types.iter().all(|ty| *ty == SqlType::Float8)
 }
 
+pub(super) fn time_and_zone(types: &[SqlType]) -> bool {
+    matches!(types, [SqlType::Timestamp | SqlType::Timestamptz, SqlType::Text])
+}
+
 /// All of one type that the source can hand through.
 pub(super) fn alike(types: &[SqlType]) -> bool {
     types.iter().all(|ty| *ty != SqlType::Other && *ty == types[0])

@@ -124,6 +124,7 @@ fn context() -> Result<SessionContext, DataFusionError> {
         ("pg_like", vec![Utf8, Utf8], Boolean),
         ("pg_ilike", vec![Utf8, Utf8], Boolean),
         ("pg_cast", vec![Decimal128(12, 2)], Decimal128(10, 1)),
+        ("to_local", vec![timestamptz(), Utf8], timestamp()),
         ("belvedere_unknown", vec![Int64], Int64),
     ] {
         let never = Arc::new(|_: &[ColumnarValue]| -> Result<ColumnarValue, DataFusionError> {
