@@ -1063,7 +1063,6 @@ fn figure(expr: &Ast) -> Option<(String, bool)> {
             let inner = else_result.as_deref().and_then(figure).filter(|(_, own)| *own);
             inner.or_else(|| Some(("case".to_owned(), false)))
         }
-        Ast::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => Some(("bool".to_owned(), false)),
         Ast::Exists { negated: false, .. } => own("exists"),
         Ast::Array(_) => own("array"),
         Ast::Tuple(_) => own("row"),

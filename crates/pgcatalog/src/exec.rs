@@ -26,7 +26,7 @@ use crate::value::{ArrayValue, Value};
 /// Rows looked at before a statement is refused: a cross join of large relations is a mistake or an attack.
 const WORK_MAX: u64 = 30_000_000;
 /// Rows that one step may hold.
-const ROWS_MAX: usize = 2_000_000;
+const ROWS_MAX: usize = 500_000;
 
 /// What a running statement sees and keeps.
 pub struct Ctx<'a> {
@@ -84,6 +84,12 @@ impl<'a> Ctx<'a> {
             indexes: RefCell::default(),
             regexes: RefCell::default(),
         }
+    }
+
+    /// How many rows were looked at.
+    #[cfg(test)]
+    pub fn work(&self) -> u64 {
+        self.work.get()
     }
 
     /// Counts one row of work.
