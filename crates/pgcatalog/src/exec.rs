@@ -678,18 +678,31 @@ fn scan(
         Ok(())
     };
     let all = rows.all();
-    let key = filter.iter().find_map(|condition| key_of(condition, slot));
-    match key {
-        Some((column, key)) if lasting && all.len() >= INDEX_ROWS_MIN => {
-            let value = eval(ctx, key, &env)?;
-            if !value.is_null() {
-                let index = rows.index(ctx, column);
-                for at in index.get(&value).map_or(&[][..], Vec::as_slice) {
-                    keep(&all[*at as usize])?;
-                }
-            }
+    let mut keys = filter.iter().filter_map(|condition| key_of(condition, slot)).peekable();
+    if !lasting || all.len() < INDEX_ROWS_MIN || keys.peek().is_none() {
+        all.iter().try_for_each(&mut keep)?;
+        return check_size(out);
+    }
+    // Of several keys, the one with the fewest rows; the first short list will do.
+    let mut best: Option<(Arc<Index>, Value, usize)> = None;
+    for (column, key) in keys {
+        let value = eval(ctx, key, &env)?;
+        if value.is_null() {
+            return Ok(());
         }
-        _ => all.iter().try_for_each(&mut keep)?,
+        let index = rows.index(ctx, column);
+        let count = index.get(&value).map_or(0, Vec::len);
+        if best.as_ref().is_none_or(|(_, _, fewest)| count < *fewest) {
+            best = Some((index, value, count));
+        }
+        if count < INDEX_ROWS_MIN {
+            break;
+        }
+    }
+    if let Some((index, value, _)) = best {
+        for at in index.get(&value).map_or(&[][..], Vec::as_slice) {
+            keep(&all[*at as usize])?;
+        }
     }
     check_size(out)
 }
