@@ -211,8 +211,16 @@ impl<'a> Binder<'a> {
         };
         if recursive
             && let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } = &*cte.query.body
-            && cte.query.with.is_none()
+            && cte.query.order_by.is_none()
+            && cte.query.limit_clause.is_none()
         {
+            let names = self.ctes.len();
+            let mut inner = Vec::new();
+            if let Some(with) = &cte.query.with {
+                for cte in &with.cte_tables {
+                    inner.push(self.cte(cte, with.recursive)?);
+                }
+            }
             let mut base = self.set_expr(left, &[])?;
             settle(&mut base.columns);
             let columns = rename(&base.columns);
@@ -220,17 +228,18 @@ impl<'a> Binder<'a> {
             let at = self.ctes.len() - 1;
             let step = self.set_expr(right, &[])?;
             self.ctes[at].recursing = false;
+            self.ctes.drain(names..at);
             if step.columns.len() != base.columns.len() {
                 return Err(CatalogError::new("42601", "each UNION query must have the same number of columns"));
             }
             let all = matches!(set_quantifier, SetQuantifier::All);
-            return Ok(Cte { id, query: Arc::new(base), step: Some((Arc::new(step), all)) });
+            return Ok(Cte { id, inner, query: Arc::new(base), step: Some((Arc::new(step), all)) });
         }
         let mut query = self.query(&cte.query)?;
         settle(&mut query.columns);
         let columns = rename(&query.columns);
         self.ctes.push(CteName { name, id, columns, recursing: false, depth: self.frames.len() });
-        Ok(Cte { id, query: Arc::new(query), step: None })
+        Ok(Cte { id, inner: Vec::new(), query: Arc::new(query), step: None })
     }
 
     fn set_expr(&mut self, body: &SetExpr, order: &[OrderByExpr]) -> Result<QueryPlan> {

@@ -17,8 +17,8 @@ use crate::error::{CatalogError, Result};
 use crate::functions;
 use crate::pg_types as ty;
 use crate::plan::{
-    AggregateCall, AggregateKind, Body, Comparison, DistinctBy, Expr, From, Matching, Operator, QueryPlan, SelectPlan,
-    SetFunction, SetKind, Source, SubPlan, WindowCall, WindowKind,
+    AggregateCall, AggregateKind, Body, Comparison, Cte, DistinctBy, Expr, From, Matching, Operator, QueryPlan,
+    SelectPlan, SetFunction, SetKind, Source, SubPlan, WindowCall, WindowKind,
 };
 use crate::snapshot::SessionFacts;
 use crate::value::{ArrayValue, Value};
@@ -144,27 +144,7 @@ impl<'a> Ctx<'a> {
 
 /// Runs a query; `parent` is the level around it.
 pub fn run(ctx: &Ctx<'_>, plan: &QueryPlan, parent: Option<&Env<'_>>) -> Result<Vec<Row>> {
-    for cte in &plan.ctes {
-        let mut rows = run(ctx, &cte.query, parent)?;
-        if let Some((step, all)) = &cte.step {
-            let mut seen: HashSet<Row> = HashSet::new();
-            if !all {
-                rows.retain(|row| seen.insert(Arc::clone(row)));
-            }
-            let mut last = rows.clone();
-            while !last.is_empty() {
-                ctx.tick()?;
-                ctx.ctes.borrow_mut().insert(cte.id, Arc::new(last));
-                last = run(ctx, step, parent)?;
-                if !all {
-                    last.retain(|row| seen.insert(Arc::clone(row)));
-                }
-                rows.extend(last.iter().cloned());
-                check_size(&rows)?;
-            }
-        }
-        ctx.ctes.borrow_mut().insert(cte.id, Arc::new(rows));
-    }
+    run_ctes(ctx, &plan.ctes, parent)?;
     let mut rows = match &plan.body {
         Body::Select(select) => run_select(ctx, select, parent)?,
         Body::Values(values) => {
@@ -228,6 +208,33 @@ pub fn run(ctx: &Ctx<'_>, plan: &QueryPlan, parent: Option<&Env<'_>>) -> Result<
         }
     }
     Ok(rows)
+}
+
+/// Computes the rows of WITH queries, in order.
+fn run_ctes(ctx: &Ctx<'_>, ctes: &[Cte], parent: Option<&Env<'_>>) -> Result<()> {
+    for cte in ctes {
+        run_ctes(ctx, &cte.inner, parent)?;
+        let mut rows = run(ctx, &cte.query, parent)?;
+        if let Some((step, all)) = &cte.step {
+            let mut seen: HashSet<Row> = HashSet::new();
+            if !all {
+                rows.retain(|row| seen.insert(Arc::clone(row)));
+            }
+            let mut last = rows.clone();
+            while !last.is_empty() {
+                ctx.tick()?;
+                ctx.ctes.borrow_mut().insert(cte.id, Arc::new(last));
+                last = run(ctx, step, parent)?;
+                if !all {
+                    last.retain(|row| seen.insert(Arc::clone(row)));
+                }
+                rows.extend(last.iter().cloned());
+                check_size(&rows)?;
+            }
+        }
+        ctx.ctes.borrow_mut().insert(cte.id, Arc::new(rows));
+    }
+    Ok(())
 }
 
 fn check_size<T>(rows: &[T]) -> Result<()> {

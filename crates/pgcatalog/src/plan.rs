@@ -210,6 +210,8 @@ pub enum DistinctBy {
 #[derive(Debug)]
 pub struct Cte {
     pub id: usize,
+    /// The WITH of its own that both terms of a recursive one see.
+    pub inner: Vec<Cte>,
     pub query: Arc<QueryPlan>,
     /// For a recursive one: the term that is repeated over its own last rows, and whether duplicates stay (UNION ALL).
     pub step: Option<(Arc<QueryPlan>, bool)>,
