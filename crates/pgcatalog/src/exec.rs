@@ -675,12 +675,13 @@ fn scan(
             Rows::Plain(Arc::new(vec![Arc::new([value])]))
         }
     };
+    // One tuple is tried with row after row, and copied only when it is kept.
+    let mut tried = tuple.clone();
     let mut keep = |row: &Row| -> Result<()> {
         ctx.tick()?;
-        let mut tuple = tuple.clone();
-        tuple[slot] = Arc::clone(row);
-        if holds(ctx, filter, &Env::of(&tuple, parent))? {
-            out.push(tuple);
+        tried[slot] = Arc::clone(row);
+        if holds(ctx, filter, &Env::of(&tried, parent))? {
+            out.push(tried.clone());
         }
         Ok(())
     };
