@@ -124,7 +124,8 @@ impl<'a> Conversation<'a> {
     /// Answers one message; `false` ends the session without a word. An error here is FATAL.
     async fn handle(&mut self, step: Step) -> Result<bool, Stop> {
         let (kind, request) = match step {
-            Step::Incomplete => return Ok(true),
+            // What is left of a COPY is ignored, whatever its length.
+            Step::Incomplete | Step::TooLong { kind: b'd', .. } => return Ok(true),
             Step::TooLong { kind, error } => (kind, Err(error)),
             // Nothing but the end of the batch is looked at.
             Step::Frame(frame) if self.phase == Phase::SkipToSync && !matches!(frame.kind, b'S' | b'X') => {

@@ -135,6 +135,8 @@ enum Values {
     Uuid(Strings),
     Jsonb(Strings),
     Bit(Strings),
+    /// `"char"`: one byte, or nothing.
+    Char(Strings),
     List(Box<List>),
 }
 
@@ -196,6 +198,7 @@ impl Encoder {
             Type::UUID => Values::Uuid(strings(array)?),
             Type::JSONB => Values::Jsonb(strings(array)?),
             Type::BIT | Type::VARBIT => Values::Bit(strings(array)?),
+            Type::CHAR => Values::Char(strings(array)?),
             _ => match pg_type.kind() {
                 Kind::Array(element) => list(array, element, format, zone)?,
                 _ => Values::Text(strings(array)?),
@@ -215,9 +218,11 @@ impl Encoder {
             Values::Float8(array) => array.is_null(row),
             Values::Numeric128(array, ..) => array.is_null(row),
             Values::Numeric256(array, ..) => array.is_null(row),
-            Values::Text(strings) | Values::Uuid(strings) | Values::Jsonb(strings) | Values::Bit(strings) => {
-                strings.array.is_null(row)
-            }
+            Values::Text(strings)
+            | Values::Uuid(strings)
+            | Values::Jsonb(strings)
+            | Values::Bit(strings)
+            | Values::Char(strings) => strings.array.is_null(row),
             Values::Bytea(array) => array.is_null(row),
             Values::Date(array) => array.is_null(row),
             Values::Time(array) => array.is_null(row),
@@ -251,7 +256,11 @@ impl Encoder {
             Values::Numeric256(array, scale, shown) => {
                 put_numeric_text(output, &Digits::of_i256(array.value(row)), *scale, *shown);
             }
-            Values::Text(strings) | Values::Uuid(strings) | Values::Jsonb(strings) | Values::Bit(strings) => {
+            Values::Text(strings)
+            | Values::Uuid(strings)
+            | Values::Jsonb(strings)
+            | Values::Bit(strings)
+            | Values::Char(strings) => {
                 output.put_slice(strings.value(row)?.as_bytes());
             }
             Values::Bytea(array) => put_hex(output, array.value(row)),
@@ -298,6 +307,11 @@ impl Encoder {
                 output.put_slice(strings.value(row)?.as_bytes());
             }
             Values::Bit(strings) => put_bits(output, strings.value(row)?)?,
+            Values::Char(strings) => match strings.value(row)?.as_bytes() {
+                [] => output.put_u8(0),
+                [byte] => output.put_u8(*byte),
+                _ => return Err(not_a("\"char\"", strings.value(row)?)),
+            },
             Values::Bytea(array) => output.put_slice(array.value(row)),
             Values::Date(array) => {
                 let days = i64::from(array.value(row)) - POSTGRES_EPOCH_DAYS;
