@@ -402,6 +402,7 @@ impl<'a> Conversation<'a> {
                     Outcome::Empty => {
                         self.say(EMPTY_QUERY);
                         add(&self.metrics.statements_succeeded_total, 1);
+                        portal.state = PortalState::EmptyDone;
                         self.portals.insert(name, portal);
                         return Ok(());
                     }
@@ -417,6 +418,12 @@ impl<'a> Conversation<'a> {
             PortalState::RowsDone { tag } => {
                 put_rows_complete(&mut self.wire.connection.output, &tag, 0);
                 portal.state = PortalState::RowsDone { tag };
+                self.portals.insert(name, portal);
+                return Ok(());
+            }
+            PortalState::EmptyDone => {
+                self.say(EMPTY_QUERY);
+                portal.state = PortalState::EmptyDone;
                 self.portals.insert(name, portal);
                 return Ok(());
             }

@@ -35,6 +35,9 @@ mod numbers;
 mod parameters;
 mod zone;
 
+#[doc(hidden)]
+pub mod benchmark;
+
 #[cfg(test)]
 mod tests;
 

@@ -59,8 +59,8 @@ async fn a_whole_extended_query_is_answered_in_order() -> Outcome {
     assert_eq!(messages[2].body, [&first[..], second].concat());
     assert_eq!(messages[5].values(), [Some("7".to_owned()), None]);
     assert_eq!(tag(&messages), "SELECT 1");
-    let empty = [parse("", "", &[]), describe('S', ""), bind("", "", &[]), execute("", 0)];
-    assert_eq!(kinds(&answer(&mut client, &empty).await?), "1tn2IZ");
+    let empty = [parse("", "", &[]), describe('S', ""), bind("", "", &[]), execute("", 0), execute("", 0)];
+    assert_eq!(kinds(&answer(&mut client, &empty).await?), "1tn2IIZ");
     let begin = [parse("", "begin", &[]), bind("", "", &[]), describe('P', ""), execute("", 0)];
     assert_eq!(kinds(&answer(&mut client, &begin).await?), "12nCZ");
     Ok(())
@@ -242,7 +242,7 @@ async fn a_panic_below_ends_its_session_and_no_other() -> Outcome {
     for sql in ["panic", "plan_panic", "panic_split", "fatal"] {
         let mut client = server.session().await?;
         client.send(&query(sql)).await?;
-        let messages = client.to_end().await?;
+        let messages = client.rest().await?;
         let last = messages.last().ok_or("no message")?;
         assert_eq!((last.kind, last.field('S').as_deref()), ('E', Some("FATAL")), "{sql}");
         assert_eq!(last.field('C').as_deref(), Some("XX000"));

@@ -74,7 +74,7 @@ async fn a_query_piped_behind_a_wrong_password_is_not_executed_z4() -> Outcome {
     let proof = "A".repeat(43) + "=";
     let piped = [frame('p', format!("c=biws,{nonce},p={proof}").as_bytes()), query("one"), query("one")].concat();
     client.send(&piped).await?;
-    let messages = client.to_end().await?;
+    let messages = client.rest().await?;
     let expected = ("28P01".to_owned(), "password authentication failed for user \"analyst\"".to_owned());
     assert_eq!(fatal(&messages), Some(expected));
     assert_eq!(server.engine.executed.load(Ordering::SeqCst), 0);
@@ -97,7 +97,7 @@ async fn known_and_unknown_users_see_the_same_exchange_p10() -> Outcome {
         salts.push(parts[1].to_owned());
         let proof = "A".repeat(43) + "=";
         client.send(&frame('p', format!("c=biws,{},p={proof}", parts[0]).as_bytes())).await?;
-        let (sqlstate, message) = fatal(&client.to_end().await?).ok_or("not one FATAL")?;
+        let (sqlstate, message) = fatal(&client.rest().await?).ok_or("not one FATAL")?;
         assert_eq!(sqlstate, "28P01");
         assert_eq!(message, format!("password authentication failed for user \"{user}\""));
     }
@@ -132,7 +132,7 @@ async fn scram_messages_that_ask_for_more_or_are_broken_end_the_connection_p9() 
     for bytes in broken {
         let mut client = asked_for_password(&server, "analyst").await?;
         client.send(&bytes).await?;
-        let (sqlstate, _) = fatal(&client.to_end().await?).ok_or_else(|| format!("not one FATAL for {bytes:?}"))?;
+        let (sqlstate, _) = fatal(&client.rest().await?).ok_or_else(|| format!("not one FATAL for {bytes:?}"))?;
         assert!(matches!(sqlstate.as_str(), "08P01" | "22021"), "{sqlstate} for {bytes:?}");
     }
     // The last message: nonce of another exchange, proof of a wrong length, junk.
@@ -153,7 +153,7 @@ async fn scram_messages_that_ask_for_more_or_are_broken_end_the_connection_p9() 
         let text = String::from_utf8_lossy(&challenge.body[4..]).into_owned();
         let nonce = text.split(',').next().ok_or("no nonce")?;
         client.send(&frame('p', last.replace("NONCE", nonce).as_bytes())).await?;
-        let (sqlstate, _) = fatal(&client.to_end().await?).ok_or_else(|| format!("not one FATAL for {last:?}"))?;
+        let (sqlstate, _) = fatal(&client.rest().await?).ok_or_else(|| format!("not one FATAL for {last:?}"))?;
         assert_eq!(sqlstate, "08P01", "for {last:?}");
     }
     assert_eq!(server.metrics.connections_total.load(Ordering::SeqCst), 0);
@@ -167,14 +167,14 @@ async fn before_the_password_nothing_else_is_read_p3_z13() -> Outcome {
     for kind in "QPBDECSHXFdcf\0\u{1}".chars() {
         let mut client = asked_for_password(&server, "analyst").await?;
         client.send(&crooked(kind, 1 << 30, b"")).await?;
-        let (sqlstate, _) = fatal(&client.to_end().await?).ok_or_else(|| format!("not one FATAL for {kind:?}"))?;
+        let (sqlstate, _) = fatal(&client.rest().await?).ok_or_else(|| format!("not one FATAL for {kind:?}"))?;
         assert_eq!(sqlstate, "08P01");
     }
     // And so is a password message beyond PostgreSQL's limit, before its body is here.
     for length in [0, 3, 65_536, 1 << 30, u32::MAX] {
         let mut client = asked_for_password(&server, "analyst").await?;
         client.send(&crooked('p', length, b"")).await?;
-        assert!(fatal(&client.to_end().await?).is_some(), "{length}");
+        assert!(fatal(&client.rest().await?).is_some(), "{length}");
     }
     Ok(())
 }
@@ -187,11 +187,11 @@ async fn packets_that_are_no_packets_are_closed_without_a_word_p1() -> Outcome {
         let mut bytes = length.to_be_bytes().to_vec();
         bytes.put_u32(PROTOCOL);
         client.send(&bytes).await?;
-        assert_eq!(client.to_end().await?, [], "{length}");
+        assert_eq!(client.rest().await?, [], "{length}");
     }
     let mut client = server.socket().await?;
     client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
-    assert_eq!(client.to_end().await?, []);
+    assert_eq!(client.rest().await?, []);
     Ok(())
 }
 
@@ -220,8 +220,7 @@ async fn startup_packets_that_cannot_be_meant_are_fatal_p13_p14_p16() -> Outcome
     for (bytes, expected) in cases {
         let mut client = server.socket().await?;
         client.send(&bytes).await?;
-        let (sqlstate, message) =
-            fatal(&client.to_end().await?).ok_or_else(|| format!("not one FATAL for {bytes:?}"))?;
+        let (sqlstate, message) = fatal(&client.rest().await?).ok_or_else(|| format!("not one FATAL for {bytes:?}"))?;
         assert_eq!(sqlstate, expected, "{message} for {bytes:?}");
     }
     assert_eq!(server.metrics.connections_total.load(Ordering::SeqCst), 0);
@@ -280,7 +279,7 @@ async fn without_tls_the_answer_is_n_and_the_login_goes_on() -> Outcome {
     client.send(&packet(SSL_REQUEST, b"")).await?;
     assert_eq!(client.receive_byte().await?, b'N');
     client.send(&packet(SSL_REQUEST, b"")).await?;
-    assert!(fatal(&client.to_end().await?).is_some());
+    assert!(fatal(&client.rest().await?).is_some());
     Ok(())
 }
 
@@ -295,7 +294,7 @@ async fn a_socket_that_says_nothing_is_closed_in_time_p2() -> Outcome {
     let mut asked = asked_for_password(&server, "analyst").await?;
     let mut logged_in = server.session().await?;
     for client in [&mut silent, &mut slow, &mut asked] {
-        assert_eq!(client.to_end().await?, []);
+        assert_eq!(client.rest().await?, []);
     }
     assert!(begun.elapsed() < Duration::from_secs(3));
     assert_eq!(kinds(&logged_in.query("one").await?), "TDCZ");
@@ -309,7 +308,7 @@ async fn sockets_and_sessions_beyond_the_limits_are_refused() -> Outcome {
     let mut first = server.session().await?;
     let mut second = server.socket().await?;
     second.send(&startup(&[("user", "anyone")])).await?;
-    let refused = fatal(&second.to_end().await?).ok_or("not one FATAL")?;
+    let refused = fatal(&second.rest().await?).ok_or("not one FATAL")?;
     assert_eq!(refused, ("53300".to_owned(), "sorry, too many clients already".to_owned()));
     assert_eq!(kinds(&first.query("one").await?), "TDCZ");
     drop(second);
@@ -318,7 +317,7 @@ async fn sockets_and_sessions_beyond_the_limits_are_refused() -> Outcome {
     }
 
     let waiting = [asked_for_password(&server, "analyst").await?, asked_for_password(&server, "analyst").await?];
-    assert_eq!(server.socket().await?.to_end().await?, []);
+    assert_eq!(server.socket().await?.rest().await?, []);
     drop(waiting);
     drop(first);
     // The places are free again.
@@ -349,7 +348,7 @@ async fn a_cancel_request_with_a_wrong_key_or_length_is_met_with_silence_p12() -
     ] {
         let mut other = server.socket().await?;
         other.send(&bytes).await?;
-        assert_eq!(other.to_end().await?, []);
+        assert_eq!(other.rest().await?, []);
     }
     assert_eq!(kinds(&session.until('Z').await?), "TDDDCZ");
     assert_eq!(server.metrics.cancels_total.load(Ordering::SeqCst), 0);
@@ -358,11 +357,12 @@ async fn a_cancel_request_with_a_wrong_key_or_length_is_met_with_silence_p12() -
 
 #[test]
 fn a_verifier_is_what_postgresql_would_store_and_is_kept_as_it_is() -> Outcome {
-    // Computed by PostgreSQL 15 for the password "pencil" with this salt.
-    let verifier = verifier_with("pencil", b"0123456789abcdef", 4096);
-    let parts: Vec<&str> = verifier.split(['$', ':']).collect();
-    assert_eq!((parts[0], parts[1], parts[2]), ("SCRAM-SHA-256", "4096", "MDEyMzQ1Njc4OWFiY2RlZg=="));
-    assert_eq!((parts[3].len(), parts[4].len()), (44, 44));
+    // Password and salt are those of the example in RFC 7677.
+    let salt = [0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81];
+    let verifier = verifier_with("pencil", &salt, 4096);
+    let expected = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
+                    WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    assert_eq!(verifier, expected);
     assert_eq!(scram_verifier(&verifier)?, verifier);
     assert_ne!(scram_verifier("pencil")?, scram_verifier("pencil")?);
     assert!(scram_verifier("").is_err());
@@ -490,7 +490,7 @@ mod tls {
         let encrypted = start(false).await?;
         let mut plain = encrypted.server.socket().await?;
         plain.send(&[packet(SSL_REQUEST, b""), startup(&[("user", "anyone")])].concat()).await?;
-        assert_eq!(plain.to_end().await?, []);
+        assert_eq!(plain.rest().await?, []);
         assert_eq!(encrypted.server.metrics.connections_total.load(Ordering::SeqCst), 0);
         Ok(())
     }
@@ -500,12 +500,12 @@ mod tls {
         let encrypted = start(true).await?;
         let mut plain = encrypted.server.socket().await?;
         plain.send(&startup(&[("user", "analyst")])).await?;
-        assert_eq!(fatal(&plain.to_end().await?).map(|(sqlstate, _)| sqlstate), Some("28000".to_owned()));
+        assert_eq!(fatal(&plain.rest().await?).map(|(sqlstate, _)| sqlstate), Some("28000".to_owned()));
         let mut gss = encrypted.server.socket().await?;
         gss.send(&packet(GSS_REQUEST, b"")).await?;
         assert_eq!(gss.receive_byte().await?, b'N');
         gss.send(&startup(&[("user", "analyst")])).await?;
-        assert_eq!(errors(&gss.to_end().await?), ["28000"]);
+        assert_eq!(errors(&gss.rest().await?), ["28000"]);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ impl Server {
         let (process_id, secret) = client.key;
         let mut other = self.socket().await?;
         other.send(&packet(CANCEL, &[process_id.to_be_bytes(), secret.to_be_bytes()].concat())).await?;
-        assert_eq!(other.to_end().await?, []);
+        assert_eq!(other.rest().await?, []);
         Ok(())
     }
 }
@@ -187,9 +187,9 @@ async fn a_shutdown_ends_idle_sessions_and_lets_statements_finish() -> Outcome {
     busy.send(&query("sleep 8")).await?;
     soon("work begins", || server.working() == 1).await?;
     server.shutdown.cancel();
-    let messages = idle.to_end().await?;
+    let messages = idle.rest().await?;
     assert_eq!((kinds(&messages), errors(&messages)), ("E".to_owned(), vec!["57P01".to_owned()]));
-    let messages = busy.to_end().await?;
+    let messages = busy.rest().await?;
     assert_eq!(kinds(&messages), "TDDDDDDDDCZE");
     assert_eq!(errors(&messages), ["57P01"]);
     drop((idle, busy));
@@ -208,7 +208,7 @@ async fn a_statement_that_outlives_the_deadline_is_cut_off() -> Outcome {
     slow.send(&query("rows 1000 1000")).await?;
     soon("work begins", || server.working() == 2).await?;
     server.shutdown.cancel();
-    assert_eq!(errors(&busy.to_end().await?), ["57P01"]);
+    assert_eq!(errors(&busy.rest().await?), ["57P01"]);
     let begun = Instant::now();
     assert_eq!(server.task.await??, Drained::CutOff(2));
     assert!(begun.elapsed() < Duration::from_secs(3));

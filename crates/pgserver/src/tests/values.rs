@@ -258,7 +258,7 @@ fn decimals_with_a_declared_scale_keep_their_zeros() -> Outcome {
     let decimals = |scale: i8, values: Vec<i128>| -> Result<ArrayRef, Box<dyn std::error::Error>> {
         Ok(Arc::new(Decimal128Array::from(values).with_precision_and_scale(38, scale)?))
     };
-    let values = vec![0, 5, -5, 1_00, -123_45, i128::pow(10, 38) - 1];
+    let values = vec![0, 5, -5, 100, -12_345, i128::pow(10, 38) - 1];
     let shown = text_of(decimals(2, values)?, Type::NUMERIC)?;
     let expected = ["0.00", "0.05", "-0.05", "1.00", "-123.45", "999999999999999999999999999999999999.99"]
         .map(|v| Some(v.to_owned()));
