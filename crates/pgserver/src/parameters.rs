@@ -230,7 +230,8 @@ fn decode_binary(bytes: &[u8], pg_type: &Type) -> Result<ScalarValue, SqlError> 
     })
 }
 
-fn is_textual(pg_type: &Type) -> bool {
+/// Types whose binary form is their text.
+pub(crate) fn is_textual(pg_type: &Type) -> bool {
     matches!(*pg_type, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON | Type::UNKNOWN | Type::XML)
         || matches!(pg_type.kind(), Kind::Enum(_))
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::ServerConfig;
 use crate::metrics::{Metrics, add};
 
 /// How much is read at a time.
@@ -102,11 +103,19 @@ pub(crate) struct Connection {
     pub(crate) output: BytesMut,
     pub(crate) metrics: Arc<Metrics>,
     input_ended: bool,
+    write_stall_timeout: Duration,
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport, metrics: Arc<Metrics>) -> Self {
-        Self { transport, input: BytesMut::new(), output: BytesMut::new(), metrics, input_ended: false }
+    pub(crate) fn new(transport: Transport, config: &ServerConfig) -> Self {
+        Self {
+            transport,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            metrics: Arc::clone(&config.metrics),
+            input_ended: false,
+            write_stall_timeout: config.limits.write_stall_timeout,
+        }
     }
 
     /// Reads some more input; `false` at its end. May be dropped at any time without losing bytes.
@@ -128,7 +137,8 @@ impl Connection {
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if !self.output.is_empty() {
             while !self.output.is_empty() {
-                let n = self.transport.write_buf(&mut self.output).await?;
+                let write = self.transport.write_buf(&mut self.output);
+                let n = tokio::time::timeout(self.write_stall_timeout, write).await??;
                 if n == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }

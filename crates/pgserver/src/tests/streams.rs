@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 use super::harness::{CANCEL, Client, Outcome, Server, bind, errors, execute, kinds, packet, parse, query, sync};
-use crate::{Drained, ServerConfig};
+use crate::{Drained, Limits, ServerConfig};
 
 /// Waits until the condition holds.
 async fn soon(what: &str, condition: impl Fn() -> bool) -> Outcome {
@@ -55,6 +55,17 @@ async fn a_client_that_does_not_read_holds_back_the_rows_z7() -> Outcome {
         soon("the stream is dropped", || server.working() == 0).await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_cut_off_in_the_end() -> Outcome {
+    let limits = Limits { write_stall_timeout: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::with(ServerConfig { limits, ..ServerConfig::default() }).await?;
+    let mut client = server.session().await?;
+    client.send(&query("rows 1000 1000")).await?;
+    soon("work begins", || server.working() == 1).await?;
+    soon("the stream is dropped", || server.working() == 0).await?;
+    soon("the session ends", || server.metrics.connections_open.load(Ordering::SeqCst) == 0).await
 }
 
 #[tokio::test]

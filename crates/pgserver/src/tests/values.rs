@@ -308,6 +308,43 @@ fn arrays_of_other_types_are_an_error_that_names_the_column() {
 }
 
 #[test]
+fn text_is_never_sent_in_place_of_a_binary_form() -> Outcome {
+    for pg_type in [Type::INET, Type::TIMETZ, Type::MONEY, Type::REGCLASS, Type::POINT, Type::INET_ARRAY] {
+        let texts: ArrayRef = match pg_type {
+            Type::INET_ARRAY => {
+                let texts = StringArray::from(vec!["x"]);
+                let field =
+                    Arc::new(datafusion::arrow::datatypes::Field::new_list_field(texts.data_type().clone(), true));
+                let offsets = datafusion::arrow::buffer::OffsetBuffer::from_lengths([1]);
+                Arc::new(ListArray::try_new(field, offsets, Arc::new(texts), None)?)
+            }
+            _ => Arc::new(StringArray::from(vec!["x"])),
+        };
+        let reason = "it has no binary form here, ask for text";
+        let expected = format!("0A000: column \"c\" of type {pg_type} cannot be sent: {reason}");
+        assert_eq!(encoded(Arc::clone(&texts), pg_type.clone(), Format::Binary), Err(expected));
+        assert_eq!(text_of(texts, pg_type)?[0].as_deref().map(|text| text.trim_matches(['{', '}'])), Some("x"));
+    }
+    Ok(())
+}
+
+#[test]
+fn catalog_vectors_have_no_braces_and_count_from_zero() -> Outcome {
+    let vector: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([
+        Some([Some(1), Some(2)]),
+        Some([Some(3), Some(4)]),
+    ]));
+    let shown = text_of(Arc::clone(&vector), Type::INT2_VECTOR)?;
+    assert_eq!(shown, [Some("1 2".to_owned()), Some("3 4".to_owned())]);
+    let mut expected = Vec::new();
+    for n in [1, 0, 26, 2, 0, 4, 1, 4, 2] {
+        expected.put_i32(n);
+    }
+    assert_eq!(encoded(vector, Type::OID_VECTOR, Format::Binary)?[0], Some(expected));
+    Ok(())
+}
+
+#[test]
 fn text_with_a_nul_is_an_error_not_a_shorter_text() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["whole", "cut\0off"]));
     let expected = Err("22021: invalid byte sequence for encoding \"UTF8\": 0x00".to_owned());
