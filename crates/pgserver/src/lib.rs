@@ -19,6 +19,7 @@ mod metrics;
 mod cancel;
 mod transport;
 
+mod backoff;
 mod scram;
 mod startup;
 

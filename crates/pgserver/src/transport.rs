@@ -1,6 +1,7 @@
 //! One client's bytes: a plain, encrypted or in-memory stream with its input and output buffers.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,6 +41,11 @@ impl Transport {
             Self::Tls(stream) => Some(stream.get_ref().0),
             Self::Memory(_) | Self::Closed => None,
         }
+    }
+
+    /// `None` in memory.
+    pub(crate) fn peer_address(&self) -> Option<IpAddr> {
+        self.socket().and_then(|socket| socket.peer_addr().ok()).map(|address| address.ip())
     }
 
     /// Whether the peer has closed its side, even though there is still unread input.

@@ -331,6 +331,31 @@ async fn sockets_and_sessions_beyond_the_limits_are_refused() -> Outcome {
 }
 
 #[tokio::test]
+async fn guessing_one_users_password_gets_slower_and_slows_nobody_else_p11() -> Outcome {
+    let server = Server::start().await?;
+    let attempt = async |user: &str, password: &str| {
+        let settings = format!("host=127.0.0.1 port={} user={user} password={password}", server.address.port());
+        let begun = Instant::now();
+        let let_in = tokio_postgres::connect(&settings, tokio_postgres::NoTls).await.is_ok();
+        (let_in, begun.elapsed())
+    };
+    for _ in 0..6 {
+        assert!(!attempt("analyst", "guess").await.0);
+    }
+    // The fifth failure waits 100 ms, the seventh 400 ms.
+    let (let_in, slow) = attempt("analyst", "guess").await;
+    assert!(!let_in && slow >= Duration::from_millis(400), "{slow:?}");
+    let (_, other) = attempt("nobody", "guess").await;
+    assert!(other < Duration::from_millis(400), "{other:?}");
+    // The right password waits as long, once.
+    let (let_in, slow) = attempt("analyst", "secret").await;
+    assert!(let_in && slow >= Duration::from_millis(800), "{slow:?}");
+    let (let_in, quick) = attempt("analyst", "secret").await;
+    assert!(let_in && quick < Duration::from_millis(800), "{quick:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_cancel_request_with_a_wrong_key_or_length_is_met_with_silence_p12() -> Outcome {
     let server = Server::start().await?;
     let mut session = server.session().await?;
