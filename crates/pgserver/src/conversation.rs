@@ -170,6 +170,10 @@ impl<'a> Conversation<'a> {
     fn fail(&mut self, error: &SqlError) {
         self.metrics.count_error(error.sqlstate);
         self.session.statement_failed();
+        // What was suspended in the transaction cannot go on; its sources need not wait for the ROLLBACK.
+        if self.session.transaction_status() == TransactionStatus::Failed {
+            self.portals.clear();
+        }
         put_error(&mut self.wire.connection.output, error);
     }
 
@@ -378,7 +382,13 @@ impl<'a> Conversation<'a> {
     }
 
     async fn execute(&mut self, name: String, rows_max: usize) -> Result<(), Stop> {
-        let mut portal = self.portals.take(&name)?;
+        let mut portal = self.portals.take(&name).map_err(|missing| match self.session.transaction_status() {
+            TransactionStatus::Failed => SqlError::new(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ),
+            TransactionStatus::Idle | TransactionStatus::InTransaction => missing,
+        })?;
         let token = portal.token.clone();
         let _running = self.key.running(&token);
         let mut rows = match std::mem::replace(&mut portal.state, PortalState::CommandDone) {

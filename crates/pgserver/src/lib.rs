@@ -3,7 +3,7 @@
 //! A connection passes through these modules in this order:
 //!
 //! 1. [`serve`] accepts sockets, counts them and drains them at shutdown.
-//! 2. `startup` negotiates TLS, answers cancel requests and logs the user in (`scram`). Every error there is FATAL.
+//! 2. `startup` negotiates TLS, answers cancel requests and logs the user in (`scram`, `backoff`). Every error there is FATAL.
 //! 3. `conversation` runs simple and extended queries. It reads only what `guard` let through.
 //! 4. `parameters` turns bound values into Arrow scalars; `encode` turns Arrow arrays into rows on the wire.
 //!

@@ -140,6 +140,21 @@ async fn an_error_skips_to_the_sync_and_aborts_the_transaction_w8() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_failed_transaction_stops_its_suspended_portals() -> Outcome {
+    let server = Server::start().await?;
+    let mut client = server.session().await?;
+    client.query("begin").await?;
+    answer(&mut client, &[parse("", "rows 9 1", &[]), bind("p", "", &[]), execute("p", 1)]).await?;
+    assert_eq!(server.engine.working.load(Ordering::SeqCst), 1);
+    client.query("nonsense").await?;
+    assert_eq!(server.engine.working.load(Ordering::SeqCst), 0);
+    assert_eq!(errors(&answer(&mut client, &[execute("p", 1)]).await?), ["25P02"]);
+    let steps = [parse("", "rollback", &[]), bind("", "", &[]), execute("", 0)];
+    assert_eq!(kinds(&answer(&mut client, &steps).await?), "12CZ");
+    Ok(())
+}
+
+#[tokio::test]
 async fn names_must_exist_and_must_be_free() -> Outcome {
     let server = Server::start().await?;
     let mut client = server.session().await?;
