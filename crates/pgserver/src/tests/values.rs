@@ -483,3 +483,48 @@ async fn result_formats_may_be_none_one_or_one_for_each_column() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn random_values_come_back_as_they_went_out_in_both_formats() -> Outcome {
+    use datafusion::arrow::datatypes::i256;
+    use datafusion::scalar::ScalarValue;
+
+    let mut state = 7_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..5_000 {
+        // Magnitudes of all sizes.
+        let small = random() as i64 >> (random() % 64);
+        let large = i256::from_parts(u128::from(random()), 0)
+            .wrapping_mul(i256::from_i128(i128::from(random() as i64)))
+            .wrapping_mul(i256::from_i128(10).wrapping_pow((random() % 38) as u32));
+        let text: String =
+            (0..random() % 6).filter_map(|_| "ab\"\\{},\n\t NULL'é😀".chars().nth((random() % 17) as usize)).collect();
+        let interval = IntervalMonthDayNano::new(small as i32 / 1_000, small as i32, small % 1_000_000_000 * 1_000);
+        let texts = [ScalarValue::Utf8(Some(text.clone())), ScalarValue::Utf8(None)];
+        let array = ScalarValue::List(ScalarValue::new_list(&texts, &parameters::arrow_type(&Type::TEXT), true));
+        let float = f64::from_bits(random());
+        for (value, pg_type) in [
+            (ScalarValue::Int64(Some(small)), Type::INT8),
+            (ScalarValue::Decimal256(Some(large), 76, 20), Type::NUMERIC),
+            (ScalarValue::Float64(Some(if float.is_nan() || float == 0.0 { 0.5 } else { float })), Type::FLOAT8),
+            (ScalarValue::TimestampMicrosecond(Some(small / 64), Some("UTC".into())), Type::TIMESTAMPTZ),
+            (ScalarValue::TimestampMicrosecond(Some(small / 64), None), Type::TIMESTAMP),
+            (ScalarValue::Date32(Some(small as i32 / 4)), Type::DATE),
+            (ScalarValue::IntervalMonthDayNano(Some(interval)), Type::INTERVAL),
+            (ScalarValue::Binary(Some(text.clone().into_bytes())), Type::BYTEA),
+            (array, Type::TEXT_ARRAY),
+        ] {
+            for format in [Format::Text, Format::Binary] {
+                let sent = encoded(value.to_array_of_size(1)?, pg_type.clone(), format)?.remove(0);
+                let back = parameters::decode(sent.as_deref(), format, &pg_type, &berlin());
+                assert_eq!(back.as_ref().ok(), Some(&value), "{pg_type} {format:?} {sent:02x?} {back:?}");
+            }
+        }
+    }
+    Ok(())
+}
