@@ -3,6 +3,7 @@
 mod broken_models;
 mod good_models;
 mod hostile_texts;
+mod meaning;
 mod spellings;
 
 use crate::{Model, ModelFile, load};
