@@ -5,6 +5,7 @@ mod good_models;
 mod hostile_texts;
 mod meaning;
 mod spellings;
+mod yaml_trees;
 
 use crate::{Model, ModelFile, load};
 

@@ -40,7 +40,8 @@ pub(crate) fn view(
     for unnamed in definition.list("cubes") {
         problems.inherited = unnamed.inherited;
         let mut references = References::new(symbols, problems, Scope::Cube(name));
-        includes.extend(include(unnamed.node, name, &mut references));
+        let found = include(unnamed.node, name, &mut references);
+        includes.extend(found.map(|include| Include { inherited: unnamed.inherited, ..include }));
         problems.inherited = false;
     }
     check::two_paths_to_one_cube::check(name, &includes, problems);
@@ -75,7 +76,9 @@ pub(crate) fn view(
         } else {
             &mut main
         };
+        problems.inherited = include.inherited;
         add_members(target, include, cubes, symbols, problems);
+        problems.inherited = false;
     }
     for view in std::iter::once(&mut main).chain(split.values_mut()) {
         add_hierarchies(view, &includes, cubes, symbols);
@@ -84,6 +87,8 @@ pub(crate) fn view(
 
     main.folders = folders(definition, &main, &includes, problems);
     main.default_filters = filter::filters(fields, "default_filters", problems);
+    let names: Vec<&str> = main.members.keys().map(String::as_str).collect();
+    check::unknown_filter_member::check(&main.default_filters, name, &names, problems);
     let members: Vec<&str> = main.members.keys().map(String::as_str).collect();
     let policies = access_policies(definition, &members, problems);
     let policy = policies.first().map(|policy| feature("access_policy", &policy.place));
@@ -153,7 +158,7 @@ fn add_levels(view: &mut View, include: &Include, hierarchy: &IncludedMember, cu
     let Some(found) = cube.hierarchies.iter().find(|other| other.naming.name == hierarchy.member) else { return };
     for level in found.levels.iter().filter(|level| level.cube() == cube.naming.name) {
         let is_there = include.members.iter().any(|member| member.member == level.member);
-        if is_there {
+        if is_there || include.excluded.contains(&level.member) {
             continue;
         }
         let prefix = hierarchy.name.strip_suffix(&hierarchy.member).unwrap_or_default();

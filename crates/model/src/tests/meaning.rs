@@ -239,8 +239,6 @@ fn a_view_takes_members_under_prefix_alias_and_by_hierarchy() {
     assert_eq!(
         included(view),
         pairs(&[
-            // By the hierarchy, although the cube's `excludes` names it: levels come along with their hierarchy.
-            ("kind", "orders.kind"),
             ("status", "orders.status"),
             ("buyer_id", "orders.customers.id"),
             ("buyer_city", "orders.customers.city"),
@@ -253,7 +251,7 @@ fn a_view_takes_members_under_prefix_alias_and_by_hierarchy() {
     );
     assert!(view.members["buyer_id"].naming.public, "a private key dimension is visible in a view that includes it");
     assert_eq!(view.members["revenue"].naming.title.as_deref(), Some("Revenue"));
-    assert_eq!(view.hierarchies[0].levels, ["kind", "status"]);
+    assert_eq!(view.hierarchies[0].levels, ["status"], "an excluded level is left out");
     let folder = &view.folders[0];
     assert_eq!(folder.members, ["count", "revenue", "buyer_id", "buyer_city", "buyer_credit_total"]);
     assert_eq!(folder.folders[0].members, ["status"]);
@@ -290,6 +288,15 @@ fn a_star_takes_everything_whatever_its_visibility() {
     let model = model(&format!("{STAR}  - {{name: v, cubes: [{{join_path: a, includes: '*', excludes: [good]}}]}}\n"));
     assert_eq!(included(&model.views["v"]), pairs(&[("id", "a.id"), ("secret", "a.secret"), ("count", "a.count")]));
     assert!(model.views["v"].members.values().all(|member| member.naming.public));
+}
+
+#[test]
+fn a_hierarchy_brings_its_levels_along() {
+    let text = EVERYTHING.replace("        excludes: [kind]\n", "").replace("          - status\n", "");
+    let text = text.replace("{name: Inner, includes: [status]}", "status");
+    let view = &model(&text).views["sales"];
+    assert_eq!(included(view)[..2], pairs(&[("kind", "orders.kind"), ("status", "orders.status")]));
+    assert_eq!(view.hierarchies[0].levels, ["kind", "status"]);
 }
 
 #[test]
