@@ -16,7 +16,9 @@ use crate::read::naming::naming;
 use crate::references::{References, Scope};
 use crate::symbols::{MemberSymbol, Symbols};
 use crate::yaml::Node;
-use crate::{Cube, Folder, MemberKind, Naming, Place, Unsupported, View, ViewHierarchy, ViewMember, ViewMemberValue};
+use crate::{
+    Cube, Folder, MemberKind, ModelFilter, Naming, Place, Unsupported, View, ViewHierarchy, ViewMember, ViewMemberValue,
+};
 
 /// Reads a view, and the views that `split: true` makes of it.
 pub(crate) fn view(
@@ -86,7 +88,7 @@ pub(crate) fn view(
     add_own_members(&mut main, definition, symbols, problems);
 
     main.folders = folders(definition, &main, &includes, problems);
-    main.default_filters = filter::filters(fields, "default_filters", problems);
+    main.default_filters = default_filters(definition, problems);
     let names: Vec<&str> = main.members.keys().map(String::as_str).collect();
     check::unknown_filter_member::check(&main.default_filters, name, &names, problems);
     let members: Vec<&str> = main.members.keys().map(String::as_str).collect();
@@ -102,6 +104,18 @@ pub(crate) fn view(
         view.members.sort_by(|_, a, _, b| a.kind.cmp(&b.kind));
     }
     views
+}
+
+/// A child cannot take back what its parent filters: both hold.
+fn default_filters(definition: &Definition<'_>, problems: &mut Problems) -> Vec<ModelFilter> {
+    let what = format!("a default filter of view \"{}\"", definition.name);
+    let mut filters = Vec::new();
+    for unnamed in definition.list("default_filters") {
+        problems.inherited = unnamed.inherited;
+        filters.extend(filter::filter(unnamed.node, &what, problems));
+        problems.inherited = false;
+    }
+    filters
 }
 
 fn feature(name: &str, place: &Place) -> Unsupported {

@@ -307,6 +307,24 @@ fn different_roots_may_reach_a_cube_by_different_paths() {
 }
 
 #[test]
+fn a_child_view_cannot_take_back_the_default_filters_of_its_parent() {
+    let text = EVERYTHING.replace("    title: Also sold\n", "    title: Also sold\n    default_filters: []\n");
+    let child = &model(&text).views["sales_too"];
+    assert_eq!(child.default_filters.len(), 1);
+    assert_eq!(feature(&child.unsupported), "default_filters");
+}
+
+#[test]
+fn a_name_that_is_member_and_joined_cube_is_the_cube_inside_a_path() {
+    let text = REFERENCES.replace("{name: born,", "{name: regions, sql: x, type: string}\n      - {name: born,");
+    let model = model(&text);
+    assert_eq!(
+        dimension_sql(&model.cubes["orders"].dimensions["path"]),
+        "<orders/customers/regions.name> <orders/customers.name> <customers/regions.name>"
+    );
+}
+
+#[test]
 fn split_makes_a_view_of_its_own() {
     let view = "  - name: v\n    cubes:\n      - {join_path: a, includes: [count]}\n      - {join_path: a.b, includes: '*', split: true}\n";
     let model = model(&format!("{STAR}{view}"));
