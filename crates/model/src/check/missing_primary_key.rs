@@ -1,13 +1,21 @@
 //! A cube is joined, has measures that joins may repeat, and no primary key to count each row once by (J6); or a sub-query dimension
 //! and no key to compute it for (SQ2).
 
+use std::collections::HashMap;
+
 use crate::check::Checked;
 use crate::problems::Problems;
-use crate::{Cube, MeasureKind, Model};
+use crate::{MeasureKind, Model};
 
 const ADD_KEY: &str = "add `primary_key: true` to the dimension, or the dimensions, that identify a row";
 
 pub(crate) fn check(model: &Model, checked: &Checked<'_>, problems: &mut Problems) {
+    let mut joined_by: HashMap<&str, &str> = HashMap::new();
+    for (name, cube) in &model.cubes {
+        for join in &cube.joins {
+            joined_by.entry(&join.target).or_insert(name);
+        }
+    }
     for (name, cube) in &model.cubes {
         let has_key = cube.dimensions.values().any(|dimension| dimension.primary_key);
         // A dimension that could not be read may be the key.
@@ -23,10 +31,8 @@ pub(crate) fn check(model: &Model, checked: &Checked<'_>, problems: &mut Problem
             );
             continue;
         }
-        let partner = cube.joins.first().map(|join| join.target.as_str()).or_else(|| {
-            let joins_it = |other: &&Cube| other.joins.iter().any(|join| join.target == *name);
-            model.cubes.values().find(joins_it).map(|other| other.naming.name.as_str())
-        });
+        let partner = cube.joins.first().map(|join| join.target.as_str());
+        let partner = partner.or_else(|| joined_by.get(name.as_str()).copied());
         let Some(partner) = partner else { continue };
         let needs_key =
             |kind| matches!(kind, MeasureKind::Sum | MeasureKind::Avg | MeasureKind::Count | MeasureKind::Number);
