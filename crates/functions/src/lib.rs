@@ -3,3 +3,28 @@
 /// Key of the field metadata that says which PostgreSQL type a column has where its Arrow type alone does not: `uuid`, `json`,
 /// `jsonb`, `bit`, `name`, `oid`, ….
 pub const PG_TYPE: &str = "belvedere.pg_type";
+
+pub mod aggregate;
+pub mod cast;
+pub mod datetime;
+pub mod error;
+mod function;
+pub mod input;
+pub mod library;
+mod math;
+mod mysql;
+pub mod numeric;
+pub mod operator;
+pub mod output;
+pub mod types;
+pub mod value;
+
+pub use aggregate::{aggregate_functions, measure};
+pub use cast::{CastTarget, cast_target, pg_cast};
+pub use datetime::Zone;
+pub use error::{PgError, pg_error_of};
+pub use input::parse_literal;
+pub use library::scalar_functions;
+pub use operator::{BinaryOperator, binary_operator, binary_type, operator_functions, pg_neg, unknown_operand_type};
+pub use output::format_value;
+pub use types::{BARE_NUMERIC, PgType, QUOTIENT, common_type, comparison_type};

@@ -12,12 +12,14 @@ pub(crate) mod data_in_view;
 pub(crate) mod foreign_column;
 pub(crate) mod foreign_join_column;
 pub(crate) mod join_twice;
+pub(crate) mod key_of_dimension;
 pub(crate) mod measure_in_row_sql;
 pub(crate) mod member_in_cube_sql;
 pub(crate) mod missing_primary_key;
 pub(crate) mod name_collision;
 pub(crate) mod reference_cycle;
 pub(crate) mod two_paths_to_one_cube;
+pub(crate) mod unknown_filter_member;
 
 /// What the checks of a whole model need to know besides it.
 pub(crate) struct Checked<'a> {
@@ -66,6 +68,7 @@ pub(crate) fn check(model: &Model, checked: &Checked<'_>, problems: &mut Problem
     for cube in model.cubes.values() {
         measure_in_row_sql::check(cube, checked, problems);
         aggregate_of_measure::check(cube, checked, problems);
+        key_of_dimension::check(cube, checked, problems);
     }
     reference_cycle::check(model, checked, problems);
 }

@@ -131,7 +131,7 @@ impl<'n> Definition<'n> {
         let (name, place) = name_of(node, &format!("a {word}"), problems)?;
         let (vocabulary, section_keys, list_keys): (_, &[&'static str], &[&'static str]) = match kind {
             DefinitionKind::Cube => (CUBE, &CUBE_SECTIONS, &["access_policy"]),
-            DefinitionKind::View => (VIEW, &VIEW_SECTIONS, &["cubes", "folders", "access_policy"]),
+            DefinitionKind::View => (VIEW, &VIEW_SECTIONS, &["cubes", "folders", "access_policy", "default_filters"]),
         };
         let fields = Fields::read(node, &format!("{word} \"{name}\""), vocabulary, problems)?;
         let mut definition =

@@ -1,7 +1,7 @@
 //! The known name that a mistyped one most likely stands for.
 
 /// More candidates than this are not searched: the answer is a courtesy and must not cost seconds.
-const CANDIDATES_MAX: usize = 2_000;
+const CANDIDATES_MAX: usize = 500;
 
 /// The closest of `candidates`, if it is close enough to be a slip of the fingers; the first one on a tie.
 #[must_use]

@@ -26,7 +26,8 @@ pub(crate) fn resolve(definitions: &mut [Definition<'_>], problems: &mut Problem
         let mut chain = vec![start];
         let mut broken = false;
         while let Some(parent) = chain.last().and_then(|child| parents[*child]) {
-            if done[*chain.last().unwrap_or(&start)] {
+            // One more than allowed is enough to know; a longer walk would cost the square of the file.
+            if done[*chain.last().unwrap_or(&start)] || chain.len() > PARENTS_MAX {
                 break;
             }
             if let Some(position) = chain.iter().position(|seen| *seen == parent) {
@@ -50,6 +51,7 @@ pub(crate) fn resolve(definitions: &mut [Definition<'_>], problems: &mut Problem
                 "",
                 "extend a base directly",
             );
+            definitions[start].incomplete = true;
             continue;
         }
         for child in chain.into_iter().rev() {

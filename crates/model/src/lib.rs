@@ -24,6 +24,7 @@ mod did_you_mean;
 mod extends;
 mod inline;
 mod interval;
+mod pieces;
 mod problems;
 mod read;
 mod references;

@@ -8,6 +8,7 @@ pub(crate) mod view;
 pub(crate) mod access_policy;
 pub(crate) mod dimension;
 pub(crate) mod filter;
+pub(crate) mod granularity;
 pub(crate) mod hierarchy;
 pub(crate) mod include;
 pub(crate) mod join;

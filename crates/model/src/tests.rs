@@ -3,7 +3,9 @@
 mod broken_models;
 mod good_models;
 mod hostile_texts;
+mod meaning;
 mod spellings;
+mod yaml_trees;
 
 use crate::{Model, ModelFile, load};
 

@@ -86,7 +86,7 @@ struct CteName {
 /// A sub-query while it is bound: which outer columns it turned out to use.
 struct Frame {
     base: usize,
-    outer: BTreeSet<(usize, usize)>,
+    outer: BTreeSet<(usize, usize, usize)>,
     volatile: bool,
 }
 
@@ -129,16 +129,17 @@ impl<'a> Binder<'a> {
         if let Some(parent) = self.frames.last_mut() {
             parent.volatile |= frame.volatile;
         }
-        let outer: Vec<(usize, usize)> = frame.outer.iter().map(|(level, slot)| (base - 1 - level, *slot)).collect();
+        let outer: Vec<(usize, usize, usize)> =
+            frame.outer.iter().map(|(level, slot, column)| (base - 1 - level, *slot, *column)).collect();
         let constant = outer.is_empty() && !frame.volatile;
         Ok(SubPlan { id: self.next_id(), query: Arc::new(plan), outer, constant })
     }
 
-    /// Notes that a column of an outer level is used.
-    pub fn used(&mut self, level: usize, slot: usize) {
+    /// Notes that a column of an outer level is used; `usize::MAX` for the whole row.
+    pub fn used(&mut self, level: usize, slot: usize, column: usize) {
         for frame in &mut self.frames {
             if level < frame.base {
-                frame.outer.insert((level, slot));
+                frame.outer.insert((level, slot, column));
             }
         }
     }
@@ -210,8 +211,16 @@ impl<'a> Binder<'a> {
         };
         if recursive
             && let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } = &*cte.query.body
-            && cte.query.with.is_none()
+            && cte.query.order_by.is_none()
+            && cte.query.limit_clause.is_none()
         {
+            let names = self.ctes.len();
+            let mut inner = Vec::new();
+            if let Some(with) = &cte.query.with {
+                for cte in &with.cte_tables {
+                    inner.push(self.cte(cte, with.recursive)?);
+                }
+            }
             let mut base = self.set_expr(left, &[])?;
             settle(&mut base.columns);
             let columns = rename(&base.columns);
@@ -219,17 +228,18 @@ impl<'a> Binder<'a> {
             let at = self.ctes.len() - 1;
             let step = self.set_expr(right, &[])?;
             self.ctes[at].recursing = false;
+            self.ctes.drain(names..at);
             if step.columns.len() != base.columns.len() {
                 return Err(CatalogError::new("42601", "each UNION query must have the same number of columns"));
             }
             let all = matches!(set_quantifier, SetQuantifier::All);
-            return Ok(Cte { id, query: Arc::new(base), step: Some((Arc::new(step), all)) });
+            return Ok(Cte { id, inner, query: Arc::new(base), step: Some((Arc::new(step), all)) });
         }
         let mut query = self.query(&cte.query)?;
         settle(&mut query.columns);
         let columns = rename(&query.columns);
         self.ctes.push(CteName { name, id, columns, recursing: false, depth: self.frames.len() });
-        Ok(Cte { id, query: Arc::new(query), step: None })
+        Ok(Cte { id, inner: Vec::new(), query: Arc::new(query), step: None })
     }
 
     fn set_expr(&mut self, body: &SetExpr, order: &[OrderByExpr]) -> Result<QueryPlan> {
@@ -480,7 +490,11 @@ impl<'a> Binder<'a> {
         let level = std::mem::take(self.level_mut());
         let grouped = !keys.is_empty() || !level.aggregates.is_empty() || having.is_some();
         if grouped {
-            for expr in output.iter().chain(&having) {
+            let in_windows = level
+                .windows
+                .iter()
+                .flat_map(|call| call.partition.iter().chain(call.order.iter().map(|(key, ..)| key)));
+            for expr in output.iter().chain(&having).chain(in_windows) {
                 check_grouped(expr, &keys, &level.slots)?;
             }
         }
@@ -981,7 +995,7 @@ fn reads(from: &From) -> u64 {
                     Source::Function { args, .. } => of(args),
                     Source::Scalar(expr) => expr.slots(),
                     Source::Derived(plan) => {
-                        plan.outer.iter().filter(|(up, _)| *up == 0).fold(0, |all, (_, slot)| all | 1 << slot)
+                        plan.outer.iter().filter(|(up, ..)| *up == 0).fold(0, |all, (_, slot, _)| all | 1 << slot)
                     }
                     Source::Table(_) | Source::Cte(_) => 0,
                 }
@@ -1010,23 +1024,30 @@ fn reach(from: &From, conditions: &[Expr], bound: u64) -> u8 {
 
 /// Refuses a column that is neither grouped by nor inside an aggregate; grouping by a relation's `oid` covers its columns.
 fn check_grouped(expr: &Expr, keys: &[Expr], slots: &[Slot]) -> Result<()> {
+    let grouped = |slot: usize, column: usize| {
+        let key = |column| keys.contains(&Expr::Column { up: 0, slot, column });
+        key(column) || slots[slot].has_oid.is_some_and(key)
+    };
     let mut fault = None;
     expr.walk(&mut |part| {
         if fault.is_some() || keys.contains(part) {
             return false;
         }
-        if let Expr::Column { up: 0, slot, column } = part {
-            let from = &slots[*slot];
-            let covered =
-                from.has_oid.is_some_and(|oid| keys.contains(&Expr::Column { up: 0, slot: *slot, column: oid }));
-            if !covered {
-                fault = Some(format!(
-                    "column \"{}.{}\" must appear in the GROUP BY clause or be used in an aggregate function",
-                    from.alias, from.columns[*column].name
-                ));
-            }
-        }
+        let own = match part {
+            Expr::Column { up: 0, slot, column } => Some((*slot, *column)),
+            Expr::WholeRow { up: 0, slot, .. } => Some((*slot, usize::MAX)),
+            _ => None,
+        };
+        let inside = part.sub_plan().into_iter().flat_map(|plan| &plan.outer).filter(|(up, ..)| *up == 0);
+        let columns = inside.map(|(_, slot, column)| (*slot, *column)).chain(own);
+        fault = columns.into_iter().find(|(slot, column)| !grouped(*slot, *column));
         true
     });
-    fault.map_or(Ok(()), |message| Err(CatalogError::new("42803", message)))
+    let Some((slot, column)) = fault else { return Ok(()) };
+    let from = &slots[slot];
+    let name = from.columns.get(column).map_or("*", |column| column.name.as_str());
+    let alias = &from.alias;
+    let text =
+        format!("column \"{alias}.{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+    Err(CatalogError::new("42803", text))
 }

@@ -218,7 +218,7 @@ impl Binder<'_> {
                 }
             }
             if let Some((slot, column)) = found {
-                self.used(level, slot);
+                self.used(level, slot, column);
                 let up = self.levels.len() - 1 - level;
                 let output = &self.levels[level].slots[slot].columns[column];
                 return Ok(Some(Typed {
@@ -241,7 +241,7 @@ impl Binder<'_> {
                     slot.columns.iter().take(slot.shown).map(|column| (column.name.clone(), column.pg_type)).collect();
                 let up = self.levels.len() - 1 - level;
                 let expr = Expr::WholeRow { up, slot: at, width: fields.len() };
-                self.used(level, at);
+                self.used(level, at, usize::MAX);
                 return Some(Typed { expr, pg_type: ty::RECORD, typmod: -1, fields });
             }
         }
@@ -491,7 +491,7 @@ impl Binder<'_> {
             _ => self.common(&types, sign)?,
         };
         let exact = matches!(pg_type, ty::INT2 | ty::INT4 | ty::INT8);
-        if !exact && !(pg_type == ty::FLOAT8 && !matches!(sign, "%" | "&" | "|")) {
+        if !exact && (pg_type != ty::FLOAT8 || matches!(sign, "%" | "&" | "|")) {
             return Err(self.no_operator(types[0], sign, types[1]));
         }
         let (left, right) = (self.coerce(left, pg_type)?, self.coerce(right, pg_type)?);
@@ -1063,7 +1063,6 @@ fn figure(expr: &Ast) -> Option<(String, bool)> {
             let inner = else_result.as_deref().and_then(figure).filter(|(_, own)| *own);
             inner.or_else(|| Some(("case".to_owned(), false)))
         }
-        Ast::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => Some(("bool".to_owned(), false)),
         Ast::Exists { negated: false, .. } => own("exists"),
         Ast::Array(_) => own("array"),
         Ast::Tuple(_) => own("row"),

@@ -117,7 +117,7 @@ pub fn cast(ctx: &Ctx<'_>, value: Value, from: Oid, to: Oid, typmod: i32) -> Res
         let text = match &value {
             Value::Bool(value) => value.to_string(),
             Value::Text(text) if typmod < 0 && matches!(to, ty::TEXT | ty::VARCHAR) => {
-                return Ok(Value::Text(text.clone()));
+                return Ok(value);
             }
             other => show(ctx, other, from)?,
         };
@@ -181,7 +181,14 @@ pub fn show(ctx: &Ctx<'_>, value: &Value, pg_type: Oid) -> Result<String> {
             if matches!(pg_type, ty::INT2VECTOR | ty::OIDVECTOR) {
                 items.into_iter().flatten().collect::<Vec<_>>().join(" ")
             } else {
-                write_array(items.into_iter())
+                // Bounds are written where they are not the usual 1.
+                let upper = array.lower + items.len() as i64 - 1;
+                let bounds = if array.lower == 1 || items.is_empty() {
+                    String::new()
+                } else {
+                    format!("[{}:{upper}]=", array.lower)
+                };
+                bounds + &write_array(items.into_iter())
             }
         }
         Value::Record(items) => {

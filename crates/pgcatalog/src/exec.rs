@@ -17,8 +17,8 @@ use crate::error::{CatalogError, Result};
 use crate::functions;
 use crate::pg_types as ty;
 use crate::plan::{
-    AggregateCall, AggregateKind, Body, Comparison, DistinctBy, Expr, From, Matching, Operator, QueryPlan, SelectPlan,
-    SetFunction, SetKind, Source, SubPlan, WindowCall, WindowKind,
+    AggregateCall, AggregateKind, Body, Comparison, Cte, DistinctBy, Expr, From, Matching, Operator, QueryPlan,
+    SelectPlan, SetFunction, SetKind, Source, SubPlan, WindowCall, WindowKind,
 };
 use crate::snapshot::SessionFacts;
 use crate::value::{ArrayValue, Value};
@@ -26,7 +26,7 @@ use crate::value::{ArrayValue, Value};
 /// Rows looked at before a statement is refused: a cross join of large relations is a mistake or an attack.
 const WORK_MAX: u64 = 30_000_000;
 /// Rows that one step may hold.
-const ROWS_MAX: usize = 2_000_000;
+const ROWS_MAX: usize = 500_000;
 
 /// What a running statement sees and keeps.
 pub struct Ctx<'a> {
@@ -86,6 +86,12 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// How many rows were looked at.
+    #[cfg(test)]
+    pub fn work(&self) -> u64 {
+        self.work.get()
+    }
+
     /// Counts one row of work.
     fn tick(&self) -> Result<()> {
         let work = self.work.get() + 1;
@@ -138,27 +144,7 @@ impl<'a> Ctx<'a> {
 
 /// Runs a query; `parent` is the level around it.
 pub fn run(ctx: &Ctx<'_>, plan: &QueryPlan, parent: Option<&Env<'_>>) -> Result<Vec<Row>> {
-    for cte in &plan.ctes {
-        let mut rows = run(ctx, &cte.query, parent)?;
-        if let Some((step, all)) = &cte.step {
-            let mut seen: HashSet<Row> = HashSet::new();
-            if !all {
-                rows.retain(|row| seen.insert(Arc::clone(row)));
-            }
-            let mut last = rows.clone();
-            while !last.is_empty() {
-                ctx.tick()?;
-                ctx.ctes.borrow_mut().insert(cte.id, Arc::new(last));
-                last = run(ctx, step, parent)?;
-                if !all {
-                    last.retain(|row| seen.insert(Arc::clone(row)));
-                }
-                rows.extend(last.iter().cloned());
-                check_size(&rows)?;
-            }
-        }
-        ctx.ctes.borrow_mut().insert(cte.id, Arc::new(rows));
-    }
+    run_ctes(ctx, &plan.ctes, parent)?;
     let mut rows = match &plan.body {
         Body::Select(select) => run_select(ctx, select, parent)?,
         Body::Values(values) => {
@@ -222,6 +208,33 @@ pub fn run(ctx: &Ctx<'_>, plan: &QueryPlan, parent: Option<&Env<'_>>) -> Result<
         }
     }
     Ok(rows)
+}
+
+/// Computes the rows of WITH queries, in order.
+fn run_ctes(ctx: &Ctx<'_>, ctes: &[Cte], parent: Option<&Env<'_>>) -> Result<()> {
+    for cte in ctes {
+        run_ctes(ctx, &cte.inner, parent)?;
+        let mut rows = run(ctx, &cte.query, parent)?;
+        if let Some((step, all)) = &cte.step {
+            let mut seen: HashSet<Row> = HashSet::new();
+            if !all {
+                rows.retain(|row| seen.insert(Arc::clone(row)));
+            }
+            let mut last = rows.clone();
+            while !last.is_empty() {
+                ctx.tick()?;
+                ctx.ctes.borrow_mut().insert(cte.id, Arc::new(last));
+                last = run(ctx, step, parent)?;
+                if !all {
+                    last.retain(|row| seen.insert(Arc::clone(row)));
+                }
+                rows.extend(last.iter().cloned());
+                check_size(&rows)?;
+            }
+        }
+        ctx.ctes.borrow_mut().insert(cte.id, Arc::new(rows));
+    }
+    Ok(())
 }
 
 fn check_size<T>(rows: &[T]) -> Result<()> {
@@ -662,28 +675,42 @@ fn scan(
             Rows::Plain(Arc::new(vec![Arc::new([value])]))
         }
     };
+    // One tuple is tried with row after row, and copied only when it is kept.
+    let mut tried = tuple.clone();
     let mut keep = |row: &Row| -> Result<()> {
         ctx.tick()?;
-        let mut tuple = tuple.clone();
-        tuple[slot] = Arc::clone(row);
-        if holds(ctx, filter, &Env::of(&tuple, parent))? {
-            out.push(tuple);
+        tried[slot] = Arc::clone(row);
+        if holds(ctx, filter, &Env::of(&tried, parent))? {
+            out.push(tried.clone());
         }
         Ok(())
     };
     let all = rows.all();
-    let key = filter.iter().find_map(|condition| key_of(condition, slot));
-    match key {
-        Some((column, key)) if lasting && all.len() >= INDEX_ROWS_MIN => {
-            let value = eval(ctx, key, &env)?;
-            if !value.is_null() {
-                let index = rows.index(ctx, column);
-                for at in index.get(&value).map_or(&[][..], Vec::as_slice) {
-                    keep(&all[*at as usize])?;
-                }
-            }
+    let mut keys = filter.iter().filter_map(|condition| key_of(condition, slot)).peekable();
+    if !lasting || all.len() < INDEX_ROWS_MIN || keys.peek().is_none() {
+        all.iter().try_for_each(&mut keep)?;
+        return check_size(out);
+    }
+    // Of several keys, the one with the fewest rows; the first short list will do.
+    let mut best: Option<(Arc<Index>, Value, usize)> = None;
+    for (column, key) in keys {
+        let value = eval(ctx, key, &env)?;
+        if value.is_null() {
+            return Ok(());
         }
-        _ => all.iter().try_for_each(&mut keep)?,
+        let index = rows.index(ctx, column);
+        let count = index.get(&value).map_or(0, Vec::len);
+        if best.as_ref().is_none_or(|(_, _, fewest)| count < *fewest) {
+            best = Some((index, value, count));
+        }
+        if count < INDEX_ROWS_MIN {
+            break;
+        }
+    }
+    if let Some((index, value, _)) = best {
+        for at in index.get(&value).map_or(&[][..], Vec::as_slice) {
+            keep(&all[*at as usize])?;
+        }
     }
     check_size(out)
 }

@@ -355,7 +355,7 @@ fn format(_: &Ctx<'_>, args: &[Value]) -> Result<Value> {
 /// Quotes text as a literal; with a backslash inside, as an escape string.
 fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
-    if text.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+    if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
 fn substring(_: &Ctx<'_>, args: &[Value]) -> Result<Value> {

@@ -9,7 +9,7 @@
 //! A statement goes through its own small evaluator, not through DataFusion: catalog statements are made of what DataFusion
 //! cannot plan (correlated sub-queries anywhere, `ARRAY(SELECT …)`, functions that return sets inside expressions, arrays
 //! that start at 0, oids that show as names, two columns of one name), over tables that fit in the processor's cache.
-//! [`bind`](crate::bind) turns syntax into a typed [`plan`](crate::plan), [`exec`](crate::exec) runs it. Nothing knows any
+//! `bind` turns syntax into a typed `plan`, `exec` runs it. Nothing knows any
 //! client's statements: what PostgreSQL 15 has as a relation is here with the same columns, filled where there is
 //! something to tell and empty elsewhere.
 //!

@@ -8,7 +8,6 @@ use crate::value::quote_ident;
 pub type Oid = u32;
 
 pub const BOOL: Oid = 16;
-pub const BYTEA: Oid = 17;
 pub const CHAR: Oid = 18;
 pub const NAME: Oid = 19;
 pub const INT8: Oid = 20;
@@ -27,7 +26,6 @@ pub const UNKNOWN: Oid = 705;
 pub const INET: Oid = 869;
 pub const TEXT_ARRAY: Oid = 1009;
 pub const NAME_ARRAY: Oid = 1003;
-pub const INT4_ARRAY: Oid = 1007;
 pub const OID_ARRAY: Oid = 1028;
 pub const ACLITEM_ARRAY: Oid = 1034;
 pub const BPCHAR: Oid = 1042;
@@ -44,7 +42,6 @@ pub const REGTYPE: Oid = 2206;
 pub const RECORD: Oid = 2249;
 pub const ANY: Oid = 2276;
 pub const ANYARRAY: Oid = 2277;
-pub const VOID: Oid = 2278;
 pub const ANYELEMENT: Oid = 2283;
 pub const REGNAMESPACE: Oid = 4089;
 pub const REGROLE: Oid = 4096;
@@ -209,6 +206,7 @@ impl TypeTable {
             FLOAT4 => "real".to_owned(),
             FLOAT8 => "double precision".to_owned(),
             CHAR => "\"char\"".to_owned(),
+            INTERVAL => format!("interval{}", precision(0)),
             BPCHAR if typmod == Some(-1) => "bpchar".to_owned(),
             BPCHAR => format!("character{}", precision(4)),
             VARCHAR => format!("character varying{}", precision(4)),
@@ -248,7 +246,8 @@ impl TypeTable {
             }
             OID => matches!(from, INT2 | INT4 | INT8) || is_reg(from),
             _ if is_reg(to) => matches!(from, INT2 | INT4 | INT8 | OID) || (to == REGCLASS && text(from)),
-            TEXT | VARCHAR | BPCHAR => text(from) || matches!(self.category(from), 'S'),
+            // pg_node_tree (194) is only ever read as text.
+            TEXT | VARCHAR | BPCHAR => text(from) || from == 194,
             NAME => text(from),
             TIMESTAMPTZ => from == TIMESTAMP,
             _ => match (self.element_of(from), self.element_of(to)) {
@@ -272,7 +271,6 @@ impl TypeTable {
             } else if !self.get(chosen).is_some_and(|ty| ty.preferred)
                 && self.implicit(chosen, next)
                 && !self.implicit(next, chosen)
-                || self.get(next).is_some_and(|ty| ty.preferred)
             {
                 chosen = next;
             } else if !self.implicit(next, chosen) {

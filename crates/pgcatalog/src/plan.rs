@@ -160,8 +160,8 @@ pub struct SubPlan {
     /// Where its rows are kept when they do not depend on an outer row.
     pub id: usize,
     pub query: Arc<QueryPlan>,
-    /// (`up`, slot) of outer columns in use, counted from the expression; empty for a query that stands alone.
-    pub outer: Vec<(usize, usize)>,
+    /// (`up`, slot, column) of outer columns in use, counted from the expression; empty for a query that stands alone.
+    pub outer: Vec<(usize, usize, usize)>,
     /// Whether its rows may be kept for the whole statement.
     pub constant: bool,
 }
@@ -210,6 +210,8 @@ pub enum DistinctBy {
 #[derive(Debug)]
 pub struct Cte {
     pub id: usize,
+    /// The WITH of its own that both terms of a recursive one see.
+    pub inner: Vec<Cte>,
     pub query: Arc<QueryPlan>,
     /// For a recursive one: the term that is repeated over its own last rows, and whether duplicates stay (UNION ALL).
     pub step: Option<(Arc<QueryPlan>, bool)>,
@@ -388,7 +390,8 @@ impl Expr {
         }
     }
 
-    fn sub_plan(&self) -> Option<&SubPlan> {
+    /// The query inside, for the expressions that have one.
+    pub fn sub_plan(&self) -> Option<&SubPlan> {
         match self {
             Self::Scalar(plan) | Self::ArrayOf(plan) | Self::Exists { plan, .. } | Self::AnySub { plan, .. } => {
                 Some(plan)
@@ -406,7 +409,7 @@ impl Expr {
                 _ => {}
             }
             if let Some(plan) = expr.sub_plan() {
-                for (_, slot) in plan.outer.iter().filter(|(up, _)| *up == 0) {
+                for (_, slot, _) in plan.outer.iter().filter(|(up, ..)| *up == 0) {
                     slots |= 1 << slot;
                 }
             }

@@ -57,6 +57,8 @@ pub struct Limits {
     pub portal_bytes: usize,
     /// Rows are written out when this much has gathered. One row longer than this is still sent whole.
     pub output_buffer_bytes: usize,
+    /// A client that takes no byte of its answer for this long is cut off, so that it does not hold a source's connection.
+    pub write_stall_timeout: Duration,
     /// How much input is read ahead while a statement runs, so that a vanished client is noticed.
     pub read_ahead_bytes: usize,
 }
@@ -75,6 +77,7 @@ impl Default for Limits {
             portals: 1_000,
             portal_bytes: 64 << 20,
             output_buffer_bytes: 64 << 10,
+            write_stall_timeout: Duration::from_secs(600),
             read_ahead_bytes: 64 << 10,
         }
     }

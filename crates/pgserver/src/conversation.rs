@@ -124,7 +124,8 @@ impl<'a> Conversation<'a> {
     /// Answers one message; `false` ends the session without a word. An error here is FATAL.
     async fn handle(&mut self, step: Step) -> Result<bool, Stop> {
         let (kind, request) = match step {
-            Step::Incomplete => return Ok(true),
+            // What is left of a COPY is ignored, whatever its length.
+            Step::Incomplete | Step::TooLong { kind: b'd', .. } => return Ok(true),
             Step::TooLong { kind, error } => (kind, Err(error)),
             // Nothing but the end of the batch is looked at.
             Step::Frame(frame) if self.phase == Phase::SkipToSync && !matches!(frame.kind, b'S' | b'X') => {
@@ -169,6 +170,10 @@ impl<'a> Conversation<'a> {
     fn fail(&mut self, error: &SqlError) {
         self.metrics.count_error(error.sqlstate);
         self.session.statement_failed();
+        // What was suspended in the transaction cannot go on; its sources need not wait for the ROLLBACK.
+        if self.session.transaction_status() == TransactionStatus::Failed {
+            self.portals.clear();
+        }
         put_error(&mut self.wire.connection.output, error);
     }
 
@@ -377,7 +382,13 @@ impl<'a> Conversation<'a> {
     }
 
     async fn execute(&mut self, name: String, rows_max: usize) -> Result<(), Stop> {
-        let mut portal = self.portals.take(&name)?;
+        let mut portal = self.portals.take(&name).map_err(|missing| match self.session.transaction_status() {
+            TransactionStatus::Failed => SqlError::new(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ),
+            TransactionStatus::Idle | TransactionStatus::InTransaction => missing,
+        })?;
         let token = portal.token.clone();
         let _running = self.key.running(&token);
         let mut rows = match std::mem::replace(&mut portal.state, PortalState::CommandDone) {
@@ -401,6 +412,7 @@ impl<'a> Conversation<'a> {
                     Outcome::Empty => {
                         self.say(EMPTY_QUERY);
                         add(&self.metrics.statements_succeeded_total, 1);
+                        portal.state = PortalState::EmptyDone;
                         self.portals.insert(name, portal);
                         return Ok(());
                     }
@@ -416,6 +428,12 @@ impl<'a> Conversation<'a> {
             PortalState::RowsDone { tag } => {
                 put_rows_complete(&mut self.wire.connection.output, &tag, 0);
                 portal.state = PortalState::RowsDone { tag };
+                self.portals.insert(name, portal);
+                return Ok(());
+            }
+            PortalState::EmptyDone => {
+                self.say(EMPTY_QUERY);
+                portal.state = PortalState::EmptyDone;
                 self.portals.insert(name, portal);
                 return Ok(());
             }

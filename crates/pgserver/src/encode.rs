@@ -23,6 +23,7 @@ use crate::calendar::{
 };
 use crate::messages::Format;
 use crate::numbers::{Digits, Scale, put_float4, put_float8, put_numeric_binary, put_numeric_text};
+use crate::parameters::is_textual;
 use crate::zone::Zone;
 
 /// The scale of the decimal that stands for a bare `numeric`.
@@ -49,9 +50,10 @@ impl EncodedBatch {
         }
         let encoders = columns.iter().zip(batch.columns()).zip(formats).map(|((column, array), format)| {
             Encoder::new(array, &column.pg_type, column.typmod, *format, zone).map_err(|mismatch| {
+                let Mismatch { sqlstate, reason } = mismatch;
                 SqlError::new(
-                    "XX000",
-                    format!("column \"{}\" of type {} cannot be sent: {mismatch}", column.name, column.pg_type),
+                    sqlstate,
+                    format!("column \"{}\" of type {} cannot be sent: {reason}", column.name, column.pg_type),
                 )
             })
         });
@@ -84,6 +86,19 @@ impl EncodedBatch {
             put_sized(column, row, output)?;
         }
         set_length(output, start + 1, output.len() - start - 1)
+    }
+}
+
+/// Why a column cannot be sent.
+struct Mismatch {
+    sqlstate: &'static str,
+    reason: String,
+}
+
+impl From<String> for Mismatch {
+    /// An array that is not what its column promised: our mistake.
+    fn from(reason: String) -> Self {
+        Self { sqlstate: "XX000", reason }
     }
 }
 
@@ -135,6 +150,8 @@ enum Values {
     Uuid(Strings),
     Jsonb(Strings),
     Bit(Strings),
+    /// `"char"`: one byte, or nothing.
+    Char(Strings),
     List(Box<List>),
 }
 
@@ -148,10 +165,12 @@ struct List {
     array: ListArray,
     elements: Encoder,
     element_oid: u32,
+    /// `int2vector` and `oidvector` of the catalog: text without braces, counted from 0.
+    is_vector: bool,
 }
 
 impl Encoder {
-    fn new(array: &ArrayRef, pg_type: &Type, typmod: i32, format: Format, zone: &Zone) -> Result<Self, String> {
+    fn new(array: &ArrayRef, pg_type: &Type, typmod: i32, format: Format, zone: &Zone) -> Result<Self, Mismatch> {
         if array.data_type() == &DataType::Null {
             return Ok(Self { values: Values::Null, format });
         }
@@ -176,7 +195,7 @@ impl Encoder {
             Type::TIME => Values::Time(downcast_array(&to(array, &DataType::Time64(TimeUnit::Microsecond))?)),
             Type::TIMESTAMP => match array.data_type() {
                 DataType::Timestamp(_, None) => Values::Timestamp(downcast_array(&to(array, &micros)?)),
-                other => return Err(format!("its values are {other}")),
+                other => return Err(format!("its values are {other}").into()),
             },
             Type::TIMESTAMPTZ => match array.data_type() {
                 // Whatever the zone's name, the values are instants counted in UTC.
@@ -184,20 +203,26 @@ impl Encoder {
                     let target = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(name)));
                     Values::TimestampTz(downcast_array(&cast(array, &target)?), zone.clone())
                 }
-                other => return Err(format!("its values are {other}")),
+                other => return Err(format!("its values are {other}").into()),
             },
             Type::INTERVAL => match array.data_type() {
                 DataType::Interval(_) => Values::Interval(downcast_array(&cast(
                     array,
                     &DataType::Interval(datafusion::arrow::datatypes::IntervalUnit::MonthDayNano),
                 )?)),
-                other => return Err(format!("its values are {other}")),
+                other => return Err(format!("its values are {other}").into()),
             },
             Type::UUID => Values::Uuid(strings(array)?),
             Type::JSONB => Values::Jsonb(strings(array)?),
             Type::BIT | Type::VARBIT => Values::Bit(strings(array)?),
+            Type::CHAR => Values::Char(strings(array)?),
             _ => match pg_type.kind() {
-                Kind::Array(element) => list(array, element, format, zone)?,
+                Kind::Array(element) => list(array, pg_type, element, format, zone)?,
+                // Text in place of a binary form would be read as something else.
+                _ if format == Format::Binary && !is_textual(pg_type) => {
+                    let reason = "it has no binary form here, ask for text".to_owned();
+                    return Err(Mismatch { sqlstate: "0A000", reason });
+                }
                 _ => Values::Text(strings(array)?),
             },
         };
@@ -215,9 +240,11 @@ impl Encoder {
             Values::Float8(array) => array.is_null(row),
             Values::Numeric128(array, ..) => array.is_null(row),
             Values::Numeric256(array, ..) => array.is_null(row),
-            Values::Text(strings) | Values::Uuid(strings) | Values::Jsonb(strings) | Values::Bit(strings) => {
-                strings.array.is_null(row)
-            }
+            Values::Text(strings)
+            | Values::Uuid(strings)
+            | Values::Jsonb(strings)
+            | Values::Bit(strings)
+            | Values::Char(strings) => strings.array.is_null(row),
             Values::Bytea(array) => array.is_null(row),
             Values::Date(array) => array.is_null(row),
             Values::Time(array) => array.is_null(row),
@@ -251,7 +278,11 @@ impl Encoder {
             Values::Numeric256(array, scale, shown) => {
                 put_numeric_text(output, &Digits::of_i256(array.value(row)), *scale, *shown);
             }
-            Values::Text(strings) | Values::Uuid(strings) | Values::Jsonb(strings) | Values::Bit(strings) => {
+            Values::Text(strings)
+            | Values::Uuid(strings)
+            | Values::Jsonb(strings)
+            | Values::Bit(strings)
+            | Values::Char(strings) => {
                 output.put_slice(strings.value(row)?.as_bytes());
             }
             Values::Bytea(array) => put_hex(output, array.value(row)),
@@ -298,6 +329,11 @@ impl Encoder {
                 output.put_slice(strings.value(row)?.as_bytes());
             }
             Values::Bit(strings) => put_bits(output, strings.value(row)?)?,
+            Values::Char(strings) => match strings.value(row)?.as_bytes() {
+                [] => output.put_u8(0),
+                [byte] => output.put_u8(*byte),
+                _ => return Err(not_a("\"char\"", strings.value(row)?)),
+            },
             Values::Bytea(array) => output.put_slice(array.value(row)),
             Values::Date(array) => {
                 let days = i64::from(array.value(row)) - POSTGRES_EPOCH_DAYS;
@@ -400,22 +436,23 @@ fn strings(array: &ArrayRef) -> Result<Strings, String> {
     Ok(Strings { array, has_nul })
 }
 
-fn list(array: &ArrayRef, element: &Type, format: Format, zone: &Zone) -> Result<Values, String> {
+fn list(array: &ArrayRef, pg_type: &Type, element: &Type, format: Format, zone: &Zone) -> Result<Values, Mismatch> {
     let array: ListArray = match array.data_type() {
         DataType::List(_) => downcast_array(array.as_ref()),
         DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
             downcast_array(&cast(array, &DataType::List(Arc::clone(field)))?)
         }
-        other => return Err(format!("its values are {other}")),
+        other => return Err(format!("its values are {other}").into()),
     };
     let elements = match array.values().data_type() {
         // PostgreSQL's arrays have one type for any number of dimensions.
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
-            Encoder { values: self::list(array.values(), element, format, zone)?, format }
+            Encoder { values: self::list(array.values(), pg_type, element, format, zone)?, format }
         }
         _ => Encoder::new(array.values(), element, -1, format, zone)?,
     };
-    Ok(Values::List(Box::new(List { array, elements, element_oid: element.oid() })))
+    let is_vector = matches!(*pg_type, Type::INT2_VECTOR | Type::OID_VECTOR);
+    Ok(Values::List(Box::new(List { array, elements, element_oid: element.oid(), is_vector })))
 }
 
 impl List {
@@ -457,6 +494,15 @@ impl List {
     }
 
     fn put_text(&self, row: usize, output: &mut BytesMut) -> Result<(), SqlError> {
+        if self.is_vector {
+            for (i, element) in self.range(row).enumerate() {
+                if i > 0 {
+                    output.put_u8(b' ');
+                }
+                self.elements.put_text(element, output)?;
+            }
+            return Ok(());
+        }
         if self.dimensions(row)?.is_empty() {
             output.put_slice(b"{}");
             return Ok(());
@@ -488,7 +534,7 @@ impl List {
         output.put_u32(self.element_oid);
         for length in &dimensions {
             output.put_i32(i32::try_from(*length).map_err(|_| SqlError::new("54000", "array is too long"))?);
-            output.put_i32(1);
+            output.put_i32(i32::from(!self.is_vector));
         }
         if !dimensions.is_empty() && self.put_elements(row, output)? {
             output[has_null_at + 3] = 1;

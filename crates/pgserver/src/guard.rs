@@ -84,7 +84,7 @@ impl FrameGuard {
         let Some(length) = input.get(1..HEADER_BYTES).map(|mut bytes| bytes.get_u32() as usize) else {
             return Ok(Step::Incomplete);
         };
-        if length < 4 || length > LARGEST_LENGTH {
+        if !(4..=LARGEST_LENGTH).contains(&length) {
             return Err(fatal("invalid message length"));
         }
         if length > allowed.bytes {
@@ -321,7 +321,13 @@ impl<'a> Reader<'a> {
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, SqlError> {
     std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
-        let n = error.error_len().unwrap_or(bytes.len() - at).clamp(1, 4);
+        // As many bytes as the first of them promises, as PostgreSQL shows them.
+        let n = match bytes[at] {
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            _ => 1,
+        };
         let shown: Vec<String> = bytes[at..].iter().take(n).map(|byte| format!("0x{byte:02x}")).collect();
         SqlError::new("22021", format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")))
     })

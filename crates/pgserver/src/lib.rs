@@ -3,7 +3,7 @@
 //! A connection passes through these modules in this order:
 //!
 //! 1. [`serve`] accepts sockets, counts them and drains them at shutdown.
-//! 2. `startup` negotiates TLS, answers cancel requests and logs the user in (`scram`). Every error there is FATAL.
+//! 2. `startup` negotiates TLS, answers cancel requests and logs the user in (`scram`, `backoff`). Every error there is FATAL.
 //! 3. `conversation` runs simple and extended queries. It reads only what `guard` let through.
 //! 4. `parameters` turns bound values into Arrow scalars; `encode` turns Arrow arrays into rows on the wire.
 //!
@@ -19,6 +19,7 @@ mod metrics;
 mod cancel;
 mod transport;
 
+mod backoff;
 mod scram;
 mod startup;
 
@@ -34,6 +35,9 @@ mod encode;
 mod numbers;
 mod parameters;
 mod zone;
+
+#[doc(hidden)]
+pub mod benchmark;
 
 #[cfg(test)]
 mod tests;

@@ -117,7 +117,7 @@ pub(crate) fn put_numeric_binary(output: &mut BytesMut, digits: &Digits, scale: 
     };
     // Groups of four are counted from the point, so the unscaled value is shifted until the point lies between groups.
     let shift = (4 - places % 4) % 4 + zeros;
-    let fraction_groups = (places + 3) / 4;
+    let fraction_groups = places.div_ceil(4);
     let group = |index: usize| {
         (0..4).rev().fold(0_i16, |group, place| {
             let power = (index * 4 + place).checked_sub(shift);

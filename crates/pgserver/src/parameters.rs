@@ -108,7 +108,15 @@ fn decode_text(text: &str, pg_type: &Type, zone: &Zone) -> Result<ScalarValue, S
             ScalarValue::Date32(Some(date32(moment.days)?))
         }
         Type::TIME => {
-            let us = time_of_day(text.trim()).ok_or_else(|| invalid_time("time", text))?;
+            let us = time_of_day(text.trim()).ok_or_else(|| {
+                if text.contains(':')
+                    && text.trim().bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'))
+                {
+                    SqlError::new("22008", format!("date/time field value out of range: \"{text}\""))
+                } else {
+                    invalid_time("time", text)
+                }
+            })?;
             ScalarValue::Time64Microsecond(Some(us))
         }
         Type::TIMESTAMP => {
@@ -193,6 +201,11 @@ fn decode_binary(bytes: &[u8], pg_type: &Type) -> Result<ScalarValue, SqlError> 
             ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, days, nanos)))
         }
         Type::UUID => ScalarValue::Utf8(Some(uuid_text(&exact(bytes, &incorrect)?))),
+        // One byte, of which zero stands for the empty value.
+        Type::CHAR => match exact::<1>(bytes, &incorrect)? {
+            [0] => ScalarValue::Utf8(Some(String::new())),
+            byte => ScalarValue::Utf8(Some(utf8(&byte)?.to_owned())),
+        },
         Type::JSONB => match bytes.split_first() {
             Some((1, rest)) => decode_text(text(rest)?, pg_type, &Zone::Utc)?,
             _ => return Err(incorrect()),
@@ -217,11 +230,10 @@ fn decode_binary(bytes: &[u8], pg_type: &Type) -> Result<ScalarValue, SqlError> 
     })
 }
 
-fn is_textual(pg_type: &Type) -> bool {
-    matches!(
-        *pg_type,
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR | Type::JSON | Type::UNKNOWN | Type::XML
-    ) || matches!(pg_type.kind(), Kind::Enum(_))
+/// Types whose binary form is their text.
+pub(crate) fn is_textual(pg_type: &Type) -> bool {
+    matches!(*pg_type, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON | Type::UNKNOWN | Type::XML)
+        || matches!(pg_type.kind(), Kind::Enum(_))
 }
 
 fn exact<const N: usize>(bytes: &[u8], incorrect: &impl Fn() -> SqlError) -> Result<[u8; N], SqlError> {
@@ -498,12 +510,10 @@ fn moment(text: &str, type_name: &str) -> Result<Moment, SqlError> {
     let end = rest.find([' ', 'T', 't']).unwrap_or(rest.len());
     let (date, tail) = rest.split_at(end);
     let days = ymd(date, before_christ).ok_or_else(|| {
-        let looks_right = date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && date.len() >= 8;
-        let sqlstate = if looks_right { "22008" } else { "22007" };
-        let message = if looks_right { "date/time field value out of range" } else { "invalid input syntax" };
-        match sqlstate {
-            "22008" => SqlError::new("22008", format!("{message}: \"{text}\"")),
-            _ => error(),
+        if date.len() >= 8 && date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+            SqlError::new("22008", format!("date/time field value out of range: \"{text}\""))
+        } else {
+            error()
         }
     })?;
     let tail = tail.trim_start_matches([' ', 'T', 't']);

@@ -150,7 +150,7 @@ async fn serve_transport(transport: Transport, shared: Arc<Shared>, places: Plac
 /// One connection from accept to close.
 async fn live(transport: Transport, shared: &Shared, places: &Places, signals: &Signals) {
     let metrics: &Metrics = &shared.config.metrics;
-    let mut connection = Connection::new(transport, Arc::clone(&shared.config.metrics));
+    let mut connection = Connection::new(transport, &shared.config);
     let Ok(unauthenticated) = places.unauthenticated.try_acquire() else {
         add(&metrics.sockets_refused_total, 1);
         return;

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use belvedere_engine::{Backend, Credentials, Login, Session, Severity, SqlError, TransactionStatus};
 
 use crate::ServerConfig;
+use crate::backoff::Backoff;
 use crate::cancel::{CancelKey, CancelKeys};
 use crate::guard::{FrameGuard, Phase, Step, sasl_initial_response, startup_parameters};
 use crate::messages::{put, put_error, put_parameter_status, put_ready};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     pub(crate) cancel_keys: Arc<CancelKeys>,
     mock: MockSecret,
+    backoff: Backoff,
     tls: Option<TlsAcceptor>,
 }
 
@@ -43,7 +45,14 @@ impl Shared {
             tls.alpn_protocols = vec![ALPN.to_vec()];
             TlsAcceptor::from(Arc::new(tls))
         });
-        Ok(Self { backend, config, cancel_keys: Arc::default(), mock: MockSecret::new()?, tls })
+        Ok(Self {
+            backend,
+            config,
+            cancel_keys: Arc::default(),
+            mock: MockSecret::new()?,
+            backoff: Backoff::default(),
+            tls,
+        })
     }
 }
 
@@ -301,7 +310,17 @@ async fn authenticate(connection: &mut Connection, shared: &Shared, user: &str) 
     let (server_first, exchange) = Exchange::begin(user, verifier.as_deref(), &shared.mock, &client_first)?;
     put(&mut connection.output, &Authentication::SASLContinue(server_first));
     let client_final = read_password_message(connection, shared).await?;
-    let server_final = exchange.finish(&client_final)?;
+    let finished = exchange.finish(&client_final);
+    if let Some(address) = connection.transport.peer_address() {
+        let delay = match &finished {
+            Ok(_) => shared.backoff.succeeded(address, user),
+            Err(_) => shared.backoff.failed(address, user),
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+    let server_final = finished?;
     put(&mut connection.output, &Authentication::SASLFinal(server_final));
     Ok(())
 }

@@ -125,6 +125,8 @@ pub(crate) enum PortalState {
     RowsDone {
         tag: String,
     },
+    /// The empty statement; it can be run again and again.
+    EmptyDone,
     CommandDone,
 }
 

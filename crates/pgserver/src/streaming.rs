@@ -18,7 +18,7 @@ use crate::serve::{Signals, shutting_down};
 use crate::transport::Connection;
 use crate::zone::Zone;
 
-/// Rows that wait for more are sent after this long.
+/// What lies in the output buffer while a statement is waited for is sent after this long.
 const IMPATIENCE: Duration = Duration::from_millis(50);
 
 /// Why a message could not be answered as asked.
@@ -66,13 +66,19 @@ impl Wire<'_> {
         token: &CancellationToken,
         work: impl Future<Output = Result<T, SqlError>>,
     ) -> Result<T, Stop> {
-        let work = pin!(AssertUnwindSafe(work).catch_unwind());
-        let done = tokio::select! {
-            biased;
-            () = token.cancelled() => return Err(cancelled()),
-            done = work => Some(done),
-            () = self.signals.kill.cancelled() => return Err(shutting_down().into()),
-            () = self.connection.vanished(self.limits.read_ahead_bytes) => None,
+        let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+        let done = loop {
+            let waiting = !self.connection.output.is_empty();
+            tokio::select! {
+                biased;
+                () = token.cancelled() => return Err(cancelled()),
+                done = &mut work => break Some(done),
+                () = self.signals.kill.cancelled() => return Err(shutting_down().into()),
+                () = self.connection.vanished(self.limits.read_ahead_bytes) => break None,
+                () = tokio::time::sleep(IMPATIENCE), if waiting => {}
+            }
+            // Answers to what came before this statement in the same packet.
+            self.flush_running(token).await?;
         };
         match done {
             Some(Ok(done)) => Ok(done?),

@@ -5,3 +5,9 @@ mod harness;
 
 mod logins;
 mod psql;
+
+mod extended_queries;
+mod frames;
+mod fuzz;
+mod streams;
+mod values;

@@ -1,6 +1,7 @@
 //! One client's bytes: a plain, encrypted or in-memory stream with its input and output buffers.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::ServerConfig;
 use crate::metrics::{Metrics, add};
 
 /// How much is read at a time.
@@ -39,6 +41,11 @@ impl Transport {
             Self::Tls(stream) => Some(stream.get_ref().0),
             Self::Memory(_) | Self::Closed => None,
         }
+    }
+
+    /// `None` in memory.
+    pub(crate) fn peer_address(&self) -> Option<IpAddr> {
+        self.socket().and_then(|socket| socket.peer_addr().ok()).map(|address| address.ip())
     }
 
     /// Whether the peer has closed its side, even though there is still unread input.
@@ -102,11 +109,19 @@ pub(crate) struct Connection {
     pub(crate) output: BytesMut,
     pub(crate) metrics: Arc<Metrics>,
     input_ended: bool,
+    write_stall_timeout: Duration,
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport, metrics: Arc<Metrics>) -> Self {
-        Self { transport, input: BytesMut::new(), output: BytesMut::new(), metrics, input_ended: false }
+    pub(crate) fn new(transport: Transport, config: &ServerConfig) -> Self {
+        Self {
+            transport,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            metrics: Arc::clone(&config.metrics),
+            input_ended: false,
+            write_stall_timeout: config.limits.write_stall_timeout,
+        }
     }
 
     /// Reads some more input; `false` at its end. May be dropped at any time without losing bytes.
@@ -128,7 +143,8 @@ impl Connection {
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if !self.output.is_empty() {
             while !self.output.is_empty() {
-                let n = self.transport.write_buf(&mut self.output).await?;
+                let write = self.transport.write_buf(&mut self.output);
+                let n = tokio::time::timeout(self.write_stall_timeout, write).await??;
                 if n == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }

@@ -5,9 +5,10 @@ use chrono_tz::Tz;
 
 use belvedere_engine::SqlError;
 
+use crate::calendar::{DAY_US, civil_from_days, days_from_civil, days_in_month};
+
 /// 400 Gregorian years: the calendar and the days of the week repeat after them.
 const ERA_DAYS: i64 = 146_097;
-const DAY_US: i64 = 86_400_000_000;
 
 /// What the setting `TimeZone` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +53,17 @@ impl Zone {
         }
     }
 
-    /// The instant at which the wall shows `local_us`. Of a repeated hour the first is meant; a skipped one is taken with the
+    /// The instant at which the wall shows `local_us`. Of a repeated hour the second (standard time) is meant; a skipped one is taken with the
     /// offset from before the gap, as in PostgreSQL.
     pub(crate) fn to_utc(&self, local_us: i64) -> Result<i64, SqlError> {
         let seconds = match self {
             Self::Named(zone) => {
                 let local = within_chrono(local_us);
-                match zone.offset_from_local_datetime(&local).earliest() {
+                match zone.offset_from_local_datetime(&local).latest() {
                     Some(offset) => offset.fix().local_minus_utc(),
                     None => {
-                        let before = zone.offset_from_local_datetime(&(local - TimeDelta::hours(24))).earliest();
+                        let day_before = local.checked_sub_signed(TimeDelta::hours(24)).unwrap_or(local);
+                        let before = zone.offset_from_local_datetime(&day_before).latest();
                         before.map_or(0, |offset| offset.fix().local_minus_utc())
                     }
                 }
@@ -74,11 +76,28 @@ impl Zone {
     }
 }
 
-/// A moment that chrono can hold and that has the same offset: far years are moved by whole eras.
+/// The last year of which chrono-tz knows the transitions of every zone that still changes its clocks.
+const LAST_KNOWN_YEAR: i64 = 2087;
+
+/// A moment that has the same offset and that chrono-tz knows. Beyond its tables a year goes by the rules of the last known year
+/// that has the same calendar; years too far back for chrono are moved by whole eras.
 fn within_chrono(us: i64) -> NaiveDateTime {
-    const REACH_US: i64 = 8_000_000_000_000_000_000;
-    let era_us = ERA_DAYS * DAY_US;
-    let us = if us.abs() > REACH_US { us % era_us + if us > 0 { era_us * 10 } else { -era_us } } else { us };
+    const REACH_US: u64 = 8_000_000_000_000_000_000;
+    let days = us.div_euclid(DAY_US);
+    let (year, ..) = civil_from_days(days);
+    let us = if year > LAST_KNOWN_YEAR {
+        let first = days_from_civil(year, 1, 1);
+        // Any 28 years in a row without a skipped leap year have all fourteen calendars.
+        let twin = (LAST_KNOWN_YEAR - 27..=LAST_KNOWN_YEAR)
+            .map(|twin| (days_from_civil(twin, 1, 1), days_in_month(twin, 2)))
+            .find(|(day, february)| (day - first) % 7 == 0 && *february == days_in_month(year, 2))
+            .map_or(first, |(day, _)| day);
+        us - (first - twin) * DAY_US
+    } else if us.unsigned_abs() > REACH_US {
+        us % (ERA_DAYS * DAY_US) - ERA_DAYS * DAY_US
+    } else {
+        us
+    };
     chrono::DateTime::from_timestamp_micros(us).map_or(NaiveDateTime::MIN, |instant| instant.naive_utc())
 }
 

@@ -10,6 +10,7 @@
 
 mod fold;
 pub(crate) mod fragment;
+mod group_early;
 mod mysql;
 mod postgres;
 mod rules;

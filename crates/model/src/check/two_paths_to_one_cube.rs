@@ -14,12 +14,14 @@ pub(crate) fn check(view: &str, includes: &[Include], problems: &mut Problems) {
             let Some(cube) = path.last() else { continue };
             let first = *seen.entry((root, cube)).or_insert(path);
             if first != path {
+                problems.inherited = include.inherited;
                 problems.error(
                     &include.path_place,
                     format!("view \"{view}\" reaches cube \"{cube}\" by two paths"),
                     format!("by `{}` here, by `{}` before", path.join("."), first.join(".")),
                     format!("keep one path, or define a cube that `extends: {cube}` and join that"),
                 );
+                problems.inherited = false;
                 break;
             }
         }

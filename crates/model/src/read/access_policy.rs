@@ -1,5 +1,6 @@
 //! Access policies of cubes and views (semantics 1.20): read and kept; whatever has one is refused when used.
 
+use crate::check;
 use crate::definitions::Definition;
 use crate::did_you_mean;
 use crate::problems::Problems;
@@ -38,8 +39,8 @@ pub(crate) fn access_policies(
                 Vec::new()
             }
         };
-        let member_level = selection(&fields, "member_level", members, problems);
-        let member_masking = selection(&fields, "member_masking", members, problems);
+        let member_level = selection(&fields, "member_level", members, definition.incomplete, problems);
+        let member_masking = selection(&fields, "member_masking", members, definition.incomplete, problems);
         if let Some(entry) = fields.get("member_masking")
             && fields.get("member_level").is_none()
         {
@@ -50,12 +51,18 @@ pub(crate) fn access_policies(
                 "add `member_level:` with what is shown unmasked",
             );
         }
+        let row_level = row_level(&fields, problems);
+        if let Some(RowLevel::Filters(filters)) = &row_level
+            && !definition.incomplete
+        {
+            check::unknown_filter_member::check(filters, &definition.name, members, problems);
+        }
         policies.push(AccessPolicy {
             groups,
             conditions: conditions(&fields, problems),
             member_level,
             member_masking,
-            row_level: row_level(&fields, problems),
+            row_level,
             place: unnamed.node.place.clone(),
         });
     }
@@ -74,7 +81,13 @@ fn conditions(fields: &Fields<'_>, problems: &mut Problems) -> Vec<String> {
     found
 }
 
-fn selection(fields: &Fields<'_>, key: &str, members: &[&str], problems: &mut Problems) -> Option<MemberSelection> {
+fn selection(
+    fields: &Fields<'_>,
+    key: &str,
+    members: &[&str],
+    incomplete: bool,
+    problems: &mut Problems,
+) -> Option<MemberSelection> {
     const SELECTION: Vocabulary = Vocabulary { keys: &["includes", "excludes"], legacy: &[] };
     let node = fields.node(key)?;
     let inner = Fields::read(node, &format!("`{key}` of {}", fields.what), SELECTION, problems)?;
@@ -82,7 +95,7 @@ fn selection(fields: &Fields<'_>, key: &str, members: &[&str], problems: &mut Pr
         let nodes = inner.texts(key, problems);
         for node in &nodes {
             let name = node.scalar_text().unwrap_or_default();
-            if name != "*" && !members.contains(&name) {
+            if name != "*" && !members.contains(&name) && !incomplete {
                 let help = match did_you_mean::best(name, members.iter().copied()) {
                     Some(close) => format!("did you mean `{close}`?"),
                     None => "name a dimension, measure or segment".to_owned(),

@@ -39,7 +39,7 @@ pub(crate) fn filters(fields: &Fields<'_>, key: &str, problems: &mut Problems) -
     fields.list(key, problems).iter().filter_map(|node| filter(node, &what, problems)).collect()
 }
 
-fn filter(node: &Node, what: &str, problems: &mut Problems) -> Option<ModelFilter> {
+pub(crate) fn filter(node: &Node, what: &str, problems: &mut Problems) -> Option<ModelFilter> {
     let fields = Fields::read(node, what, FILTER, problems)?;
     let nested = |key: &str, problems: &mut Problems| {
         fields.list(key, problems).iter().filter_map(|inner| filter(inner, what, problems)).collect()

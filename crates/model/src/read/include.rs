@@ -14,7 +14,11 @@ pub(crate) struct Include {
     pub(crate) path: Vec<String>,
     pub(crate) path_place: Place,
     pub(crate) members: Vec<IncludedMember>,
+    /// Names of `excludes`: hierarchies do not bring them back.
+    pub(crate) excluded: Vec<String>,
     pub(crate) split: bool,
+    /// From a parent view, which reports what is wrong with it.
+    pub(crate) inherited: bool,
 }
 
 /// A member of the last cube, and what the view says differently.
@@ -81,7 +85,7 @@ pub(crate) fn include(node: &Node, view: &str, references: &mut References<'_>) 
             member.name = format!("{prefix}{}", member.name);
         }
     }
-    Some(Include { path, path_place: path_node.place.clone(), members, split })
+    Some(Include { path, path_place: path_node.place.clone(), members, excluded, split, inherited: false })
 }
 
 /// Each cube exists, and each joins the next.

@@ -132,6 +132,26 @@ pub(crate) fn pre_aggregation(item: &Item<'_>, references: &mut References<'_>) 
             "add `measures`, `dimensions` or a `time_dimension`",
         );
     }
+    let refresh_key = refresh_key(&fields, RefreshKeyOwner::Rollup, references);
+    if refresh_key.as_ref().is_some_and(|key| key.incremental) && fields.get("partition_granularity").is_none() {
+        references.problems.error(
+            fields.get("refresh_key").map_or(&item.place, |entry| &entry.key_place),
+            format!("{what} is refreshed incrementally and has no partitions"),
+            "",
+            "add `partition_granularity: day`, or another one",
+        );
+    }
+    if let Some(entry) = fields.get("scheduled_refresh")
+        && kind == PreAggregationKind::RollupJoin
+        && entry.value.as_bool() == Some(true)
+    {
+        references.problems.error(
+            &entry.key_place,
+            format!("{what} is a `rollup_join`, which stores nothing to refresh"),
+            "",
+            "delete `scheduled_refresh`",
+        );
+    }
     let flag = |key: &str, references: &mut References<'_>| fields.boolean(key, references.problems);
     let internal = flag("internal", references);
     let external = flag("external", references).or(internal.map(|internal| !internal));
@@ -144,7 +164,7 @@ pub(crate) fn pre_aggregation(item: &Item<'_>, references: &mut References<'_>) 
         segments,
         time_dimensions,
         partition_granularity,
-        refresh_key: refresh_key(&fields, RefreshKeyOwner::Rollup, references),
+        refresh_key,
         build_range_start: range_end(&fields, "build_range_start", references),
         build_range_end: range_end(&fields, "build_range_end", references),
         allow_non_strict_date_range_match: flag("allow_non_strict_date_range_match", references),

@@ -16,7 +16,9 @@ use crate::read::naming::naming;
 use crate::references::{References, Scope};
 use crate::symbols::{MemberSymbol, Symbols};
 use crate::yaml::Node;
-use crate::{Cube, Folder, MemberKind, Naming, Place, Unsupported, View, ViewHierarchy, ViewMember, ViewMemberValue};
+use crate::{
+    Cube, Folder, MemberKind, ModelFilter, Naming, Place, Unsupported, View, ViewHierarchy, ViewMember, ViewMemberValue,
+};
 
 /// Reads a view, and the views that `split: true` makes of it.
 pub(crate) fn view(
@@ -40,7 +42,8 @@ pub(crate) fn view(
     for unnamed in definition.list("cubes") {
         problems.inherited = unnamed.inherited;
         let mut references = References::new(symbols, problems, Scope::Cube(name));
-        includes.extend(include(unnamed.node, name, &mut references));
+        let found = include(unnamed.node, name, &mut references);
+        includes.extend(found.map(|include| Include { inherited: unnamed.inherited, ..include }));
         problems.inherited = false;
     }
     check::two_paths_to_one_cube::check(name, &includes, problems);
@@ -75,7 +78,9 @@ pub(crate) fn view(
         } else {
             &mut main
         };
+        problems.inherited = include.inherited;
         add_members(target, include, cubes, symbols, problems);
+        problems.inherited = false;
     }
     for view in std::iter::once(&mut main).chain(split.values_mut()) {
         add_hierarchies(view, &includes, cubes, symbols);
@@ -83,7 +88,9 @@ pub(crate) fn view(
     add_own_members(&mut main, definition, symbols, problems);
 
     main.folders = folders(definition, &main, &includes, problems);
-    main.default_filters = filter::filters(fields, "default_filters", problems);
+    main.default_filters = default_filters(definition, problems);
+    let names: Vec<&str> = main.members.keys().map(String::as_str).collect();
+    check::unknown_filter_member::check(&main.default_filters, name, &names, problems);
     let members: Vec<&str> = main.members.keys().map(String::as_str).collect();
     let policies = access_policies(definition, &members, problems);
     let policy = policies.first().map(|policy| feature("access_policy", &policy.place));
@@ -97,6 +104,18 @@ pub(crate) fn view(
         view.members.sort_by(|_, a, _, b| a.kind.cmp(&b.kind));
     }
     views
+}
+
+/// A child cannot take back what its parent filters: both hold.
+fn default_filters(definition: &Definition<'_>, problems: &mut Problems) -> Vec<ModelFilter> {
+    let what = format!("a default filter of view \"{}\"", definition.name);
+    let mut filters = Vec::new();
+    for unnamed in definition.list("default_filters") {
+        problems.inherited = unnamed.inherited;
+        filters.extend(filter::filter(unnamed.node, &what, problems));
+        problems.inherited = false;
+    }
+    filters
 }
 
 fn feature(name: &str, place: &Place) -> Unsupported {
@@ -153,7 +172,7 @@ fn add_levels(view: &mut View, include: &Include, hierarchy: &IncludedMember, cu
     let Some(found) = cube.hierarchies.iter().find(|other| other.naming.name == hierarchy.member) else { return };
     for level in found.levels.iter().filter(|level| level.cube() == cube.naming.name) {
         let is_there = include.members.iter().any(|member| member.member == level.member);
-        if is_there {
+        if is_there || include.excluded.contains(&level.member) {
             continue;
         }
         let prefix = hierarchy.name.strip_suffix(&hierarchy.member).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Models that users write, and what must come out.
 
 use super::model;
-use crate::{MeasureKind, MemberKind, Relationship, TemplatePart, ViewMemberValue};
+use crate::{MeasureKind, MemberKind, PreAggregationKind, Relationship, TemplatePart, ViewMemberValue};
 
 /// Seed 001: the joins page's example.
 const CUSTOMERS: &str = r#"
@@ -382,3 +382,119 @@ view_groups:
     title: All
     includes: [sales, {name: inner, includes: [sales_too]}]
 "#;
+
+/// Seed 000: two sources joined by a `rollupJoin`, in its old spelling.
+const TWO_SOURCES: &str = r#"
+cubes:
+  - name: Suppliers
+    sql: SELECT * FROM suppliers
+    dataSource: suppliers
+    dimensions:
+      - {name: id, sql: "${CUBE}.id", type: number, primaryKey: true}
+      - {name: company, sql: "${CUBE}.company", type: string}
+      - {name: email, sql: "${CUBE}.email", type: string}
+    preAggregations:
+      - name: suppliersRollup
+        type: rollup
+        external: true
+        dimensions: [CUBE.id, CUBE.company, CUBE.email]
+        indexes:
+          categoryIndex: {columns: [CUBE.id]}
+
+  - name: Products
+    sql: SELECT * FROM products
+    dataSource: products
+    joins:
+      - {name: Suppliers, relationship: belongsTo, sql: "${CUBE.supplierId} = ${Suppliers.id}"}
+    dimensions:
+      - {name: id, sql: "${CUBE}.id", type: number, primaryKey: true}
+      - {name: name, sql: "${CUBE}.name", type: string}
+      - {name: supplierId, sql: "${CUBE}.supplier_id", type: number}
+    preAggregations:
+      - name: productsRollup
+        type: rollup
+        external: true
+        dimensions: [CUBE.name, CUBE.supplierId]
+        indexes:
+          categoryIndex: {columns: [CUBE.supplierId]}
+      - name: combinedRollup
+        type: rollupJoin
+        dimensions: [Suppliers.email, Suppliers.company, CUBE.name]
+        rollups: [Suppliers.suppliersRollup, CUBE.productsRollup]
+        external: true
+"#;
+
+#[test]
+fn the_recipe_of_two_sources_loads_as_it_says() {
+    let model = model(TWO_SOURCES);
+    let products = &model.cubes["Products"];
+    assert_eq!(
+        (products.data_source.as_str(), model.cubes["Suppliers"].data_source.as_str()),
+        ("products", "suppliers")
+    );
+    let combined = &products.pre_aggregations["combinedRollup"];
+    assert_eq!(combined.kind, PreAggregationKind::RollupJoin);
+    let rollups: Vec<String> =
+        combined.rollups.iter().map(|rollup| format!("{}.{}", rollup.cube, rollup.name)).collect();
+    assert_eq!(rollups, ["Suppliers.suppliersRollup", "Products.productsRollup"]);
+    let dimensions: Vec<String> =
+        combined.dimensions.iter().map(|member| format!("{}.{}", member.cube(), member.member)).collect();
+    assert_eq!(dimensions, ["Suppliers.email", "Suppliers.company", "Products.name"]);
+}
+
+/// The cubes of the worked check on repeated rows: customers, their orders, the orders' items.
+const CHAIN: &str = r#"
+cubes:
+  - name: customers
+    sql_table: customers
+    joins:
+      - {name: orders, relationship: one_to_many, sql: "{CUBE.id} = {orders.customer_id}"}
+    dimensions:
+      - {name: id, sql: id, type: number, primary_key: true}
+      - {name: city, sql: city, type: string}
+    measures:
+      - {name: credit, sql: credit, type: sum}
+
+  - name: orders
+    sql_table: orders
+    joins:
+      - {name: items, relationship: one_to_many, sql: "{CUBE.id} = {items.order_id}"}
+    dimensions:
+      - {name: id, sql: id, type: number, primary_key: true}
+      - {name: customer_id, sql: customer_id, type: number}
+    measures:
+      - {name: count, type: count}
+      - {name: total, sql: amount, type: sum}
+      - {name: average, sql: amount, type: avg}
+      - {name: ratio, sql: "{total} / NULLIF({items.qty}, 0)", type: number}
+      - {name: raw, sql: "sum({CUBE}.amount) / {count}", type: number}
+
+  - name: items
+    sql_table: items
+    dimensions:
+      - {name: id, sql: id, type: number, primary_key: true}
+      - {name: order_id, sql: order_id, type: number}
+      - {name: category, sql: category, type: string}
+    measures:
+      - {name: qty, sql: qty, type: sum}
+"#;
+
+#[test]
+fn calculated_measures_keep_members_and_raw_columns_side_by_side() {
+    let model = model(CHAIN);
+    let parts = |measure: &str| model.cubes["orders"].measures[measure].sql.as_ref().map(|sql| sql.parts.clone());
+    let Some(parts) = parts("raw") else { panic!("the measure has SQL") };
+    assert_eq!(parts.len(), 4);
+    assert_eq!(
+        parts[..3],
+        [TemplatePart::Text("sum(".to_owned()), TemplatePart::ThisCube, TemplatePart::Text(".amount) / ".to_owned()),]
+    );
+    assert!(matches!(&parts[3], TemplatePart::Member(member) if member.cube() == "orders" && member.member == "count"));
+}
+
+#[test]
+fn the_model_with_everything_loads() {
+    let model = model(EVERYTHING);
+    assert_eq!(model.cubes.keys().collect::<Vec<_>>(), ["base", "orders", "customers"]);
+    assert_eq!(model.views.keys().collect::<Vec<_>>(), ["sales", "sales_too"]);
+}

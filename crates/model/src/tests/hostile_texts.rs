@@ -147,3 +147,18 @@ fn long_chains_of_members_need_no_stack() {
     let circle = text.replace("name: m0, sql: x, type: sum", "name: m0, sql: \"{m7999}\", type: number");
     assert_eq!(load_text(&circle).diagnostics.len(), 1);
 }
+
+#[test]
+fn a_hundred_thousand_problems_on_one_long_line_need_little_memory() {
+    let references = "{CUBE.dx} ".repeat(90_000);
+    let loaded = load_text(&format!(
+        "cubes:\n  - name: c\n    sql_table: x\n    dimensions:\n      - {{name: d, type: string, sql: \"{references}\"}}\n"
+    ));
+    assert_eq!(loaded.model, None);
+    assert_eq!(loaded.diagnostics.len(), 19, "as many lines of 900 kB as fit into 16 MiB");
+    let help = loaded.diagnostics.last().and_then(|last| last.help.clone());
+    assert_eq!(
+        help.as_deref(),
+        Some("did you mean `d`? (and 89981 more problems that are not shown: solve these first)")
+    );
+}

@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Everything up to the server's closing.
-    pub(crate) async fn to_end(&mut self) -> std::io::Result<Vec<Message>> {
+    pub(crate) async fn rest(&mut self) -> std::io::Result<Vec<Message>> {
         self.until('\0').await
     }
 

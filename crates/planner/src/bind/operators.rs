@@ -160,6 +160,10 @@ pub fn compare(op: Operator, left: Expr, right: Expr, schema: &DFSchema, session
     let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
     let common = if left_type == right_type {
         left_type.clone()
+    } else if let Some(narrowed) = narrowed(&right, &left_type) {
+        return Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(narrowed))));
+    } else if let Some(narrowed) = narrowed(&left, &right_type) {
+        return Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(narrowed), op, Box::new(right))));
     } else if left_type.is_null() {
         right_type.clone()
     } else if right_type.is_null() {
@@ -171,6 +175,28 @@ pub fn compare(op: Operator, left: Expr, right: Expr, schema: &DFSchema, session
     let left = cast_exactly(left, &left_type, &common, session)?;
     let right = cast_exactly(right, &right_type, &common, session)?;
     Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
+}
+
+/// A constant in the type of the other side, where that loses nothing: the column stays as it is, so that a source can use its
+/// index.
+#[must_use]
+pub fn narrowed(expr: &Expr, to: &DataType) -> Option<Expr> {
+    let Expr::Literal(value, metadata) = expr else { return None };
+    let exact = |data_type: &DataType| {
+        matches!(
+            data_type,
+            DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) | DataType::Decimal256(..)
+        )
+    };
+    let from = value.data_type();
+    let both_numbers = exact(&from) && exact(to);
+    let date_as_timestamp = from == DataType::Date32 && *to == types::timestamp();
+    if value.is_null() || !(both_numbers || date_as_timestamp) {
+        return None;
+    }
+    let narrow = value.cast_to(to).ok().filter(|narrow| !narrow.is_null())?;
+    let back = narrow.cast_to(&from).ok()?;
+    (back == *value).then(|| Expr::Literal(narrow, metadata.clone()))
 }
 
 fn no_operator(left: &DataType, sign: &str, right: &DataType) -> PlanError {

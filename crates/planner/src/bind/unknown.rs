@@ -13,7 +13,7 @@ use datafusion_expr::{Case, Expr, ExprSchemable, Limit, LogicalPlan, Operator, l
 use crate::error::PlanError;
 use crate::session::SessionFacts;
 
-use super::operators::{cast_exactly, compare, fold_number, is_unknown, typed_like};
+use super::operators::{cast_exactly, compare, fold_number, is_unknown, narrowed, typed_like};
 
 /// Resolves what is still open in every expression of the plan.
 ///
@@ -140,42 +140,43 @@ fn open_to_text(expr: Expr) -> Expr {
 fn in_list(expr: Expr, list: Vec<Expr>, negated: bool, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
     let expr = fold_number(expr);
     let list: Vec<Expr> = list.into_iter().map(fold_number).collect();
-    let known: Vec<DataType> = std::iter::once(&expr)
-        .chain(&list)
-        .filter(|item| !is_unknown(item))
-        .map(|item| item.get_type(schema))
-        .collect::<Result<_>>()?;
-    let mut common = known.first().cloned().unwrap_or(DataType::Utf8);
-    for next in &known {
-        common = if *next == common {
-            common
-        } else {
-            belvedere_functions::comparison_type(&common, next).ok_or_else(|| {
+    // Literals without type take the left side's, or that of the first value that has one.
+    let anchor = match std::iter::once(&expr).chain(&list).find(|item| !is_unknown(item)) {
+        Some(known) => known.get_type(schema)?,
+        None => DataType::Utf8,
+    };
+    let expr = typed_like(expr, &anchor, schema, session)?;
+    let left_type = expr.get_type(schema)?;
+    let items = list
+        .into_iter()
+        .map(|item| {
+            let item = typed_like(item, &anchor, schema, session)?;
+            Ok(narrowed(&item, &left_type).unwrap_or(item))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut common = left_type;
+    for item in &items {
+        let next = item.get_type(schema)?;
+        if next != common {
+            common = belvedere_functions::comparison_type(&common, &next).ok_or_else(|| {
                 PlanError::new(
                     "42883",
                     format!(
                         "operator does not exist: {} = {}",
                         super::operators::pg_name(&common),
-                        super::operators::pg_name(next)
+                        super::operators::pg_name(&next)
                     ),
                 )
                 .hint("Give the values of IN (…) the type of its left side.")
-            })?
-        };
-    }
-    // An unknown literal takes the left side's type, not a wider one that other values brought in.
-    let place = |item: Expr| -> Result<Expr> {
-        let item = typed_like(item, &common, schema, session)?;
-        let found = item.get_type(schema)?;
-        if found == common {
-            return Ok(item);
+            })?;
         }
+    }
+    let place = |item: Expr| -> Result<Expr> {
+        let found = item.get_type(schema)?;
         cast_exactly(item, &found, &common, session)
     };
-    // Literals beside numeric(p,s) may have more digits than the column: compare in the wider type then.
-    let items = list.into_iter().map(place).collect::<Result<Vec<_>>>()?;
-    let expr = place(expr)?;
-    Ok(Expr::InList(InList { expr: Box::new(expr), list: items, negated }))
+    let list = items.into_iter().map(place).collect::<Result<Vec<_>>>()?;
+    Ok(Expr::InList(InList { expr: Box::new(place(expr)?), list, negated }))
 }
 
 /// All results of a CASE in PostgreSQL's common type.

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 
 use super::fragment::Fragment;
+use super::group_early::group_early;
 use super::rules::{Comparison, Rules, SqlType, Term, rules};
 use super::select::{Input, JoinKind, OrderKey, Output, Relation, Select};
 use super::translate::Scope;
@@ -69,6 +70,15 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
             None => Folded::Remote(remote),
             Some(predicate) => Folded::Filtered(remote, predicate),
         });
+    }
+
+    // A group over a join that stays here: one side may go down as groups.
+    if let LogicalPlan::Aggregate(aggregate) = &plan {
+        for (early, grouped_side) in group_early(aggregate) {
+            if matches!(fold(grouped_side)?, Folded::Remote(_)) {
+                return fold(early);
+            }
+        }
     }
 
     // The node stays. What it does not need from its input is not asked for.
@@ -317,10 +327,14 @@ fn fold_aggregate(node: &Aggregate, input: &Remote) -> Option<Select> {
     let mut select = rows_of(input);
     select.order_by.clear();
     let scope = input.scope(&select);
+    let distinct = node.aggr_expr.iter().any(is_distinct);
     let mut keys = Vec::with_capacity(node.group_expr.len());
     for (expr, field) in node.group_expr.iter().zip(node.schema.fields()) {
         let term = scope.term(expr)?;
         let sql = scope.rules.key(&term)?;
+        if distinct && !scope.rules.can_group_distinct_by(&term) {
+            return None;
+        }
         if sql == Fragment::keyword("NULL") {
             return None;
         }
@@ -346,6 +360,14 @@ fn fold_aggregate(node: &Aggregate, input: &Remote) -> Option<Select> {
     select.group_by = Some(keys.into_iter().map(|key| key.sql).collect());
     select.outputs = outputs;
     Some(select)
+}
+
+fn is_distinct(aggregate: &Expr) -> bool {
+    match aggregate {
+        Expr::Alias(alias) => is_distinct(&alias.expr),
+        Expr::AggregateFunction(function) => function.params.distinct,
+        _ => false,
+    }
 }
 
 fn fold_distinct(input: &Remote) -> Option<Select> {

@@ -100,6 +100,11 @@ impl Fragment {
         }
     }
 
+    /// Whether it could stand in a statement twice without a value being bound twice.
+    pub fn is_without_parameters(&self) -> bool {
+        !self.pieces.iter().any(|piece| matches!(piece, Piece::Parameter(_)))
+    }
+
     pub fn columns(&self) -> impl Iterator<Item = ColumnId> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Column(id) => Some(*id),

@@ -8,7 +8,7 @@ use datafusion::scalar::ScalarValue;
 use super::fragment::{Fragment, Piece};
 use super::rules::{
     Aggregate, AggregateForm, Call, Comparison, Form, Function, Rules, SqlType, Term, alike, never, text_literal,
-    texts, travels,
+    texts, time_and_zone, travels,
 };
 use super::select::OrderKey;
 
@@ -40,6 +40,7 @@ static FUNCTIONS: &[Function] = &[
     Function { name: "character_length", takes: texts, form: Form::Call("CHAR_LENGTH") },
     Function { name: "length", takes: texts, form: Form::Call("CHAR_LENGTH") },
     Function { name: "date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
+    Function { name: "to_local", takes: time_and_zone, form: Form::Custom(to_local) },
     Function { name: "pg_date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
     Function { name: "lower", takes: never, form: LOCALE },
     Function { name: "upper", takes: never, form: LOCALE },
@@ -216,23 +217,24 @@ impl Rules for MySql {
         }
     }
 
+    /// Not text: a sort looks at its first `max_sort_length` bytes (1024) only, without a word.
     fn can_order_by(&self, term: &Term) -> bool {
-        comparable(term.ty)
+        comparable(term.ty) && term.ty != SqlType::Text
+    }
+
+    /// DISTINCT makes MariaDB group by sorting, so that long texts with the same beginning become one group (seen in 10.11).
+    fn can_group_distinct_by(&self, term: &Term) -> bool {
+        term.ty != SqlType::Text
     }
 
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment> {
-        let value = if SqlType::of(&key.value.field) == SqlType::Text {
-            exact_sql(&key.value.sql)
-        } else {
-            key.value.sql.clone()
-        };
         let mut items = vec![];
         // Ascending, MySQL puts NULLs first; descending, last.
         if key.value.field.is_nullable() && key.nulls_first == key.descending {
             let direction = if key.nulls_first { " IS NULL) DESC" } else { " IS NULL) ASC" };
             items.push(Fragment::new().sql("(").then(&key.value.sql).sql(direction));
         }
-        items.push(value.sql(if key.descending { " DESC" } else { " ASC" }));
+        items.push(key.value.sql.clone().sql(if key.descending { " DESC" } else { " ASC" }));
         items
     }
 
@@ -315,8 +317,9 @@ fn one_known(types: &[SqlType]) -> bool {
     matches!(types, [ty] if *ty != SqlType::Other)
 }
 
+/// Not timestamptz: its days are those of the client's zone, the source's session is in UTC.
 fn unit_and_time(types: &[SqlType]) -> bool {
-    matches!(types, [SqlType::Text, SqlType::Timestamp | SqlType::Timestamptz])
+    matches!(types, [SqlType::Text, SqlType::Timestamp])
 }
 
 fn to_int8(_: SqlType, result: SqlType) -> bool {
@@ -397,14 +400,25 @@ fn not_like_literal(call: &Call) -> Option<Fragment> {
 
 /// Only what changes no value; everything else rounds, clips or reads strings leniently.
 fn pg_cast(call: &Call) -> Option<Fragment> {
-    MySql.cast(&call.terms[0], call.result)
+    let term = &call.terms[0];
+    // Text may be `varchar(3)`, which cuts, and a timestamp `timestamp(0)`, which rounds: the Arrow type does not tell.
+    let told = call.result.is_exact() || call.result == SqlType::Float8;
+    if told { MySql.cast(term, call.result) } else { None }
+}
+
+/// Only UTC, in which the session is: named zones are NULL on a server whose zone tables were not filled.
+fn to_local(call: &Call) -> Option<Fragment> {
+    if text_literal(call.arguments.get(1)?)? != "UTC" {
+        return None;
+    }
+    Some(Fragment::new().sql("CAST(").then(&call.terms[0].sql).sql(" AS DATETIME(6))"))
 }
 
 fn date_trunc(call: &Call) -> Option<Fragment> {
     let [unit, _] = call.arguments else { return None };
     let time = &call.terms[1];
-    // The quarter's form needs the value twice.
-    if time.sql.as_column().is_none() || time.ty != call.result {
+    // The forms for week and quarter have the value twice.
+    if !time.sql.is_without_parameters() || time.ty != call.result {
         return None;
     }
     let (before, after) = match text_literal(unit)?.to_ascii_lowercase().as_str() {

@@ -12,7 +12,7 @@ use datafusion::scalar::ScalarValue;
 use super::fragment::Fragment;
 use super::rules::{
     Aggregate, AggregateForm, Call, Comparison, Form, Function, Rules, SqlType, Term, alike, floats,
-    integers_or_floats, never, numbers, text_literal, texts, travels,
+    integers_or_floats, never, numbers, text_literal, texts, time_and_zone, travels,
 };
 use super::select::OrderKey;
 
@@ -50,6 +50,7 @@ static FUNCTIONS: &[Function] = &[
     Function { name: "strpos", takes: texts, form: Form::Call("strpos") },
     Function { name: "starts_with", takes: texts, form: Form::Call("starts_with") },
     Function { name: "date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
+    Function { name: "to_local", takes: time_and_zone, form: Form::Custom(to_local) },
     Function { name: "pg_date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
     Function { name: "lower", takes: never, form: LOCALE },
     Function { name: "upper", takes: never, form: LOCALE },
@@ -157,6 +158,10 @@ impl Rules for Postgres {
         comparable(term.ty) && !self.is_opaque(term)
     }
 
+    fn can_group_distinct_by(&self, _: &Term) -> bool {
+        true
+    }
+
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment> {
         let value = if SqlType::of(&key.value.field) == SqlType::Text {
             collated(&key.value.sql)
@@ -259,8 +264,9 @@ fn one_known(types: &[SqlType]) -> bool {
     matches!(types, [ty] if *ty != SqlType::Other)
 }
 
+/// Not timestamptz: its days are those of the client's zone, the source's session is in UTC.
 fn unit_and_time(types: &[SqlType]) -> bool {
-    matches!(types, [SqlType::Text, SqlType::Timestamp | SqlType::Timestamptz])
+    matches!(types, [SqlType::Text, SqlType::Timestamp])
 }
 
 fn to_int8(_: SqlType, result: SqlType) -> bool {
@@ -299,6 +305,18 @@ fn is_whole_pattern(pattern: &str) -> bool {
     trailing % 2 == 0
 }
 
+/// The wall clock of a zone at an instant; a timestamp without zone is an instant in UTC.
+fn to_local(call: &Call) -> Option<Fragment> {
+    let [time, zone] = call.terms else { return None };
+    text_literal(call.arguments.get(1)?)?;
+    let zoned = Fragment::new().sql("timezone(").then(&zone.sql).sql(", ");
+    match time.ty {
+        SqlType::Timestamptz => Some(zoned.then(&time.sql).sql(")")),
+        SqlType::Timestamp => Some(zoned.sql("timezone('UTC', ").then(&time.sql).sql("))")),
+        _ => None,
+    }
+}
+
 fn date_trunc(call: &Call) -> Option<Fragment> {
     let [unit, _] = call.arguments else { return None };
     let function = match text_literal(unit)?.to_ascii_lowercase().as_str() {
@@ -319,22 +337,22 @@ fn date_trunc(call: &Call) -> Option<Fragment> {
 }
 
 /// PostgreSQL's own cast, to the type that the call returns.
+///
+/// Left out is what depends on settings of the session (timestamptz), and what the Arrow type does not tell: text may be
+/// `varchar(3)`, which cuts, and a timestamp may be `timestamp(0)`, which rounds.
 fn pg_cast(call: &Call) -> Option<Fragment> {
     use SqlType::*;
     let term = &call.terms[0];
     let allowed = matches!(
         (term.ty, call.result),
-        (Int2 | Int4 | Int8 | Numeric { .. }, Int2 | Int4 | Int8 | Numeric { .. } | Float8 | Text)
-            | (Bool | Date | Text, Text)
+        (Int2 | Int4 | Int8 | Numeric { .. }, Int2 | Int4 | Int8 | Numeric { .. } | Float8)
             | (Text, Int2 | Int4 | Int8 | Float8 | Numeric { .. } | Bool)
             | (Bool, Int4)
             | (Int4, Bool)
             | (Float4, Float8)
             | (Float8, Int2 | Int4 | Int8)
-            | (Date, Timestamp | Timestamptz)
-            | (Timestamp | Timestamptz, Date)
-            | (Timestamp, Timestamptz)
-            | (Timestamptz, Timestamp)
+            | (Date, Timestamp)
+            | (Timestamp, Date)
     );
     if !allowed {
         return None;

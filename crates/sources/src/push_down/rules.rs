@@ -42,6 +42,9 @@ pub(crate) trait Rules: Sync {
 
     fn can_order_by(&self, term: &Term) -> bool;
 
+    /// Whether DISTINCT aggregates may stand in a group by such a key.
+    fn can_group_distinct_by(&self, term: &Term) -> bool;
+
     /// The items of ORDER BY for one key.
     fn order_key(&self, key: &OrderKey) -> Vec<Fragment>;
 
@@ -250,6 +253,10 @@ pub(super) fn integers_or_floats(types: &[SqlType]) -> bool {
 
 pub(super) fn floats(types: &[SqlType]) -> bool {
     types.iter().all(|ty| *ty == SqlType::Float8)
+}
+
+pub(super) fn time_and_zone(types: &[SqlType]) -> bool {
+    matches!(types, [SqlType::Timestamp | SqlType::Timestamptz, SqlType::Text])
 }
 
 /// All of one type that the source can hand through.

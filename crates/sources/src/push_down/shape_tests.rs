@@ -9,10 +9,14 @@ use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col, lit};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Volatility, col, create_udf, lit,
+};
+use datafusion::physical_plan::ColumnarValue;
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
 
 use super::{push_down, remote_statements, remote_statements_of_exec};
 use crate::{BaseColumn, Dialect, RemoteSource, RemoteTable, SourceColumn, SourceError, Statement};
@@ -180,6 +184,35 @@ fn postgres_text_that_is_more_than_text_is_only_read() -> Result<(), Box<dyn Err
     let plan = table()?.filter(col("t.mood").is_null())?.build()?;
     let expected = "SELECT t0.c2 AS c0 FROM (SELECT t.mood AS c2 FROM things AS t) AS t0 WHERE (t0.c2 IS NULL)";
     assert_eq!(statements(&plan)?, [expected]);
+    Ok(())
+}
+
+#[test]
+fn equal_to_any_of_a_literal_array_is_a_list() -> Result<(), Box<dyn Error>> {
+    let items = |values: Vec<Option<i64>>| {
+        let values: Vec<ScalarValue> = values.into_iter().map(ScalarValue::Int64).collect();
+        Expr::Literal(ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Int64)), None)
+    };
+    let any = |values| -> Result<Vec<String>, Box<dyn Error>> {
+        let array = items(values);
+        let array_type = array.get_type(&datafusion::common::DFSchema::empty())?;
+        let never = Arc::new(|_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Null)));
+        let function =
+            create_udf("pg_eq_any", vec![DataType::Int64, array_type], DataType::Boolean, Volatility::Immutable, never);
+        let plan = scan(Dialect::MySql, "t")?.project([col("t.n")])?;
+        statements(&plan.filter(function.call(vec![col("t.n"), array]))?.build()?)
+    };
+    assert_eq!(
+        any(vec![Some(1), Some(2)])?,
+        [concat!(
+            "SELECT t0.c1 AS c0 FROM (SELECT t.n AS c1 FROM things AS t) AS t0 ",
+            "WHERE (t0.c1 IN (CAST(? AS SIGNED), CAST(? AS SIGNED)))"
+        )]
+    );
+    // NULL and nothing stay here.
+    for values in [vec![Some(1), None], vec![]] {
+        assert_eq!(any(values)?, ["SELECT t.n AS c0 FROM things AS t"]);
+    }
     Ok(())
 }
 

@@ -124,6 +124,7 @@ fn context() -> Result<SessionContext, DataFusionError> {
         ("pg_like", vec![Utf8, Utf8], Boolean),
         ("pg_ilike", vec![Utf8, Utf8], Boolean),
         ("pg_cast", vec![Decimal128(12, 2)], Decimal128(10, 1)),
+        ("to_local", vec![timestamptz(), Utf8], timestamp()),
         ("belvedere_unknown", vec![Int64], Int64),
     ] {
         let never = Arc::new(|_: &[ColumnarValue]| -> Result<ColumnarValue, DataFusionError> {
@@ -203,6 +204,11 @@ fn joins_inside_one_source_are_joined_there() -> Result<(), Box<dyn Error>> {
 #[test]
 fn groups_are_made_at_the_source() -> Result<(), Box<dyn Error>> {
     run("aggregate")
+}
+
+#[test]
+fn a_side_of_a_join_across_sources_goes_down_as_groups() -> Result<(), Box<dyn Error>> {
+    run("group_early")
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Turns one DataFusion expression into text for a source, or says that it must stay here.
 
+use datafusion::arrow::array::Array as _;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, Case, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
@@ -194,6 +195,9 @@ impl Scope<'_> {
     }
 
     fn function(&self, function: &ScalarFunction) -> Option<Term> {
+        if function.name() == "pg_eq_any" {
+            return self.eq_any(&function.args);
+        }
         let row = self.rules.functions().iter().find(|row| row.name == function.name())?;
         if let Form::Silent(reason) = row.form {
             tracing::trace!(function = row.name, reason, "stays here");
@@ -227,6 +231,20 @@ impl Scope<'_> {
         let code_point = result != SqlType::Text
             || (self.rules.computed_text_by_code_point() && terms.iter().all(|term| term.code_point));
         Some(Term { sql, ty: result, code_point })
+    }
+
+    /// `x = ANY (array)` with a literal array: as IN.
+    fn eq_any(&self, arguments: &[Expr]) -> Option<Term> {
+        let [tested, Expr::Literal(ScalarValue::List(list), _)] = arguments else { return None };
+        let tested = self.term(tested)?;
+        let array = list.is_valid(0).then(|| list.value(0))?;
+        let items: Vec<ScalarValue> =
+            (0..array.len()).map(|index| ScalarValue::try_from_array(&array, index).ok()).collect::<Option<_>>()?;
+        let same = |item: &ScalarValue| !item.is_null() && SqlType::of_arrow(&item.data_type()) == tested.ty;
+        if items.is_empty() || !items.iter().all(same) {
+            return None;
+        }
+        Some(boolean(self.rules.in_list(&tested, &items, false)?))
     }
 
     /// The text of an aggregate whose result has the type `result`.
