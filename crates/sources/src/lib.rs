@@ -9,6 +9,7 @@ mod mysql;
 mod postgres;
 
 mod batch_stream;
+mod calendar;
 mod column_reader;
 mod exact;
 #[cfg(test)]
