@@ -135,7 +135,10 @@ impl<R: BufRead> Records<R> {
 mod tests {
     use super::{Record, Records};
 
-    fn read(text: &str) -> Result<Vec<(u64, Vec<Option<String>>)>, String> {
+    /// The line of a record and its cells.
+    type Read = (u64, Vec<Option<String>>);
+
+    fn read(text: &str) -> Result<Vec<Read>, String> {
         let (mut records, mut record, mut all) = (Records::new(text.as_bytes()), Record::default(), Vec::new());
         while records.next(&mut record)? {
             let cells = record.cells().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned()));

@@ -28,6 +28,9 @@ impl Json<'_> {
     }
 }
 
+/// The members of an object, in order.
+pub(super) type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
+
 /// Reads lines one by one.
 pub(super) struct Lines<R> {
     input: R,
@@ -45,7 +48,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// In words, when the file cannot be read or the line is not one JSON object.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<(Cow<'_, str>, Json<'_>)>>, String> {
+    pub(super) fn next(&mut self) -> Result<Option<Members<'_>>, String> {
         loop {
             self.text.clear();
             if self.input.read_until(b'\n', &mut self.text).map_err(|error| error.to_string())? == 0 {
@@ -64,7 +67,7 @@ impl<R: BufRead> Lines<R> {
 }
 
 /// The members of an object that is known to be well formed; None where the text is something else.
-fn members(text: &str) -> Option<Vec<(Cow<'_, str>, Json<'_>)>> {
+fn members(text: &str) -> Option<Members<'_>> {
     let mut rest = text.strip_prefix('{')?.trim_start();
     let mut found = Vec::new();
     while !rest.starts_with('}') {
