@@ -20,7 +20,7 @@ use crate::value::{Value, build};
 
 /// `sum avg min max count` and `measure`.
 ///
-/// `min`, `max` and `count` are DataFusion's where it is exact; `min` and `max` refuse booleans as PostgreSQL does.
+/// `min`, `max` and `count` are DataFusion's own; `min` and `max` of booleans, which PostgreSQL does not have, are not refused here.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     vec![
         Arc::new(AggregateUDF::from(Total { name: "sum", signature: Signature::user_defined(Volatility::Immutable) })),
@@ -350,8 +350,7 @@ impl Totals {
         };
         if !self.is_sum {
             // The scale of a numeric column's values matters to the division: read as PostgreSQL would have stored them.
-            let shown =
-                if self.of == crate::types::BARE_NUMERIC { crate::output::without_zeros(&exact) } else { exact };
+            let shown = crate::value::carried_as(exact, &self.of);
             return Ok(Value::Numeric(shown.div(&Numeric::from(count))?));
         }
         if self.ret == DataType::Int64 {

@@ -556,8 +556,10 @@ pub fn date_trunc(unit: &str, ts: i64, type_name: &str) -> PgResult<i64> {
         Some(Unit::Decade) => at(year.div_euclid(10) * 10, 1),
         Some(Unit::Century) => at(group(100), 1),
         Some(Unit::Millennium) => at(group(1000), 1),
-        Some(_) => Err(PgError::new("0A000", format!("unit \"{unit}\" not supported for type {type_name}"))),
-        None => Err(PgError::new("22023", format!("unit \"{unit}\" not recognized for type {type_name}"))),
+        Some(Unit::Timezone | Unit::TimezoneHour | Unit::TimezoneMinute) => {
+            Err(PgError::new("0A000", format!("unit \"{unit}\" not supported for type {type_name}")))
+        }
+        _ => Err(PgError::new("22023", format!("unit \"{unit}\" not recognized for type {type_name}"))),
     }
 }
 
