@@ -30,4 +30,6 @@ pub use output::format_value;
 pub use types::{BARE_NUMERIC, PgType, QUOTIENT, common_type, comparison_type};
 
 #[cfg(test)]
+mod aggregate_test;
+#[cfg(test)]
 mod golden_test;
