@@ -42,6 +42,11 @@ impl Batches {
         self.sender.send(batch).await.map_err(|_| Abandoned)
     }
 
+    /// As [`Batches::send`] on a thread that may block.
+    pub(crate) fn blocking_send(&self, batch: RecordBatch) -> Result<(), Abandoned> {
+        self.sender.blocking_send(batch).map_err(|_| Abandoned)
+    }
+
     /// Another handle for the part of the task that sends while the task waits for [`Batches::abandoned`].
     pub(crate) fn clone_handle(&self) -> Self {
         Self { sender: self.sender.clone(), schema: Arc::clone(&self.schema) }

@@ -215,11 +215,11 @@ pub(crate) trait ReadDecimal<V: ?Sized>: Copy + Send + 'static {
 /// Reads exact numbers with a fraction as `target`: a decimal, or an integer where there is no fraction.
 pub(crate) fn decimal_reader<R: ReadDecimal<V>, V: ?Sized + 'static>(target: &DataType) -> Option<BoxedReader<V>> {
     let whole = |value: &V| R::read::<Decimal128Type>(value, 38, 0);
-    Some(match target {
-        &DataType::Decimal128(precision, scale) if scale >= 0 => {
+    Some(match *target {
+        DataType::Decimal128(precision, scale) if scale >= 0 => {
             primitive::<Decimal128Type, V>(target, move |value| R::read::<Decimal128Type>(value, precision, scale))
         }
-        &DataType::Decimal256(precision, scale) if scale >= 0 => {
+        DataType::Decimal256(precision, scale) if scale >= 0 => {
             primitive::<Decimal256Type, V>(target, move |value| R::read::<Decimal256Type>(value, precision, scale))
         }
         _ => return integer_reader(target, whole),

@@ -1,4 +1,4 @@
-//! Exact conversions of numbers and dates: a result that means the same, or none.
+//! Exact conversions of numbers: a result that means the same, or none.
 
 use datafusion::arrow::datatypes::{ArrowNativeTypeOp, Decimal128Type, Decimal256Type, DecimalType, i256};
 
@@ -158,33 +158,11 @@ pub(crate) fn exact_f32(value: f64) -> Result<f32, BadValue> {
     if f64::from(narrow) == value { Ok(narrow) } else { Err(too_many_digits()) }
 }
 
-/// Days from 1970-01-01 to a day of the proleptic Gregorian calendar; None where the calendar has no such day.
-pub(crate) fn days_since_1970(year: i32, month: u32, day: u32) -> Option<i32> {
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let length = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + u32::from(leap),
-        _ => return None,
-    };
-    if day == 0 || day > length {
-        return None;
-    }
-    // Years begin in March, so that the leap day is the last of its year.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = (month as i32 + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day as i32 - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some(era * 146_097 + day_of_era - 719_468)
-}
-
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::datatypes::{Decimal128Type, Decimal256Type, i256};
 
-    use super::{days_since_1970, decimal_from_groups, decimal_from_i128, decimal_from_text};
+    use super::{decimal_from_groups, decimal_from_i128, decimal_from_text};
 
     fn text128(text: &str, precision: u8, scale: i8) -> Result<i128, String> {
         decimal_from_text::<Decimal128Type>(text.as_bytes(), precision, scale).map_err(|bad| bad.kind.into_owned())
@@ -237,17 +215,5 @@ mod tests {
         let expected = i256::from_string(&"9".repeat(76));
         assert_eq!(decimal_from_text::<Decimal256Type>(text.as_bytes(), 76, 20).ok(), expected);
         assert_eq!(decimal_from_i128::<Decimal256Type>(-3, 76, 20).ok(), i256::from_string("-300000000000000000000"));
-    }
-
-    #[test]
-    fn days_follow_the_calendar() {
-        assert_eq!(days_since_1970(1970, 1, 1), Some(0));
-        assert_eq!(days_since_1970(1, 1, 1), Some(-719_162));
-        assert_eq!(days_since_1970(9999, 12, 31), Some(2_932_896));
-        assert_eq!(days_since_1970(2000, 2, 29), Some(11_016));
-        assert_eq!(days_since_1970(1900, 2, 29), None);
-        assert_eq!(days_since_1970(2024, 0, 10), None);
-        assert_eq!(days_since_1970(2024, 10, 0), None);
-        assert_eq!(days_since_1970(0, 0, 0), None);
     }
 }

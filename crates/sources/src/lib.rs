@@ -16,6 +16,7 @@ mod mysql;
 mod postgres;
 
 mod batch_stream;
+mod calendar;
 mod column_reader;
 mod exact;
 #[cfg(test)]

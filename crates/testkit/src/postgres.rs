@@ -29,7 +29,23 @@ impl PrivatePostgres {
     /// See [`PrivatePostgres::start`].
     pub fn start_with(settings: &[&str]) -> Result<Self, ServerError> {
         let settings = settings.iter().map(ToString::to_string).collect();
-        Ok(Self { kept: Kept::start(&PostgresRecipe { settings })? })
+        Ok(Self { kept: Kept::start(&PostgresRecipe { settings, tls: None })? })
+    }
+
+    /// As [`PrivatePostgres::start`], with TLS offered under the given PEM files.
+    ///
+    /// # Errors
+    /// See [`PrivatePostgres::start`]; also when the files cannot be read.
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> Result<Self, ServerError> {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|source| ServerError::Io {
+                attempted: "read",
+                path: path.to_path_buf(),
+                source,
+            })
+        };
+        let tls = Some((read(certificate)?, read(key)?));
+        Ok(Self { kept: Kept::start(&PostgresRecipe { settings: vec!["ssl=on".to_owned()], tls })? })
     }
 
     /// Takes the server that all tests share; the first of them starts it.
@@ -37,7 +53,7 @@ impl PrivatePostgres {
     /// # Errors
     /// See [`PrivatePostgres::start`].
     pub fn shared() -> Result<Self, ServerError> {
-        Ok(Self { kept: Kept::shared(&PostgresRecipe { settings: Vec::new() })? })
+        Ok(Self { kept: Kept::shared(&PostgresRecipe { settings: Vec::new(), tls: None })? })
     }
 
     /// Creates an empty database that no other test uses and gives its URL.
@@ -102,9 +118,25 @@ impl PrivatePostgres {
     }
 }
 
+/// initdb takes the password from a file only; the shell gives it one without leaving it behind. The server takes a key only
+/// from a file of its own user.
+const INITIALIZE: &str = r#"
+umask 077
+echo postgres >password && "$@" --pwfile=password
+status=$?
+rm -f password
+if [ -n "${SERVER_KEY:-}" ]; then
+    printf '%s' "$SERVER_CERTIFICATE" >data/server.crt
+    printf '%s' "$SERVER_KEY" >data/server.key
+fi
+exit $status
+"#;
+
 struct PostgresRecipe {
     /// `name=value`, as on the server's command line.
     settings: Vec<String>,
+    /// Certificate and key, in PEM.
+    tls: Option<(String, String)>,
 }
 
 impl Recipe for PostgresRecipe {
@@ -115,13 +147,11 @@ impl Recipe for PostgresRecipe {
 
     fn initialize(&self, data: &Path) -> Result<Command, ServerError> {
         let initdb = find_program("initdb", "postgresql", bin_folders())?;
-        // initdb takes the password from a file only; the shell gives it one without leaving it behind.
         let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            r#"umask 077; echo postgres >password && "$@" --pwfile=password; status=$?; rm -f password; exit $status"#,
-            "sh",
-        ]);
+        command.args(["-c", INITIALIZE, "sh"]);
+        if let Some((certificate, key)) = &self.tls {
+            command.env("SERVER_CERTIFICATE", certificate).env("SERVER_KEY", key);
+        }
         command.arg(initdb).arg("-D").arg(data).args([
             "--no-sync",
             "--username=postgres",

@@ -6,11 +6,12 @@ use datafusion::arrow::datatypes::DataType;
 use mysql_async::Value;
 
 use super::types::Meaning;
+use crate::calendar::{calendar_day, microseconds, point_in_time};
 use crate::column_reader::{
     BadValue, BoxedReader, MICROSECONDS_A_DAY, ReadDecimal, binary_reader, date_reader, decimal_reader, float_reader,
     integer_reader, text_reader, time_reader, timestamp_reader,
 };
-use crate::exact::{ExactDecimal, days_since_1970, decimal_from_text};
+use crate::exact::{ExactDecimal, decimal_from_text};
 
 /// A reader for values of `meaning`; None where `target` is no type for them.
 pub(super) fn reader(meaning: Meaning, target: &DataType) -> Option<BoxedReader<Value>> {
@@ -31,13 +32,17 @@ pub(super) fn reader(meaning: Meaning, target: &DataType) -> Option<BoxedReader<
             _ => integer_reader(target, |value: &Value| bit_number(bytes(value)?)),
         },
         Meaning::Date => date_reader(target, |value: &Value| match value {
-            Value::Date(year, month, day, 0, 0, 0, 0) => days(*year, *month, *day),
+            Value::Date(year, month, day, 0, 0, 0, 0) => calendar_day(*year, *month, *day),
             _ => Err(BadValue::malformed()),
         }),
         Meaning::Datetime | Meaning::Timestamp => timestamp_reader(target, |value: &Value| match value {
-            Value::Date(year, month, day, hour, minute, second, micro) => {
-                microseconds(days(*year, *month, *day)?, (*hour).into(), (*minute).into(), (*second).into(), *micro)
-            }
+            Value::Date(year, month, day, hour, minute, second, micro) => microseconds(
+                calendar_day(*year, *month, *day)?,
+                (*hour).into(),
+                (*minute).into(),
+                (*second).into(),
+                *micro,
+            ),
             _ => Err(BadValue::malformed()),
         }),
         Meaning::Time => time_reader(target, |value: &Value| match value {
@@ -83,54 +88,6 @@ fn bytes(value: &Value) -> Result<&[u8], BadValue> {
 
 fn text(value: &Value) -> Result<Cow<'_, str>, BadValue> {
     std::str::from_utf8(bytes(value)?).map(Cow::Borrowed).map_err(|_| BadValue::new("text that is not UTF-8"))
-}
-
-fn days(year: u16, month: u8, day: u8) -> Result<i32, BadValue> {
-    if (year, month, day) == (0, 0, 0) {
-        return Err(BadValue::new("a zero date"));
-    }
-    if month == 0 || day == 0 {
-        return Err(BadValue::new("a date with a zero month or day"));
-    }
-    days_since_1970(year.into(), month.into(), day.into())
-        .ok_or_else(|| BadValue::new("a date that the calendar does not have"))
-}
-
-fn microseconds(days: i32, hour: i64, minute: i64, second: i64, micro: u32) -> Result<i64, BadValue> {
-    if hour > 23 || minute > 59 || second > 59 || micro > 999_999 {
-        return Err(BadValue::malformed());
-    }
-    Ok(i64::from(days) * MICROSECONDS_A_DAY + ((hour * 60 + minute) * 60 + second) * 1_000_000 + i64::from(micro))
-}
-
-/// The day and the microseconds of it that a text means: `2024-02-29`, `2024-02-29 12:30:00` or with up to six decimals.
-fn point_in_time(text: &[u8]) -> Result<(i32, i64), BadValue> {
-    let wrong = || BadValue::new("text that is not a date or timestamp");
-    let number = |digits: &[u8]| -> Result<u32, BadValue> {
-        digits.iter().try_fold(0_u32, |sum, digit| match digit {
-            b'0'..=b'9' => Ok(sum * 10 + u32::from(digit - b'0')),
-            _ => Err(wrong()),
-        })
-    };
-    let (date, time) = text.split_at_checked(10).ok_or_else(wrong)?;
-    let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = *date else { return Err(wrong()) };
-    let year = u16::try_from(number(&[y0, y1, y2, y3])?).map_err(|_| wrong())?;
-    let day = days(year, number(&[m0, m1])? as u8, number(&[d0, d1])? as u8)?;
-    let (time, fraction) = match time {
-        [] => return Ok((day, 0)),
-        [b' ' | b'T', time @ ..] => time.split_at_checked(8).ok_or_else(wrong)?,
-        _ => return Err(wrong()),
-    };
-    let [h0, h1, b':', n0, n1, b':', s0, s1] = *time else { return Err(wrong()) };
-    let micro = match fraction {
-        [] => 0,
-        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) => number(digits)? * 10_u32.pow(6 - digits.len() as u32),
-        _ => return Err(wrong()),
-    };
-    let of_day =
-        microseconds(0, number(&[h0, h1])?.into(), number(&[n0, n1])?.into(), number(&[s0, s1])?.into(), micro)
-            .map_err(|_| wrong())?;
-    Ok((day, of_day))
 }
 
 fn bit_number(bytes: &[u8]) -> Result<i128, BadValue> {

@@ -78,6 +78,9 @@ async fn values(source: &Arc<MySqlSource>, statement: Statement) -> Result<(Fiel
     Ok((described[0].field.clone(), texts))
 }
 
+/// Column type, described as, Arrow type, PostgreSQL type name, (literal, value) of each row.
+type Case = (&'static str, &'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 const TIMESTAMP: &str = "Timestamp(µs)";
 const UTC: &str = "Timestamp(µs, \"UTC\")";
 
@@ -87,8 +90,7 @@ async fn every_value_of_every_column_type_arrives_exact() -> Outcome {
     let url = server.fresh_database()?;
     let source = open(&url)?;
     #[rustfmt::skip]
-    let cases: Vec<(&str, &str, &str, &str, &[(&str, &str)])> = vec![
-        // Column type, described as, Arrow type, PostgreSQL type name, (literal, value).
+    let cases: Vec<Case> = vec![
         ("tinyint", "tinyint", "Int16", "", &[("-128", "-128"), ("127", "127"), ("NULL", "NULL")]),
         ("tinyint(1)", "tinyint(1)", "Int16", "", &[("0", "0"), ("1", "1"), ("true", "1"), ("-5", "-5")]),
         ("tinyint unsigned", "tinyint unsigned", "Int16", "", &[("0", "0"), ("255", "255")]),

@@ -8,11 +8,12 @@ use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNano};
 
 use super::types::Wire;
+use crate::calendar::days_since_1970;
 use crate::column_reader::{
     BadValue, BoxedReader, ColumnReader, MICROSECONDS_A_DAY, ReadDecimal, binary_reader, boolean_reader, date_reader,
     decimal_reader, float_reader, integer_reader, interval_reader, text_reader, time_reader, timestamp_reader,
 };
-use crate::exact::{ExactDecimal, days_since_1970, decimal_from_groups};
+use crate::exact::{ExactDecimal, decimal_from_groups};
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
 const DAYS_TO_2000: i32 = 10_957;

@@ -223,7 +223,7 @@ impl Reading<'_> {
         let client = &self.connection.client;
         let types: Vec<Type> = parameters.iter().map(|(_, of)| of.clone()).collect();
         let prepared = client.prepare_typed(sql, &types).await.map_err(|error| self.failed(&error))?;
-        let has_others = prepared.columns().iter().any(|column| is_other(column));
+        let has_others = prepared.columns().iter().any(is_other);
         let mut builder = self.builder(prepared.columns())?;
         let values = parameters.into_iter().map(|(value, _)| value);
         let stream = if has_others {

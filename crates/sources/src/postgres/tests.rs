@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::PostgresSource;
 use crate::hostile_strings::hostile_strings;
-use crate::{RemoteConfig, RemoteSource, SourceError, Statement};
+use crate::{RemoteConfig, RemoteSource, SourceError, Statement, TlsMode};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -545,6 +545,58 @@ async fn wrong_passwords_and_urls_are_named_without_being_shown() -> Outcome {
         assert!(!format!("{:?}", RemoteConfig::from_url(url)).contains("hunter2"));
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn tls_verifies_the_certificate_only_where_it_is_asked_to() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
+    // ssl-cert, which Debian's postgresql depends on, brings openssl.
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()?;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let server = PrivatePostgres::start_with_tls(&certificate, &key)?;
+    let by_name = server.url("postgres").replace("127.0.0.1", "localhost");
+    let by_address = server.url("postgres");
+    let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    for (url, mode, root, expected) in [
+        (&by_address, TlsMode::Disable, false, Some("false")),
+        (&by_address, TlsMode::Prefer, false, Some("true")),
+        (&by_address, TlsMode::Require, false, Some("true")),
+        (&by_name, TlsMode::VerifyFull, true, Some("true")),
+        // The certificate is nobody's that the system knows; then, it is for another name.
+        (&by_name, TlsMode::VerifyFull, false, None),
+        (&by_address, TlsMode::VerifyFull, true, None),
+    ] {
+        let source = open_with(url, |config| {
+            config.tls = Some(mode);
+            config.tls_root_cert = root.then(|| certificate.clone());
+        })?;
+        match (values(&source, plain(encrypted)).await, expected) {
+            (Ok((_, found)), Some(expected)) => assert_eq!(found, [expected], "{mode:?}"),
+            (Err(SourceError::Unreachable { reason, .. }), None) => assert!(reason.contains("certificate"), "{reason}"),
+            (outcome, expected) => panic!("{mode:?}: {outcome:?}, expected {expected:?}"),
+        }
+    }
+    // A cancel goes over TLS too.
+    let source = open_with(&by_address, |config| config.tls = Some(TlsMode::Require))?;
+    let mut stream = Arc::clone(&source).read(plain("SELECT pg_sleep(60)::text"), schema_of(&[DataType::Utf8]));
+    assert!(tokio::time::timeout(Duration::from_millis(500), stream.next()).await.is_err());
+    drop(stream);
+    until_running(&by_address, "0", Duration::from_secs(2)).await
 }
 
 /// Resident memory of this process, in bytes.
