@@ -60,7 +60,9 @@ pub fn pg_type_of(field: &Field) -> (Type, i32) {
         DataType::Time32(_) | DataType::Time64(_) => Type::TIME,
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) | DataType::Timestamp(_, Some(_)) => Type::TIMESTAMPTZ,
         DataType::Timestamp(_, None) => Type::TIMESTAMP,
-        DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Interval(_) | DataType::Duration(_) => Type::INTERVAL,
+        DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Interval(_) | DataType::Duration(_) => {
+            Type::INTERVAL
+        }
         DataType::List(inner) | DataType::LargeList(inner) => {
             let inner_type = pg_type_of(inner).0;
             array_of(&inner_type)
@@ -99,13 +101,11 @@ pub fn field_of(pg_type: &Type) -> Option<Field> {
     let simple = |data_type: DataType| Some(Field::new("parameter", data_type, true));
     let named = |name: &str| {
         Some(
-            Field::new("parameter", DataType::Utf8, true)
-                .with_metadata([(PG_TYPE.to_owned(), name.to_owned())].into()),
+            Field::new("parameter", DataType::Utf8, true).with_metadata([(PG_TYPE.to_owned(), name.to_owned())].into()),
         )
     };
     let list = |element: Type| {
-        field_of(&element)
-            .map(|inner| Field::new("parameter", DataType::List(inner.with_name("item").into()), true))
+        field_of(&element).map(|inner| Field::new("parameter", DataType::List(inner.with_name("item").into()), true))
     };
     match *pg_type {
         Type::BOOL => simple(DataType::Boolean),

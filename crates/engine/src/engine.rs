@@ -28,6 +28,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
 #[derive(Debug)]
 pub struct Snapshot {
     pub catalog: Catalog,
+    /// The same for clients that look around: pg_catalog and information_schema.
+    pub pg_catalog: Arc<belvedere_pgcatalog::Catalog>,
     /// Counts up with every model that is taken in.
     pub version: u64,
 }
@@ -65,6 +67,7 @@ pub struct Engine {
     runner: Runner,
     planning: PlanningPool,
     clock: Arc<dyn Clock>,
+    started: DateTime<Utc>,
     sources: Arc<DataSources>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     places: Arc<Semaphore>,
@@ -84,12 +87,15 @@ impl Engine {
             tables: indexmap::IndexMap::new(),
             sources: Arc::new(crate::sources::TypedSources::default()),
         };
-        let (snapshot, _) = watch::channel(Arc::new(Snapshot { catalog: empty, version: 0 }));
+        let pg_catalog = Arc::new(pg_catalog(&empty, &config));
+        let (snapshot, _) = watch::channel(Arc::new(Snapshot { catalog: empty, pg_catalog, version: 0 }));
+        let started = clock.now();
         Ok(Self {
             functions,
             runner: Runner::new(config.memory_bytes).map_err(std::io::Error::other)?,
             planning: PlanningPool::new(config.planning_threads)?,
             clock,
+            started,
             sources,
             snapshot,
             places: Arc::new(Semaphore::new(config.connections_max)),
@@ -102,7 +108,8 @@ impl Engine {
     pub async fn load_model(&self, model: Arc<Model>) -> Vec<SourceProblem> {
         let loaded = load_catalog(model, Arc::clone(&self.sources), &self.functions).await;
         let version = self.snapshot.borrow().version + 1;
-        self.snapshot.send_replace(Arc::new(Snapshot { catalog: loaded.catalog, version }));
+        let pg_catalog = Arc::new(pg_catalog(&loaded.catalog, &self.config));
+        self.snapshot.send_replace(Arc::new(Snapshot { catalog: loaded.catalog, pg_catalog, version }));
         loaded.problems
     }
 
@@ -128,9 +135,19 @@ impl Engine {
         &self.planning
     }
 
+    pub(crate) fn started(&self) -> DateTime<Utc> {
+        self.started
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
+}
+
+fn pg_catalog(catalog: &Catalog, config: &EngineConfig) -> belvedere_pgcatalog::Catalog {
+    let users = config.users.iter().map(|user| user.name.clone()).collect();
+    let defaults = Settings::new("", config.time_zone, config.statement_timeout, false);
+    crate::catalog::describe(catalog, users, &defaults)
 }
 
 /// The engine behind a shared handle, as front ends want it.
@@ -154,8 +171,7 @@ impl Backend for EngineBackend {
             .try_acquire_owned()
             .map_err(|_| SqlError::new("53300", "sorry, too many clients already"))?;
         let fixed = engine.users.get(&login.user).is_some_and(|user| user.time_zone_fixed);
-        let mut settings =
-            Settings::new(&login.user, engine.config.time_zone, engine.config.statement_timeout, fixed);
+        let mut settings = Settings::new(&login.user, engine.config.time_zone, engine.config.statement_timeout, fixed);
         for (name, value) in &login.parameters {
             match settings.set(name, value) {
                 Ok(_) => {}

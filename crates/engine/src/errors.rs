@@ -51,12 +51,22 @@ pub fn from_source(error: &SourceError) -> SqlError {
     let id = error_id(&error.to_string());
     match error {
         SourceError::Unreachable { source_name, reason } => {
-            tracing::warn!(source = source_name.as_str(), reason = reason.as_str(), id, "a data source cannot be reached");
+            tracing::warn!(
+                source = source_name.as_str(),
+                reason = reason.as_str(),
+                id,
+                "a data source cannot be reached"
+            );
             SqlError::new("08001", format!("data source \"{source_name}\" cannot be reached"))
                 .hint(format!("The log says why, under the id {id}."))
         }
         SourceError::Refused { source_name, message, sqlstate, .. } => {
-            tracing::warn!(source = source_name.as_str(), message = message.as_str(), id, "a data source refused a statement");
+            tracing::warn!(
+                source = source_name.as_str(),
+                message = message.as_str(),
+                id,
+                "a data source refused a statement"
+            );
             // What the values of a query cause is the query's own error, in PostgreSQL's words.
             let own = match sqlstate.as_deref() {
                 Some("22012") => Some(SqlError::new("22012", "division by zero")),
@@ -73,12 +83,13 @@ pub fn from_source(error: &SourceError) -> SqlError {
         }
         SourceError::Value { source_name, column, kind, wanted } => SqlError::new(
             "22003",
-            format!("column \"{column}\" of data source \"{source_name}\" holds {kind}, which cannot be read exactly as {wanted}"),
+            format!(
+                "column \"{column}\" of data source \"{source_name}\" holds {kind}, which cannot be read exactly as {wanted}"
+            ),
         ),
         SourceError::TimedOut { source_name, seconds } => {
             SqlError::new("57014", format!("data source \"{source_name}\" did not answer within {seconds} s"))
         }
-        #[expect(unreachable_patterns, reason = "new kinds of source errors must not leak their text")]
         other => {
             tracing::warn!(error = %other, id, "a data source failed");
             SqlError::new("58000", "a data source failed").hint(format!("The log says why, under the id {id}."))

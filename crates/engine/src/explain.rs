@@ -19,7 +19,9 @@ pub enum Format {
 /// # Errors
 /// 0A000 for ANALYZE and formats other than text and JSON, 42601 for options that cannot be read.
 pub fn split(sql: &str) -> std::result::Result<(Option<Format>, &str), SqlError> {
-    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location() else { return Ok((None, sql)) };
+    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location() else {
+        return Ok((None, sql));
+    };
     let tokens: Vec<_> =
         tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect();
     let word = |at: usize| match tokens.get(at).map(|token| &token.token) {
@@ -46,7 +48,10 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, &str), SqlError>
                 }
                 ("VERBOSE" | "COSTS" | "BUFFERS" | "TIMING" | "SUMMARY" | "SETTINGS" | "WAL" | "ANALYZE", _) => {}
                 (other, _) => {
-                    return Err(SqlError::new("42601", format!("unrecognized EXPLAIN option \"{}\"", other.to_lowercase())));
+                    return Err(SqlError::new(
+                        "42601",
+                        format!("unrecognized EXPLAIN option \"{}\"", other.to_lowercase()),
+                    ));
                 }
             }
             while !matches!(tokens.get(at).map(|token| &token.token), None | Some(Token::Comma | Token::RParen)) {

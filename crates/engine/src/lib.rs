@@ -1,6 +1,7 @@
 //! One SQL statement in, an Arrow stream out: sessions, snapshots, limits, and the path of a query through planner and sources.
 
 mod api;
+mod catalog;
 pub mod columns;
 pub mod engine;
 mod error;

@@ -35,11 +35,7 @@ pub struct LoadedCatalog {
 /// Asks every source about its cubes.
 ///
 /// A source that cannot be reached leaves its cubes with declared types.
-pub async fn load_catalog(
-    model: Arc<Model>,
-    sources: Arc<DataSources>,
-    functions: &Arc<Functions>,
-) -> LoadedCatalog {
+pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, functions: &Arc<Functions>) -> LoadedCatalog {
     let untyped = TypedSources { sources: Arc::clone(&sources), types: HashMap::new() };
     let untyped = Catalog { model: Arc::clone(&model), tables: indexmap::IndexMap::new(), sources: Arc::new(untyped) };
     let expressions = tables::base_expressions(&untyped, functions);
@@ -201,7 +197,8 @@ fn describe_files(catalog: &Catalog, functions: &Arc<Functions>, cube: &Cube, wa
             unreachable: false,
         });
     };
-    if let Err(error) = belvedere_planner::bind_text(planning, cube, &format!("SELECT 1 AS c0 FROM {relation} AS {alias}"))
+    if let Err(error) =
+        belvedere_planner::bind_text(planning, cube, &format!("SELECT 1 AS c0 FROM {relation} AS {alias}"))
     {
         problem("", &relation_place(cube), error.message);
         return described;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use belvedere_sources::{push_down, remote_statements};
-use datafusion::execution::context::SessionContext;
+use chrono_tz::Tz;
+use dashmap::DashMap;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
@@ -17,6 +18,8 @@ use datafusion::prelude::SessionConfig;
 #[derive(Debug, Clone)]
 pub struct Runner {
     state: Arc<SessionState>,
+    /// The same with another session zone: functions that depend on it read it from the configuration.
+    zoned: Arc<DashMap<Tz, Arc<SessionState>>>,
 }
 
 /// A plan as it will run.
@@ -32,9 +35,8 @@ impl Runner {
     /// # Errors
     /// DataFusion's, when the runtime cannot be built.
     pub fn new(memory_bytes: usize) -> datafusion::common::Result<Self> {
-        let runtime: RuntimeEnv = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes)))
-            .build()?;
+        let runtime: RuntimeEnv =
+            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes))).build()?;
         let mut config = SessionConfig::new().with_batch_size(8192);
         // Sources stream from one connection: more partitions would only shuffle rows between two cores.
         config = config.with_target_partitions(2);
@@ -48,23 +50,34 @@ impl Runner {
             .with_runtime_env(Arc::new(runtime))
             .with_default_features()
             .build();
-        Ok(Self { state: Arc::new(state) })
+        Ok(Self { state: Arc::new(state), zoned: Arc::new(DashMap::new()) })
     }
 
     /// The physical plan of what [`Runner::logical`] gave.
     ///
     /// # Errors
     /// DataFusion's, for a plan that cannot run.
-    pub async fn physical(&self, plan: &LogicalPlan) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        DefaultPhysicalPlanner::default().create_physical_plan(plan, self.state.as_ref()).await
+    pub async fn physical(&self, plan: &LogicalPlan, zone: Tz) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        DefaultPhysicalPlanner::default().create_physical_plan(plan, self.state_in(zone).as_ref()).await
+    }
+
+    fn state_in(&self, zone: Tz) -> Arc<SessionState> {
+        let known = self.zoned.get(&zone).map(|state| Arc::clone(&state));
+        known.unwrap_or_else(|| {
+            let mut state = self.state.as_ref().clone();
+            state.config_mut().options_mut().execution.time_zone = Some(zone.name().to_owned());
+            let state = Arc::new(state);
+            self.zoned.insert(zone, Arc::clone(&state));
+            state
+        })
     }
 
     /// Optimizes and pushes down.
     ///
     /// # Errors
     /// DataFusion's: a plan that one of its rules refuses.
-    pub fn logical(&self, plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
-        let optimized = Optimizer::with_rules(rules()).optimize(plan, self.state.as_ref(), |_, _| {})?;
+    pub fn logical(&self, plan: LogicalPlan, zone: Tz) -> datafusion::common::Result<LogicalPlan> {
+        let optimized = Optimizer::with_rules(rules()).optimize(plan, self.state_in(zone).as_ref(), |_, _| {})?;
         push_down(optimized)
     }
 
@@ -74,12 +87,6 @@ impl Runner {
     /// DataFusion's, when an operator cannot start.
     pub fn start(&self, executable: &Executable) -> datafusion::common::Result<SendableRecordBatchStream> {
         execute_stream(Arc::clone(&executable.physical), self.state.task_ctx())
-    }
-
-    /// A DataFusion context on the same runtime.
-    #[must_use]
-    pub fn context(&self) -> SessionContext {
-        SessionContext::new_with_state(self.state.as_ref().clone())
     }
 }
 

@@ -44,8 +44,19 @@ pub struct EngineSession {
 enum Plan {
     Empty,
     Utility(Utility),
-    Query { query: Box<Query>, declared: Vec<Option<FieldRef>>, bound: Box<pipeline::Bound>, version: u64, settings: PlanSettings },
-    Explain { query: Box<Query>, declared: Vec<Option<FieldRef>>, bound: Box<pipeline::Bound>, format: Format },
+    Query {
+        query: Box<Query>,
+        declared: Vec<Option<FieldRef>>,
+        bound: Box<pipeline::Bound>,
+        version: u64,
+        settings: PlanSettings,
+    },
+    Explain {
+        query: Box<Query>,
+        declared: Vec<Option<FieldRef>>,
+        format: Format,
+    },
+    Catalog(Box<belvedere_pgcatalog::CatalogStatement>),
 }
 
 /// The settings that a bound plan depends on.
@@ -128,10 +139,8 @@ impl EngineSession {
         let columns: Vec<Column> = schema.fields().iter().map(|field| columns::column_of(field)).collect();
         let stream = self.engine.runner().start(&executable).map_err(|error| from_datafusion(&error))?;
         let rows = guarded(stream, guard);
-        let notices = notices
-            .into_iter()
-            .map(|sentence| SqlError::new("00000", sentence).severity(Severity::Notice))
-            .collect();
+        let notices =
+            notices.into_iter().map(|sentence| SqlError::new("00000", sentence).severity(Severity::Notice)).collect();
         Ok(Outcome::Rows {
             columns,
             schema,
@@ -157,14 +166,45 @@ impl EngineSession {
         let work = move || {
             let planned = pipeline::plan(&bound, parameters, &snapshot.catalog, &functions, &facts)?;
             let logical = runner
-                .logical(planned.plan)
+                .logical(planned.plan, facts.zone)
                 .map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))?;
             Ok::<_, belvedere_planner::error::PlanError>((logical, planned.notices))
         };
-        let (logical, notices) =
-            self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))?;
-        let physical = self.engine.runner().physical(&logical).await.map_err(|error| from_datafusion(&error))?;
+        let (logical, notices) = self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))?;
+        let physical = self
+            .engine
+            .runner()
+            .physical(&logical, self.settings.zone())
+            .await
+            .map_err(|error| from_datafusion(&error))?;
         Ok((crate::run::Executable { logical, physical }, notices))
+    }
+
+    fn catalog_facts(&self) -> belvedere_pgcatalog::SessionFacts {
+        let now = self.transaction_start.unwrap_or_else(|| self.engine.clock().now());
+        crate::catalog::session_facts(
+            &self.login,
+            &self.settings,
+            now.timestamp_micros(),
+            self.engine.started().timestamp_micros(),
+        )
+    }
+
+    async fn run_catalog(
+        &self,
+        statement: belvedere_pgcatalog::CatalogStatement,
+        parameters: Vec<ScalarValue>,
+        guard: TimerGuard,
+    ) -> Result<Outcome, SqlError> {
+        let snapshot = self.engine.snapshot();
+        let facts = self.catalog_facts();
+        let columns = statement.columns.iter().map(catalog_column).collect();
+        let schema = Arc::clone(&statement.schema);
+        let stop = guard.stop().clone();
+        let work = move || statement.run(&snapshot.pg_catalog, &facts, &parameters, &|| stop.is_stopped());
+        let batch = self.on_planning_pool(work, guard.stop()).await?.map_err(catalog_error)?;
+        let rows: RowStream = Box::pin(stream::iter([Ok(batch)]));
+        Ok(Outcome::Rows { columns, schema, rows, tag: "SELECT".to_owned(), effects: Effects::default() })
     }
 
     fn utility(&mut self, utility: &Utility) -> Result<Outcome, SqlError> {
@@ -176,9 +216,7 @@ impl EngineSession {
         match utility {
             Utility::Set { name, value, local } => {
                 if *local && self.status == TransactionStatus::Idle {
-                    effects
-                        .notices
-                        .push(notice("25P01", "SET LOCAL can only be used in transaction blocks"));
+                    effects.notices.push(notice("25P01", "SET LOCAL can only be used in transaction blocks"));
                 } else {
                     effects.changed_settings.extend(self.settings.set(name, value)?);
                 }
@@ -264,9 +302,8 @@ fn text_rows(columns: &[(&str, Vec<&str>)], tag: &str) -> Outcome {
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let arrays: Vec<ArrayRef> =
         columns.iter().map(|(_, values)| Arc::new(StringArray::from(values.clone())) as ArrayRef).collect();
-    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(|error| {
-        SqlError::new("XX000", "a small result could not be built").detail(error.to_string())
-    });
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
+        .map_err(|error| SqlError::new("XX000", "a small result could not be built").detail(error.to_string()));
     let rows: RowStream = Box::pin(stream::iter([batch]));
     Outcome::Rows {
         columns: columns
@@ -321,14 +358,22 @@ impl Session for EngineSession {
         }
         let (explained, rest) = explain::split(sql)?;
         let statement = belvedere_planner::parse::parse_one(rest).map_err(|error| from_plan(&error, rest))?;
+        if explained.is_none() && belvedere_pgcatalog::is_catalog_statement(&statement) {
+            let guard = TimerGuard::new(Stop::new(cancel.clone(), self.settings.statement_timeout()));
+            let snapshot = self.engine.snapshot();
+            let facts = self.catalog_facts();
+            let declared = declared.to_vec();
+            let work = move || belvedere_pgcatalog::prepare(&statement, &snapshot.pg_catalog, &facts, &declared);
+            let statement = self.on_planning_pool(work, guard.stop()).await?.map_err(catalog_error)?;
+            let columns = statement.columns.iter().map(catalog_column).collect();
+            return Ok(prepared(statement.parameters.clone(), Some(columns), Plan::Catalog(Box::new(statement))));
+        }
         let Statement::Query(query) = statement else {
             return Err(SqlError::new("0A000", "this kind of statement is not supported")
                 .detail("Belvedere answers queries; it only ever reads its data sources."));
         };
-        let declared: Vec<Option<FieldRef>> = declared
-            .iter()
-            .map(|declared| declared.as_ref().and_then(columns::field_of).map(Arc::new))
-            .collect();
+        let declared: Vec<Option<FieldRef>> =
+            declared.iter().map(|declared| declared.as_ref().and_then(columns::field_of).map(Arc::new)).collect();
         let snapshot = self.engine.snapshot();
         let guard = TimerGuard::new(Stop::new(cancel.clone(), self.settings.statement_timeout()));
         let bound = self.bind(query.as_ref().clone(), declared.clone(), &snapshot, rest, guard.stop()).await?;
@@ -341,7 +386,7 @@ impl Session for EngineSession {
                     pg_type: if format == Format::Json { Type::JSON } else { Type::TEXT },
                     typmod: -1,
                 };
-                prepared(parameters, Some(vec![column]), Plan::Explain { query, declared, bound, format })
+                prepared(parameters, Some(vec![column]), Plan::Explain { query, declared, format })
             }
             None => {
                 let columns = bound.plan.schema().fields().iter().map(|field| columns::column_of(field)).collect();
@@ -374,12 +419,11 @@ impl Session for EngineSession {
         match plan {
             Plan::Empty => Ok(Outcome::Empty),
             Plan::Utility(_) => Err(SqlError::new("XX000", "a utility statement was taken for a query")),
+            Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, guard).await,
             Plan::Query { query, declared, bound, version, settings } => {
                 let snapshot = self.engine.snapshot();
                 // Values such as now() are in the plan: it is bound again where they, the model or the zone may differ.
-                if snapshot.version == *version
-                    && *settings == self.plan_settings()
-                    && !mentions_moment(&statement.sql)
+                if snapshot.version == *version && *settings == self.plan_settings() && !mentions_moment(&statement.sql)
                 {
                     return self.run_query(&statement.sql, bound, parameters, guard).await;
                 }
@@ -393,7 +437,7 @@ impl Session for EngineSession {
                 }
                 self.run_query(&statement.sql, &again, parameters, guard).await
             }
-            Plan::Explain { query, declared, bound: _, format } => {
+            Plan::Explain { query, declared, format } => {
                 let snapshot = self.engine.snapshot();
                 let bound = self
                     .bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, guard.stop())
@@ -420,6 +464,16 @@ impl Session for EngineSession {
     fn transaction_status(&self) -> TransactionStatus {
         self.status
     }
+}
+
+fn catalog_error(error: belvedere_pgcatalog::CatalogError) -> SqlError {
+    let mut own = SqlError::new(error.sqlstate, error.message);
+    own.hint = error.hint;
+    own
+}
+
+fn catalog_column(column: &belvedere_pgcatalog::CatalogOutput) -> Column {
+    Column { name: column.name.clone(), pg_type: column.pg_type.clone(), typmod: column.typmod }
 }
 
 fn aborted() -> SqlError {

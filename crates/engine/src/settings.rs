@@ -145,9 +145,7 @@ impl Settings {
             }
             return Err(unknown(name));
         };
-        let invalid = || {
-            SqlError::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""))
-        };
+        let invalid = || SqlError::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""));
         let value = match settable {
             Settable::Any => value.to_owned(),
             Settable::No => {
@@ -178,9 +176,8 @@ impl Settings {
                 "ISO, MDY".to_owned()
             }
             Settable::Zone => {
-                let zone = parse_zone(value).ok_or_else(|| {
-                    invalid().hint("Name a zone of the tz database, such as Europe/Berlin, or UTC.")
-                })?;
+                let zone = parse_zone(value)
+                    .ok_or_else(|| invalid().hint("Name a zone of the tz database, such as Europe/Berlin, or UTC."))?;
                 if self.zone_fixed && zone != self.zone {
                     return Err(SqlError::new("42501", "the time zone of this user is fixed"));
                 }

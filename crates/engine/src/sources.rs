@@ -63,8 +63,7 @@ impl Sources for TypedSources {
                 compares_by_code_point: column.compares_by_code_point,
             })
             .collect();
-        let table =
-            RemoteTable::base(Arc::clone(source), relation_sql.to_owned(), columns, dialect.quoted(alias));
+        let table = RemoteTable::base(Arc::clone(source), relation_sql.to_owned(), columns, dialect.quoted(alias));
         Ok(provider_as_source(Arc::new(table)))
     }
 

@@ -37,6 +37,11 @@ impl Stop {
         stop
     }
 
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.token.is_cancelled() || self.timed_out.is_cancelled()
+    }
+
     /// Waits until the statement must stop, and says why in PostgreSQL's words (57014).
     pub async fn stopped(&self) -> SqlError {
         tokio::select! {

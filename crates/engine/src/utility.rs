@@ -8,23 +8,41 @@ use crate::SqlError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Utility {
-    Set { name: String, value: String, local: bool },
+    Set {
+        name: String,
+        value: String,
+        local: bool,
+    },
     /// `SET name TO DEFAULT`, `RESET name`.
-    Reset { name: String },
+    Reset {
+        name: String,
+    },
     ResetAll,
-    Show { name: String },
+    Show {
+        name: String,
+    },
     ShowAll,
     Begin,
     Commit,
     Rollback,
-    Savepoint { name: String },
-    Release { name: String },
-    RollbackTo { name: String },
+    Savepoint {
+        name: String,
+    },
+    Release {
+        name: String,
+    },
+    RollbackTo {
+        name: String,
+    },
     /// `None` is ALL.
-    Deallocate { name: Option<String> },
+    Deallocate {
+        name: Option<String>,
+    },
     DiscardAll,
     /// Statements that clients send to set themselves up and that have nothing to do here; the tag to answer with.
-    Nothing { tag: &'static str },
+    Nothing {
+        tag: &'static str,
+    },
 }
 
 impl Utility {
@@ -117,9 +135,9 @@ pub fn parse_utility(sql: &str) -> Result<Option<Utility>, SqlError> {
         ["LISTEN", ..] => Utility::Nothing { tag: "LISTEN" },
         ["CLOSE", "ALL"] => Utility::Nothing { tag: "CLOSE CURSOR ALL" },
         [
-            word @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT" | "REVOKE"
-            | "COMMENT" | "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER" | "LOCK" | "CALL" | "DO" | "SECURITY" | "REASSIGN"
-            | "IMPORT" | "REFRESH" | "CHECKPOINT" | "LOAD" | "NOTIFY"),
+            word @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT"
+            | "REVOKE" | "COMMENT" | "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER" | "LOCK" | "CALL" | "DO"
+            | "SECURITY" | "REASSIGN" | "IMPORT" | "REFRESH" | "CHECKPOINT" | "LOAD" | "NOTIFY"),
             ..,
         ] => {
             let what = upper.get(1).filter(|_| matches!(*word, "CREATE" | "ALTER" | "DROP" | "REFRESH"));

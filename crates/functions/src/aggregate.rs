@@ -1,5 +1,6 @@
 //! `sum`, `avg`, `min`, `max`, `count` with PostgreSQL's types and checks, and the placeholder `measure`.
 
+use std::cmp::Ordering;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -20,13 +21,14 @@ use crate::value::{Value, build};
 
 /// `sum avg min max count` and `measure`.
 ///
-/// `min`, `max` and `count` are DataFusion's where it is exact; `min` and `max` refuse booleans as PostgreSQL does.
+/// `count` is DataFusion's own; so are `min` and `max` except for floats (DataFusion's grouped max loses NaN) and intervals (it compares them
+/// field by field, PostgreSQL by length). `min` and `max` of booleans are refused as in PostgreSQL.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     vec![
         Arc::new(AggregateUDF::from(Total { name: "sum", signature: Signature::user_defined(Volatility::Immutable) })),
         Arc::new(AggregateUDF::from(Total { name: "avg", signature: Signature::user_defined(Volatility::Immutable) })),
-        datafusion_functions_aggregate::min_max::min_udaf(),
-        datafusion_functions_aggregate::min_max::max_udaf(),
+        extreme(datafusion_functions_aggregate::min_max::min_udaf(), Ordering::Less),
+        extreme(datafusion_functions_aggregate::min_max::max_udaf(), Ordering::Greater),
         datafusion_functions_aggregate::count::count_udaf(),
         measure(),
     ]
@@ -350,8 +352,7 @@ impl Totals {
         };
         if !self.is_sum {
             // The scale of a numeric column's values matters to the division: read as PostgreSQL would have stored them.
-            let shown =
-                if self.of == crate::types::BARE_NUMERIC { crate::output::without_zeros(&exact) } else { exact };
+            let shown = crate::value::carried_as(exact, &self.of);
             return Ok(Value::Numeric(shown.div(&Numeric::from(count))?));
         }
         if self.ret == DataType::Int64 {
@@ -533,5 +534,162 @@ impl Accumulator for OneTotal {
 
     fn supports_retract_batch(&self) -> bool {
         matches!(self.0.sums, Sums::Narrow(_) | Sums::Wide(_))
+    }
+}
+
+fn extreme(inner: Arc<AggregateUDF>, wanted: Ordering) -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(Extreme { inner, wanted, signature: Signature::user_defined(Volatility::Immutable) }))
+}
+
+/// `min` and `max`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Extreme {
+    inner: Arc<AggregateUDF>,
+    wanted: Ordering,
+    signature: Signature,
+}
+
+impl Extreme {
+    fn is_own(args: &AccumulatorArgs) -> bool {
+        matches!(args.expr_fields[0].data_type(), DataType::Float32 | DataType::Float64 | DataType::Interval(_))
+    }
+
+    fn best(&self, args: &AccumulatorArgs) -> Best {
+        Best { ret: args.return_field.data_type().clone(), wanted: self.wanted, best: Vec::new() }
+    }
+}
+
+impl AggregateUDFImpl for Extreme {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let known = match arg_types {
+            [of] => PgType::of(of),
+            _ => None,
+        };
+        match known {
+            Some(PgType::Bool | PgType::Bytea | PgType::List(_)) | None => {
+                let shown = known.map(|t| t.name()).unwrap_or_default();
+                Err(PgError::new("42883", format!("function {}({shown}) does not exist", self.name())).into())
+            }
+            Some(_) => Ok(arg_types.to_vec()),
+        }
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        Ok(arg_types.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        self.inner.state_fields(args)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if Self::is_own(&args) {
+            let mut best = self.best(&args);
+            best.best.push(Value::Null);
+            return Ok(Box::new(best));
+        }
+        self.inner.accumulator(args)
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        Self::is_own(&args) || self.inner.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        if Self::is_own(&args) { Ok(Box::new(self.best(&args))) } else { self.inner.create_groups_accumulator(args) }
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if Self::is_own(&args) { self.accumulator(args) } else { self.inner.create_sliding_accumulator(args) }
+    }
+}
+
+/// The best value of each group in PostgreSQL's order.
+#[derive(Debug)]
+struct Best {
+    ret: DataType,
+    wanted: Ordering,
+    best: Vec<Value>,
+}
+
+impl Best {
+    fn add(&mut self, values: &ArrayRef, groups: Option<&[usize]>, filter: Option<&BooleanArray>) -> Result<()> {
+        for row in 0..values.len() {
+            if filter.is_some_and(|f| f.is_null(row) || !f.value(row)) {
+                continue;
+            }
+            let value = Value::read(values.as_ref(), row)?;
+            let best = &mut self.best[groups.map_or(0, |g| g[row])];
+            if !value.is_null() && (best.is_null() || crate::library::compare(&value, best) == self.wanted) {
+                *best = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl GroupsAccumulator for Best {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        self.best.resize(total, Value::Null);
+        self.add(&values[0], Some(groups), filter)
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        build(&self.ret, &emit_to.take_needed(&mut self.best))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(vec![GroupsAccumulator::evaluate(self, emit_to)?])
+    }
+
+    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
+        GroupsAccumulator::update_batch(self, values, groups, None, total)
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let rows: Vec<usize> = (0..values[0].len()).collect();
+        let mut single = Self { ret: self.ret.clone(), wanted: self.wanted, best: vec![Value::Null; rows.len()] };
+        single.add(&values[0], Some(&rows), filter)?;
+        GroupsAccumulator::state(&mut single, EmitTo::All)
+    }
+
+    fn size(&self) -> usize {
+        self.best.capacity() * size_of::<Value>()
+    }
+}
+
+impl Accumulator for Best {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.add(&values[0], None, None)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.best[0].clone().into_scalar(&self.ret)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + GroupsAccumulator::size(self)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![Accumulator::evaluate(self)?])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.add(&states[0], None, None)
     }
 }

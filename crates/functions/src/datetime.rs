@@ -26,6 +26,7 @@ pub struct Interval {
     pub micros: i64,
 }
 
+#[expect(clippy::should_implement_trait, reason = "the operator traits cannot fail, these do")]
 impl Interval {
     /// From Arrow's form.
     ///
@@ -213,7 +214,7 @@ impl Interval {
 pub fn f64_to_i64(value: f64) -> Option<i64> {
     // 2^63 is the first double that does not fit.
     #[expect(clippy::cast_possible_truncation, reason = "checked by the guard")]
-    if value >= -9_223_372_036_854_775_808.0 && value < 9_223_372_036_854_775_808.0 { Some(value as i64) } else { None }
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) { Some(value as i64) } else { None }
 }
 
 /// Days since 1970-01-01 of a proleptic Gregorian date. Year 0 is 1 BC.
@@ -556,8 +557,10 @@ pub fn date_trunc(unit: &str, ts: i64, type_name: &str) -> PgResult<i64> {
         Some(Unit::Decade) => at(year.div_euclid(10) * 10, 1),
         Some(Unit::Century) => at(group(100), 1),
         Some(Unit::Millennium) => at(group(1000), 1),
-        Some(_) => Err(PgError::new("0A000", format!("unit \"{unit}\" not supported for type {type_name}"))),
-        None => Err(PgError::new("22023", format!("unit \"{unit}\" not recognized for type {type_name}"))),
+        Some(Unit::Timezone | Unit::TimezoneHour | Unit::TimezoneMinute) => {
+            Err(PgError::new("0A000", format!("unit \"{unit}\" not supported for type {type_name}")))
+        }
+        _ => Err(PgError::new("22023", format!("unit \"{unit}\" not recognized for type {type_name}"))),
     }
 }
 

@@ -391,6 +391,13 @@ fn parse_parts(text: &str, type_name: &str) -> PgResult<DateTimeParts> {
             if parts.date.is_some() {
                 return Err(bad());
             }
+            let lower = match lower.strip_suffix('z') {
+                Some(rest) => {
+                    parts.zone = Some(Zone::UTC);
+                    rest.to_owned()
+                }
+                None => lower,
+            };
             parts.date = Some(parse_calendar(&lower).ok_or_else(bad)?.ok_or_else(range)?);
         } else if first.is_ascii_digit() && lower.bytes().all(|b| b.is_ascii_digit()) {
             if lower.len() == 8 && parts.date.is_none() && month_name.is_none() {

@@ -28,3 +28,8 @@ pub use library::scalar_functions;
 pub use operator::{BinaryOperator, binary_operator, binary_type, operator_functions, pg_neg, unknown_operand_type};
 pub use output::format_value;
 pub use types::{BARE_NUMERIC, PgType, QUOTIENT, common_type, comparison_type};
+
+#[cfg(test)]
+mod aggregate_test;
+#[cfg(test)]
+mod golden_test;

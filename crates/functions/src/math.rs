@@ -23,6 +23,12 @@ pub(crate) fn power_float(a: f64, b: f64) -> PgResult<f64> {
 
 /// `a ^ b` of numerics, for exponents that are whole and not negative; others are refused because their digits were not compared.
 pub(crate) fn power_numeric(a: &Numeric, b: &Numeric) -> PgResult<Numeric> {
+    if a.signum() < 0 && b.exactly(0).is_err() {
+        return Err(PgError::new("2201F", "a negative number raised to a non-integer power yields a complex result"));
+    }
+    if a.is_zero() && b.signum() < 0 {
+        return Err(PgError::new("2201F", "zero raised to a negative power is undefined"));
+    }
     let exponent = b.exactly(0).ok().and_then(|e| e.to_i64_rounded()).filter(|e| (0..=200).contains(e));
     let Some(exponent) = exponent else {
         return Err(PgError::unsupported("numeric powers with fractional or negative exponents are not supported")

@@ -152,6 +152,14 @@ fn carried(number: Numeric, precision: u8, scale: i8) -> Numeric {
     }
 }
 
+/// The sum of a column of type `of` with the scale that PostgreSQL's sum would have: see [`Value::read`].
+pub(crate) fn carried_as(sum: Numeric, of: &DataType) -> Numeric {
+    match of {
+        DataType::Decimal256(p, s) => carried(sum, *p, *s),
+        _ => sum,
+    }
+}
+
 fn primitive<T: ArrowPrimitiveType>(
     data_type: &DataType,
     values: &[Value],

@@ -124,8 +124,7 @@ pub fn bind_expr(
 ) -> Result<Expr> {
     let mut casts = Casts::default();
     rewrite::rewrite_expr(&mut expr, session, &mut casts)?;
-    let context =
-        BindContext::new(catalog, functions, session, casts, &[], &Arc::default()).with_dialect(dialect);
+    let context = BindContext::new(catalog, functions, session, casts, &[], &Arc::default()).with_dialect(dialect);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     let bound = planner
         .sql_to_expr(expr, schema, &mut PlannerContext::new())

@@ -118,10 +118,8 @@ pub const JOIN_FIELD: &str = "__cubeJoinField";
 impl ViewTable {
     #[must_use]
     pub fn new(name: String, columns: IndexMap<String, MemberColumn>, unsupported: Option<String>) -> Self {
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|(column, member)| member.field.clone().with_name(column).with_nullable(true))
-            .collect();
+        let fields: Vec<Field> =
+            columns.iter().map(|(column, member)| member.field.clone().with_name(column).with_nullable(true)).collect();
         Self { name, columns, schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())), unsupported }
     }
 }

@@ -65,9 +65,8 @@ pub fn bind_text(planning: Planning<'_>, cube: &Cube, text: &str) -> Result<Logi
     let mut casts = Casts::default();
     crate::name::name(&mut query, &std::collections::HashMap::new())?;
     rewrite::rewrite(&mut query, planning.session, &mut casts)?;
-    let context =
-        BindContext::new(planning.catalog, planning.functions, planning.session, casts, &[], &Arc::default())
-            .with_file_source(&cube.data_source);
+    let context = BindContext::new(planning.catalog, planning.functions, planning.session, casts, &[], &Arc::default())
+        .with_file_source(&cube.data_source);
     let planner = SqlToRel::new_with_options(&context, bind::parser_options());
     planner
         .sql_statement_to_plan_with_context(Statement::Query(query), &mut PlannerContext::new())

@@ -3,8 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion_common::Result;
-use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion_expr::{
+    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowUDF,
+};
+
+use crate::error::PlanError;
 
 /// Built once for the process: building the maps costs more than planning a small statement.
 #[derive(Debug)]
@@ -18,7 +23,13 @@ impl Functions {
     #[must_use]
     pub fn new() -> Self {
         let mut scalar = HashMap::new();
-        for function in belvedere_functions::scalar_functions() {
+        let ours = belvedere_functions::scalar_functions()
+            .into_iter()
+            .chain(belvedere_functions::operator_functions())
+            // DataFusion's own mean the same: they only choose among values.
+            .chain([datafusion_functions::core::coalesce(), datafusion_functions::core::nullif()])
+            .chain([Arc::new(ScalarUDF::from(EqAny::new()))]);
+        for function in ours {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
             }
@@ -32,7 +43,7 @@ impl Functions {
             aggregate.insert(function.name().to_owned(), function);
         }
         let mut window = HashMap::new();
-        for function in belvedere_functions::window_functions() {
+        for function in datafusion_functions_window::all_default_window_functions() {
             for alias in function.aliases() {
                 window.insert(alias.clone(), Arc::clone(&function));
             }
@@ -95,5 +106,35 @@ impl Functions {
 impl Default for Functions {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// `x = ANY (array)` while the array is not known yet; binding turns it into an IN list when it is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct EqAny {
+    signature: Signature,
+}
+
+impl EqAny {
+    fn new() -> Self {
+        Self { signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for EqAny {
+    fn name(&self) -> &'static str {
+        "pg_eq_any"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Err(PlanError::unsupported("= ANY over an array that differs from row to row is not supported").into())
     }
 }

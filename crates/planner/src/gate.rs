@@ -84,8 +84,7 @@ impl Visitor for Gate {
         match query.body.as_ref() {
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 return ControlFlow::Break(
-                    PlanError::new("0A000", "cannot change data")
-                        .detail("Belvedere only ever reads its data sources."),
+                    PlanError::new("0A000", "cannot change data").detail("Belvedere only ever reads its data sources."),
                 );
             }
             SetExpr::Table(_) => return refuse("TABLE name"),
@@ -204,10 +203,7 @@ fn gate_set_expr(body: &SetExpr) -> ControlFlow<PlanError> {
     if let SetExpr::SetOperation { op, set_quantifier, left, right } = body {
         absent!(matches!(op, SetOperator::Minus), "MINUS");
         absent!(
-            matches!(
-                set_quantifier,
-                SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
-            ),
+            matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName),
             "BY NAME"
         );
         gate_set_expr(left)?;

@@ -94,10 +94,7 @@ pub(crate) fn line_offsets(sql: &str) -> Vec<usize> {
 /// Line and column (from 1, in characters) to a byte of `sql`.
 pub(crate) fn byte_offset(sql: &str, offsets: &[usize], line: u64, column: u64) -> usize {
     let start = offsets.get((line as usize).saturating_sub(1)).copied().unwrap_or(sql.len());
-    sql[start..]
-        .char_indices()
-        .nth((column as usize).saturating_sub(1))
-        .map_or(sql.len(), |(at, _)| start + at)
+    sql[start..].char_indices().nth((column as usize).saturating_sub(1)).map_or(sql.len(), |(at, _)| start + at)
 }
 
 /// Counts what turns into recursion, on the flat token stream.
@@ -177,8 +174,7 @@ fn too_deep(token: &TokenWithSpan) -> PlanError {
 }
 
 fn place_of(token: &TokenWithSpan) -> Option<TextPlace> {
-    (token.span.start.line > 0)
-        .then_some(TextPlace { line: token.span.start.line, column: token.span.start.column })
+    (token.span.start.line > 0).then_some(TextPlace { line: token.span.start.line, column: token.span.start.column })
 }
 
 /// The parser says its place only in words: `… at Line: 1, Column: 5`.

@@ -64,8 +64,7 @@ pub fn plan(
     let to_error = |error| errors::plan_error(error, &[]);
     let plan = bind::with_values(bound, values)?;
     let notices = RefCell::new(Vec::new());
-    let planning =
-        Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices };
+    let planning = Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices };
     let plan = build_legs(plan).and_then(|plan| lower(plan, planning)).map_err(to_error)?;
     Ok(Planned { plan, notices: notices.into_inner() })
 }

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use arrow::datatypes::FieldRef;
+use belvedere_functions::CastTarget;
 use datafusion_sql::sqlparser::ast::{
     Array, BinaryOperator, CastKind, CeilFloorKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, OrderByKind, Query,
@@ -20,20 +20,20 @@ use crate::types;
 /// Functions that stand for a cast are called `::` and the number of their target in this list.
 #[derive(Debug, Default, Clone)]
 pub struct Casts {
-    pub targets: Vec<FieldRef>,
+    pub targets: Vec<CastTarget>,
 }
 
 impl Casts {
     /// The target of a cast function, by its name.
     #[must_use]
-    pub fn target(&self, function: &str) -> Option<&FieldRef> {
+    pub fn target(&self, function: &str) -> Option<&CastTarget> {
         self.targets.get(function.strip_prefix("::")?.parse::<usize>().ok()?)
     }
 
     fn name_for(&mut self, sql_type: &SqlType) -> Result<String> {
-        let field: FieldRef = types::field_of(sql_type)?.into();
-        let index = self.targets.iter().position(|known| *known == field).unwrap_or_else(|| {
-            self.targets.push(field);
+        let target = types::cast_target(sql_type)?;
+        let index = self.targets.iter().position(|known| *known == target).unwrap_or_else(|| {
+            self.targets.push(target);
             self.targets.len() - 1
         });
         Ok(format!("::{index}"))
@@ -341,7 +341,8 @@ impl Rewriter<'_> {
         {
             function.name.0.remove(0);
         }
-        let Some(name) = function.name.0.last().and_then(ObjectNamePart::as_ident).filter(|_| function.name.0.len() == 1)
+        let Some(name) =
+            function.name.0.last().and_then(ObjectNamePart::as_ident).filter(|_| function.name.0.len() == 1)
         else {
             return Ok(Expr::Function(function));
         };
@@ -364,9 +365,7 @@ impl Rewriter<'_> {
                     SqlType::Timestamp(None, datafusion_sql::sqlparser::ast::TimezoneInfo::None),
                 ),
                 "current_date" => (local.format("%Y-%m-%d").to_string(), SqlType::Date),
-                "current_user" | "user" | "session_user" | "current_role" => {
-                    (self.session.user.clone(), SqlType::Text)
-                }
+                "current_user" | "user" | "session_user" | "current_role" => (self.session.user.clone(), SqlType::Text),
                 "current_database" | "current_catalog" => (self.session.database.clone(), SqlType::Text),
                 "current_schema" => ("public".to_owned(), SqlType::Text),
                 _ => return Ok(Expr::Function(function)),

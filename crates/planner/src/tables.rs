@@ -70,17 +70,24 @@ fn view_table(planning: Planning<'_>, view: &View) -> ViewTable {
         Some("access_policy".to_owned())
     } else if !view.default_filters.is_empty() {
         Some("default_filters".to_owned())
+    } else if let Some(unsupported) = &view.unsupported {
+        Some(unsupported.feature.clone())
     } else {
-        protected_cube(planning.catalog.model.as_ref(), columns.values().flat_map(|column| &column.path))
+        unusable_cube(planning.catalog.model.as_ref(), columns.values().flat_map(|column| &column.path))
     };
     ViewTable::new(view.naming.name.clone(), columns, unsupported)
 }
 
-/// A cube with access policies is refused wherever it is used.
-fn protected_cube<'a>(model: &Model, mut cubes: impl Iterator<Item = &'a String>) -> Option<String> {
-    cubes
-        .find(|cube| model.cubes.get(*cube).is_some_and(|cube| !cube.access_policies.is_empty()))
-        .map(|cube| format!("cube \"{cube}\" with access_policy"))
+/// A cube with access policies, or with something that is not executed yet, is refused wherever a view has it.
+fn unusable_cube<'a>(model: &Model, cubes: impl Iterator<Item = &'a String>) -> Option<String> {
+    cubes.filter_map(|cube| model.cubes.get(cube)).find_map(|cube| {
+        let feature = if cube.access_policies.is_empty() {
+            cube.unsupported.as_ref()?.feature.clone()
+        } else {
+            "access_policy".to_owned()
+        };
+        Some(format!("cube \"{}\" with {feature}", cube.naming.name))
+    })
 }
 
 fn view_column(planning: Planning<'_>, member: &ViewMember) -> Option<MemberColumn> {
@@ -109,7 +116,7 @@ fn cube_table(planning: Planning<'_>, cube: &Cube) -> ViewTable {
         let name = &segment.naming.name;
         columns.insert(name.clone(), column(planning, cube, MemberKind::Segment, path.clone(), name));
     }
-    let unsupported = protected_cube(planning.catalog.model.as_ref(), path.iter());
+    let unsupported = unusable_cube(planning.catalog.model.as_ref(), path.iter());
     ViewTable::new(cube.naming.name.clone(), columns, unsupported)
 }
 
@@ -140,10 +147,8 @@ fn member_field(planning: Planning<'_>, cube: &Cube, kind: MemberKind, member: &
             })
         }
         MemberKind::Measure => {
-            let measure = cube
-                .measures
-                .get(member)
-                .ok_or_else(|| PlanError::internal("a measure that is not in its cube"))?;
+            let measure =
+                cube.measures.get(member).ok_or_else(|| PlanError::internal("a measure that is not in its cube"))?;
             let mut leaves = Leaves::default();
             let value = rows.measure(cube, measure, None, &mut leaves, 0)?;
             Ok(Field::new(member, rows.measure_type(&value, &leaves)?, true))

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
-use belvedere_functions::PG_TYPE;
-use datafusion_sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use belvedere_functions::{CastTarget, PG_TYPE, PgType};
+use datafusion_sql::sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, TimezoneInfo,
+};
 
 use crate::error::{PlanError, Result};
 
 /// `numeric` without precision: every value is checked against these.
-pub const BARE_NUMERIC: DataType = DataType::Decimal256(76, 20);
+pub const BARE_NUMERIC: DataType = belvedere_functions::BARE_NUMERIC;
 
 /// The zone in which stored instants live.
 pub const UTC: &str = "UTC";
@@ -24,6 +26,39 @@ pub fn timestamptz() -> DataType {
 #[must_use]
 pub fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, None)
+}
+
+/// What a cast to `sql_type` goes to, its length or digits included.
+///
+/// # Errors
+/// As [`field_of`].
+pub fn cast_target(sql_type: &SqlType) -> Result<CastTarget> {
+    let field = field_of(sql_type)?;
+    let pg =
+        PgType::of_field(&field).ok_or_else(|| PlanError::unsupported(format!("type {sql_type} is not supported")))?;
+    if field.data_type() == &BARE_NUMERIC {
+        return Ok(CastTarget::from_type(pg));
+    }
+    let target = CastTarget::of_field(&field)
+        .ok_or_else(|| PlanError::unsupported(format!("type {sql_type} is not supported")))?;
+    let modifier = match sql_type {
+        SqlType::Varchar(length)
+        | SqlType::CharacterVarying(length)
+        | SqlType::CharVarying(length)
+        | SqlType::Char(length)
+        | SqlType::Character(length) => match length {
+            Some(CharacterLength::IntegerLength { length, .. }) => Some(*length),
+            // char alone is char(1), as in PostgreSQL.
+            None if matches!(sql_type, SqlType::Char(_) | SqlType::Character(_)) => Some(1),
+            Some(CharacterLength::Max) | None => None,
+        },
+        SqlType::Timestamp(digits, _) | SqlType::Time(digits, _) => *digits,
+        _ => None,
+    };
+    Ok(match modifier.and_then(|modifier| u32::try_from(modifier).ok()) {
+        Some(modifier) => target.with_modifier(modifier),
+        None => target,
+    })
 }
 
 /// The type that a cast to `sql_type` gives.

@@ -9,9 +9,7 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::{Result, TableReference};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
-use datafusion_sql::sqlparser::ast::{
-    Expr as SqlExpr, Ident, ObjectName, Query, Value, Visit, Visitor,
-};
+use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, Ident, ObjectName, Query, Value, Visit, Visitor};
 
 use crate::catalog::{Catalog, JOIN_FIELD, SourceDialect, ViewTable, ViewTableSource};
 use crate::error::PlanError;
@@ -109,7 +107,9 @@ impl ContextProvider for BindContext<'_> {
         if let Some(schema) = name.schema()
             && !schema.eq_ignore_ascii_case("public")
         {
-            return Err(PlanError::new("42P01", format!("relation \"{schema}.{}\" does not exist", name.table())).into());
+            return Err(
+                PlanError::new("42P01", format!("relation \"{schema}.{}\" does not exist", name.table())).into()
+            );
         }
         let Some(table) = self.catalog.table(name.table()) else {
             let mut error = PlanError::new("42P01", format!("relation \"{}\" does not exist", name.table()));
@@ -119,8 +119,11 @@ impl ContextProvider for BindContext<'_> {
             return Err(error.into());
         };
         if let Some(feature) = &table.unsupported {
-            return Err(PlanError::unsupported(format!("\"{}\" uses {feature}, which is not supported yet", table.name))
-                .into());
+            return Err(PlanError::unsupported(format!(
+                "\"{}\" uses {feature}, which is not supported yet",
+                table.name
+            ))
+            .into());
         }
         Ok(Arc::new(if self.join_field {
             ViewTableSource::with_join_field(Arc::clone(table))
@@ -139,7 +142,7 @@ impl ContextProvider for BindContext<'_> {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         if let Some(target) = self.casts.target(name) {
-            return Some(belvedere_functions::pg_cast(target));
+            return Some(belvedere_functions::pg_cast(target.clone()));
         }
         self.functions.scalar(name).cloned()
     }
@@ -231,7 +234,9 @@ pub fn spellings(used: &[Arc<ViewTable>]) -> HashMap<String, String> {
     }
     spellings
         .into_iter()
-        .filter_map(|(lower, spelling)| spelling.filter(|spelling| *spelling != lower).map(|spelling| (lower, spelling)))
+        .filter_map(|(lower, spelling)| {
+            spelling.filter(|spelling| *spelling != lower).map(|spelling| (lower, spelling))
+        })
         .collect()
 }
 

@@ -54,7 +54,9 @@ fn diagnostic_place(error: &DataFusionError) -> Option<TextPlace> {
 
 fn schema_error_in_words(error: &SchemaError, used: &[Arc<ViewTable>]) -> PlanError {
     match error {
-        SchemaError::FieldNotFound { field, .. } => unknown_column(&field.name, field.relation.as_ref().map(|r| r.table()), used),
+        SchemaError::FieldNotFound { field, .. } => {
+            unknown_column(&field.name, field.relation.as_ref().map(|r| r.table()), used)
+        }
         SchemaError::AmbiguousReference { field } => {
             PlanError::new("42702", format!("column reference \"{}\" is ambiguous", crate::name::shown(&field.name)))
                 .hint("Write the table's name before it, as in t.column.")
@@ -70,8 +72,10 @@ fn schema_error_in_words(error: &SchemaError, used: &[Arc<ViewTable>]) -> PlanEr
 #[must_use]
 pub fn unknown_column(name: &str, qualifier: Option<&str>, used: &[Arc<ViewTable>]) -> PlanError {
     let shown = crate::name::shown(name);
-    let candidates: Vec<&Arc<ViewTable>> =
-        used.iter().filter(|table| qualifier.is_none_or(|wanted| used.len() == 1 || table.name.eq_ignore_ascii_case(wanted))).collect();
+    let candidates: Vec<&Arc<ViewTable>> = used
+        .iter()
+        .filter(|table| qualifier.is_none_or(|wanted| used.len() == 1 || table.name.eq_ignore_ascii_case(wanted)))
+        .collect();
     let message = match candidates.as_slice() {
         [only] => format!("column \"{shown}\" does not exist in view \"{}\"", only.name),
         _ => format!("column \"{shown}\" does not exist"),
@@ -100,21 +104,31 @@ fn plan_message(message: &str, used: &[Arc<ViewTable>]) -> PlanError {
         return PlanError::new("42883", format!("function {name}(…) does not exist"))
             .hint("No function of that name is supported. EXPLAIN and the documentation list those that are.");
     }
-    if line.contains("must be in GROUP BY") || line.contains("must appear in the GROUP BY") || line.contains("references non-aggregate values") || line.contains("could not be resolved from available columns") {
+    if line.contains("must be in GROUP BY")
+        || line.contains("must appear in the GROUP BY")
+        || line.contains("references non-aggregate values")
+        || line.contains("could not be resolved from available columns")
+    {
         let column = column_in_quotes(&line, used);
         let mut error = match &column {
             Some((name, _)) => PlanError::new(
                 "42803",
                 format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"),
             ),
-            None => PlanError::new("42803", "a selected column must appear in the GROUP BY clause or be used in an aggregate function"),
+            None => PlanError::new(
+                "42803",
+                "a selected column must appear in the GROUP BY clause or be used in an aggregate function",
+            ),
         };
         if let Some((name, MemberKind::Measure)) = &column {
             error = error.hint(format!("\"{name}\" is a measure: write MEASURE({name})."));
         }
         return error;
     }
-    if line.contains("Cannot coerce") || line.contains("No function matches") || line.contains("Failed to coerce arguments") {
+    if line.contains("Cannot coerce")
+        || line.contains("No function matches")
+        || line.contains("Failed to coerce arguments")
+    {
         return PlanError::new("42883", format!("no function matches these argument types: {line}"))
             .hint("You might need to add explicit type casts.");
     }
@@ -129,7 +143,8 @@ fn column_in_quotes(line: &str, used: &[Arc<ViewTable>]) -> Option<(String, Memb
     let mut found: Vec<(usize, String, MemberKind)> = Vec::new();
     for table in used {
         for (name, member) in &table.columns {
-            for pattern in [format!("\"{}.{name}\"", table.name), format!("{}.{name}", table.name), format!("'{name}'")] {
+            for pattern in [format!("\"{}.{name}\"", table.name), format!("{}.{name}", table.name), format!("'{name}'")]
+            {
                 if let Some(at) = line.find(&pattern) {
                     found.push((at, name.clone(), member.kind));
                     break;

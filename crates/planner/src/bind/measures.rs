@@ -33,7 +33,11 @@ pub fn resolve_measures(plan: LogicalPlan, catalog: &Catalog, functions: &Arc<Fu
             for expr in aggregate.aggr_expr {
                 let name = expr.schema_name().to_string();
                 let resolved = resolve_aggregate(expr, &absorbed, catalog, functions)?;
-                aggregates.push(if resolved.schema_name().to_string() == name { resolved } else { resolved.alias(name) });
+                aggregates.push(if resolved.schema_name().to_string() == name {
+                    resolved
+                } else {
+                    resolved.alias(name)
+                });
             }
             Aggregate::try_new(aggregate.input, aggregate.group_expr, aggregates)
                 .map(LogicalPlan::Aggregate)
@@ -60,12 +64,7 @@ pub fn measure_kind(model: &Model, member: &MemberColumn) -> Option<MeasureKind>
     model.cubes.get(member.path.last()?)?.measures.get(&member.member).map(|measure| measure.kind)
 }
 
-fn resolve_aggregate(
-    expr: Expr,
-    absorbed: &Absorbed,
-    catalog: &Catalog,
-    functions: &Arc<Functions>,
-) -> Result<Expr> {
+fn resolve_aggregate(expr: Expr, absorbed: &Absorbed, catalog: &Catalog, functions: &Arc<Functions>) -> Result<Expr> {
     let Expr::AggregateFunction(call) = expr else { return Ok(expr) };
     let name = call.func.name().to_lowercase();
     let [argument] = call.params.args.as_slice() else {
@@ -73,9 +72,9 @@ fn resolve_aggregate(
     };
     let resolved = absorbed.resolved(argument)?.unalias_nested().data;
     let measure = match &resolved {
-        Expr::Column(column) => {
-            member_of(absorbed, column).filter(|member| member.kind == MemberKind::Measure).map(|member| (column, member))
-        }
+        Expr::Column(column) => member_of(absorbed, column)
+            .filter(|member| member.kind == MemberKind::Measure)
+            .map(|member| (column, member)),
         _ => None,
     };
     let Some((column, member)) = measure else {
@@ -105,10 +104,10 @@ fn resolve_aggregate(
                 ),
             )
             .hint(format!("MEASURE({}) works for a measure of any type.", column.name))
-            .at(argument.spans().and_then(|spans| spans.first()).map(|span| crate::error::TextPlace {
-                line: span.start.line,
-                column: span.start.column,
-            }))
+            .at(argument
+                .spans()
+                .and_then(|spans| spans.first())
+                .map(|span| crate::error::TextPlace { line: span.start.line, column: span.start.column }))
             .into());
         }
     }
@@ -126,10 +125,17 @@ fn check_arguments(call: AggregateFunction, absorbed: &Absorbed) -> Result<Expr>
         if let Some(column) = measures_in(&resolved, absorbed)?.into_iter().next() {
             return Err(PlanError::new(
                 "42803",
-                format!("measure \"{}\" cannot be part of an expression inside {}(…)", column.name, call.func.name().to_uppercase()),
+                format!(
+                    "measure \"{}\" cannot be part of an expression inside {}(…)",
+                    column.name,
+                    call.func.name().to_uppercase()
+                ),
             )
             .detail("A measure is an aggregate already; its values on single rows cannot be aggregated again.")
-            .hint(format!("Compute with the aggregate, as in MEASURE({}) * 2, or filter it by MEASURE({}) FILTER (WHERE …).", column.name, column.name))
+            .hint(format!(
+                "Compute with the aggregate, as in MEASURE({}) * 2, or filter it by MEASURE({}) FILTER (WHERE …).",
+                column.name, column.name
+            ))
             .into());
         }
     }
@@ -217,8 +223,10 @@ pub fn check_measures(plan: &LogicalPlan, _functions: &Arc<Functions>) -> Result
                             && call.func.name() == MEASURE
                         {
                             return Err(PlanError::new("42803", "MEASURE needs a view or cube below it")
-                                .detail("Between MEASURE(m) and the view there may be filters, columns and aliases, but no \
-                                         LIMIT, DISTINCT, window or join.")
+                                .detail(
+                                    "Between MEASURE(m) and the view there may be filters, columns and aliases, but no \
+                                         LIMIT, DISTINCT, window or join.",
+                                )
                                 .hint("Aggregate in a sub-query of its own, then join the results.")
                                 .into());
                         }
@@ -234,8 +242,8 @@ pub fn check_measures(plan: &LogicalPlan, _functions: &Arc<Functions>) -> Result
 fn measure_in_where(column: &Column) -> PlanError {
     PlanError::new("42803", format!("measure \"{}\" cannot be in WHERE", column.name))
         .hint(format!("Use HAVING MEASURE({}) …, which filters groups after they are computed.", column.name))
-        .at(column.spans().first().map(|span| crate::error::TextPlace {
-            line: span.start.line,
-            column: span.start.column,
-        }))
+        .at(column
+            .spans()
+            .first()
+            .map(|span| crate::error::TextPlace { line: span.start.line, column: span.start.column }))
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
+use belvedere_functions::{CastTarget, Zone};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::{Placeholder, ScalarFunction};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -75,8 +76,10 @@ impl ExprPlanner for Operators {
             match fold_number(expr.clone()) {
                 Expr::Literal(value, _) => values.push(value),
                 _ => {
-                    return Err(PlanError::unsupported("an ARRAY with elements that are not constants is not supported")
-                        .into());
+                    return Err(PlanError::unsupported(
+                        "an ARRAY with elements that are not constants is not supported",
+                    )
+                    .into());
                 }
             }
         }
@@ -200,11 +203,8 @@ pub fn narrowed(expr: &Expr, to: &DataType) -> Option<Expr> {
 }
 
 fn no_operator(left: &DataType, sign: &str, right: &DataType) -> PlanError {
-    PlanError::new(
-        "42883",
-        format!("operator does not exist: {} {sign} {}", pg_name(left), pg_name(right)),
-    )
-    .hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
+    PlanError::new("42883", format!("operator does not exist: {} {sign} {}", pg_name(left), pg_name(right)))
+        .hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
 }
 
 /// PostgreSQL's name for an Arrow type, for messages.
@@ -235,8 +235,9 @@ fn logical(op: Operator, left: Expr, right: Expr, schema: &DFSchema) -> Result<E
     let boolean = |expr: Expr| -> Result<Expr> {
         let expr = match expr {
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
-                let value = belvedere_functions::parse_literal(&text, &DataType::Boolean, None, chrono_tz::UTC)
-                    .map_err(pg_error)?;
+                let value =
+                    belvedere_functions::parse_literal(&text, &DataType::Boolean, None, &Zone::Named(chrono_tz::UTC))
+                        .map_err(pg_error)?;
                 Expr::Literal(value, None)
             }
             other => other,
@@ -257,10 +258,7 @@ fn logical(op: Operator, left: Expr, right: Expr, schema: &DFSchema) -> Result<E
 /// The type that an operand without type gets beside `known`: the same, but `timestamp + '1 day'` means an interval.
 fn other_operand(known: &DataType, sign: &str) -> DataType {
     match known {
-        DataType::Timestamp(..) | DataType::Date32 if sign == "+" => {
-            DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano)
-        }
-        DataType::Utf8 => DataType::Float64,
+        DataType::Timestamp(..) if sign == "+" => DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano),
         other => other.clone(),
     }
 }
@@ -296,7 +294,8 @@ pub fn typed_like(expr: Expr, wanted: &DataType, schema: &DFSchema, session: &Se
     match expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), None) if *wanted != DataType::Utf8 => {
             let wanted = unbounded(wanted);
-            let value = belvedere_functions::parse_literal(&text, &wanted, None, session.zone).map_err(pg_error)?;
+            let value = belvedere_functions::parse_literal(&text, &wanted, None, &Zone::Named(session.zone))
+                .map_err(pg_error)?;
             Ok(Expr::Literal(value, None))
         }
         Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => {
@@ -339,11 +338,9 @@ pub fn cast_exactly(expr: Expr, from: &DataType, to: &DataType, session: &Sessio
     ) = (from, to)
         && session.zone != chrono_tz::UTC
     {
-        let field = Field::new("cast", to.clone(), true);
-        let naive = if *from == DataType::Date32 { cast(expr, &types::timestamp()) } else { expr };
-        let function = belvedere_functions::from_local();
-        let _: Field = field;
-        return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![naive, lit(session.zone.name())])));
+        // The function reads the session's zone when it runs.
+        let Some(target) = CastTarget::of(to) else { return Ok(cast(expr, to)) };
+        return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(belvedere_functions::pg_cast(target), vec![expr])));
     }
     if let Expr::Literal(value, metadata) = &expr
         && let Ok(folded) = value.cast_to(to)

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
+use belvedere_functions::Zone;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::{InList, Placeholder};
@@ -56,10 +57,9 @@ pub fn input_schema(node: &LogicalPlan) -> DFSchema {
 /// LIMIT and OFFSET are int8, parameters too.
 fn limit_count(expr: Box<Expr>) -> Result<Box<Expr>> {
     Ok(Box::new(match *expr {
-        Expr::Placeholder(Placeholder { id, field: None }) => Expr::Placeholder(Placeholder {
-            id,
-            field: Some(Arc::new(Field::new("parameter", DataType::Int64, true))),
-        }),
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            Expr::Placeholder(Placeholder { id, field: Some(Arc::new(Field::new("parameter", DataType::Int64, true))) })
+        }
         Expr::Literal(ScalarValue::Utf8(Some(text)), _) => lit(text
             .trim()
             .parse::<i64>()
@@ -94,9 +94,7 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                 call.args = call.args.into_iter().map(open_to_text).collect();
                 Expr::ScalarFunction(call)
             }
-            Expr::BinaryExpr(binary)
-                if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) =>
-            {
+            Expr::BinaryExpr(binary) if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) => {
                 compare(binary.op, *binary.left, *binary.right, schema, session)?
             }
             Expr::Like(mut like) => {
@@ -212,11 +210,7 @@ fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> R
 }
 
 /// `x = ANY (array)`: a list of values once the array is known, a typed parameter before.
-fn eq_any(
-    mut call: datafusion_expr::expr::ScalarFunction,
-    schema: &DFSchema,
-    session: &SessionFacts,
-) -> Result<Expr> {
+fn eq_any(mut call: datafusion_expr::expr::ScalarFunction, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
     let [left, right] = call.args.as_slice() else {
         return Err(PlanError::internal("= ANY needs two operands").into());
     };
@@ -233,7 +227,7 @@ fn eq_any(
         }
         Expr::Literal(ScalarValue::Utf8(Some(text)), None) => {
             let list = DataType::List(Arc::new(Field::new("item", element, true)));
-            let value = belvedere_functions::parse_literal(text, &list, None, session.zone)
+            let value = belvedere_functions::parse_literal(text, &list, None, &Zone::Named(session.zone))
                 .map_err(super::operators::pg_error)?;
             in_values(left.clone(), &value, schema, session)
         }

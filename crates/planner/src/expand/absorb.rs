@@ -49,8 +49,12 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
     Ok(match plan {
         LogicalPlan::TableScan(scan) => {
             let Some(source) = scan.source.downcast_ref::<ViewTableSource>() else { return Ok(None) };
-            let columns =
-                scan.projected_schema.columns().into_iter().map(|column| (column.clone(), Expr::Column(column))).collect();
+            let columns = scan
+                .projected_schema
+                .columns()
+                .into_iter()
+                .map(|column| (column.clone(), Expr::Column(column)))
+                .collect();
             Some(Absorbed {
                 scans: vec![LegScan {
                     reference: scan.table_name.clone(),

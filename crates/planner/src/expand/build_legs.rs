@@ -22,9 +22,7 @@ use super::absorb::{Absorbed, absorb};
 pub fn build_legs(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Aggregate(aggregate) => match leg_of(&aggregate)? {
-            Some(leg) => {
-                Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(leg) })))
-            }
+            Some(leg) => Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(leg) }))),
             None => Ok(Transformed::no(LogicalPlan::Aggregate(aggregate))),
         },
         other => Ok(Transformed::no(other)),
@@ -71,7 +69,9 @@ fn leg_aggregate(expr: Expr, absorbed: &Absorbed) -> Result<LegAggregate> {
     if let Some(filter) = &filter
         && let Some(column) = measures_in(filter, absorbed)?.first()
     {
-        return Err(PlanError::new("42803", format!("measure \"{}\" cannot be in FILTER (WHERE …)", column.name)).into());
+        return Err(
+            PlanError::new("42803", format!("measure \"{}\" cannot be in FILTER (WHERE …)", column.name)).into()
+        );
     }
     if call.func.name() == MEASURE {
         return match call.params.args.first().map(|argument| absorbed.resolved(argument)).transpose()? {

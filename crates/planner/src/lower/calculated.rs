@@ -343,11 +343,7 @@ impl<'a> JoinedRows<'a> {
                 )),
                 LeafKind::Sum | LeafKind::Min | LeafKind::Max => {
                     let found = leaf.input.get_type(&rows).map_err(internal)?;
-                    if found == wanted {
-                        leaf.input.clone()
-                    } else {
-                        datafusion_expr::cast(leaf.input.clone(), wanted)
-                    }
+                    if found == wanted { leaf.input.clone() } else { datafusion_expr::cast(leaf.input.clone(), wanted) }
                 }
             };
             values.insert(leaf_name(index), value);

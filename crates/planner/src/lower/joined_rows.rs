@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
+use belvedere_functions::{CastTarget, PgType};
 use belvedere_model::{
     CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, MemberRef, Model, SqlTemplate, TemplatePart,
 };
@@ -86,10 +87,10 @@ impl<'a> JoinedRows<'a> {
         let zone = self.planning.session.zone;
         match data_type {
             DataType::Timestamp(TimeUnit::Microsecond, None) if zone == chrono_tz::UTC => Ok(value),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
-                belvedere_functions::to_local(),
-                vec![value, lit(zone.name())],
-            ))),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                let to_local = self.planning.functions.needed_scalar("to_local").map_err(internal)?;
+                Ok(Expr::ScalarFunction(ScalarFunction::new_udf(to_local, vec![value, lit(zone.name())])))
+            }
             _ => Ok(value),
         }
     }
@@ -121,14 +122,12 @@ impl<'a> JoinedRows<'a> {
                 let latitude = self.row_value(cube, latitude, false, depth)?;
                 let longitude = self.row_value(cube, longitude, false, depth)?;
                 let text = |value: Expr| {
-                    let target = Arc::new(Field::new("cast", DataType::Utf8, true));
-                    Expr::ScalarFunction(ScalarFunction::new_udf(belvedere_functions::pg_cast(&target), vec![value]))
+                    let target = CastTarget::from_type(PgType::Text);
+                    Expr::ScalarFunction(ScalarFunction::new_udf(belvedere_functions::pg_cast(target), vec![value]))
                 };
                 let concat = self.planning.functions.needed_scalar("pg_concat").map_err(internal)?;
-                let left = Expr::ScalarFunction(ScalarFunction::new_udf(
-                    Arc::clone(&concat),
-                    vec![text(latitude), lit(",")],
-                ));
+                let left =
+                    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&concat), vec![text(latitude), lit(",")]));
                 Ok(Expr::ScalarFunction(ScalarFunction::new_udf(concat, vec![left, text(longitude)])))
             }
             DimensionValue::Switch { .. } => Err(not_yet(&cube.naming.name, &dimension.naming.name, "switch")),
@@ -160,7 +159,13 @@ impl<'a> JoinedRows<'a> {
     ///
     /// # Errors
     /// As [`JoinedRows::dimension`].
-    pub fn row_value(&mut self, cube: &'a Cube, template: &'a SqlTemplate, boolean: bool, depth: usize) -> Result<Expr> {
+    pub fn row_value(
+        &mut self,
+        cube: &'a Cube,
+        template: &'a SqlTemplate,
+        boolean: bool,
+        depth: usize,
+    ) -> Result<Expr> {
         if let Some(reference) = members::sole_reference(template)
             && reference.cube() != cube.naming.name
         {
@@ -338,6 +343,7 @@ impl<'a> JoinedRows<'a> {
     /// As [`JoinedRows::dimension`], for join conditions.
     pub fn build(mut self) -> Result<LogicalPlan> {
         let edges = self.tree.edges.clone();
+        self.refuse_unusable()?;
         let mut conditions = Vec::with_capacity(edges.len());
         for edge in &edges {
             conditions.push(self.join_condition(&edge.from, &edge.to)?);
@@ -356,6 +362,36 @@ impl<'a> JoinedRows<'a> {
             plan = joined.and_then(LogicalPlanBuilder::build).map_err(|error| bind::errors::plan_error(error, &[]))?;
         }
         Ok(plan)
+    }
+
+    /// Cubes and joins that need what is not executed yet; access policies above all.
+    fn refuse_unusable(&self) -> Result<()> {
+        let cubes = std::iter::once(&self.tree.root).chain(self.tree.edges.iter().map(|edge| &edge.to));
+        for name in cubes {
+            let cube = self.cube(name)?;
+            if !cube.access_policies.is_empty() {
+                return Err(PlanError::unsupported(format!(
+                    "cube \"{name}\" uses access_policy, which is not supported yet"
+                )));
+            }
+            if let Some(unsupported) = &cube.unsupported {
+                return Err(PlanError::unsupported(format!(
+                    "cube \"{name}\" uses {}, which is not supported yet",
+                    unsupported.feature
+                )));
+            }
+        }
+        for edge in &self.tree.edges {
+            if let Some(unsupported) =
+                join_between(self.model(), &edge.from, &edge.to).and_then(|join| join.unsupported.as_ref())
+            {
+                return Err(PlanError::unsupported(format!(
+                    "the join from \"{}\" to \"{}\" uses {}, which is not supported yet",
+                    edge.from, edge.to, unsupported.feature
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn scan(&mut self, cube: &str) -> Result<LogicalPlan> {
@@ -579,8 +615,8 @@ pub fn typed_base(
         let sql = if dialect == SourceDialect::MySql { format!("({sql}) <> 0") } else { sql.to_owned() };
         return (sql, TypedExpr { field, compares_by_code_point: true });
     }
-    let typed = known
-        .unwrap_or(TypedExpr { field: Field::new("c", types::BARE_NUMERIC, true), compares_by_code_point: true });
+    let typed =
+        known.unwrap_or(TypedExpr { field: Field::new("c", types::BARE_NUMERIC, true), compares_by_code_point: true });
     (sql.to_owned(), typed)
 }
 
@@ -598,7 +634,9 @@ pub(crate) fn parse_member(text: &str, dialect: SourceDialect, cube: &Cube) -> R
     };
     let unreadable = |reason: String| {
         PlanError::unsupported(format!("the SQL of a member of cube \"{}\" cannot be read: {reason}", cube.naming.name))
-            .detail("It reaches several cubes or measures, so it is computed here and must be an expression that we know.")
+            .detail(
+                "It reaches several cubes or measures, so it is computed here and must be an expression that we know.",
+            )
     };
     let mut parser = Parser::new(sql_dialect)
         .with_recursion_limit(crate::parse::DEPTH_MAX)

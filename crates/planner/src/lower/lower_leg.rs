@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use belvedere_model::{MemberKind, MemberRef, Model, SqlTemplate, TemplatePart};
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_common::Column;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
 
 use crate::catalog::MemberColumn;
@@ -268,11 +268,9 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
                 let one = datafusion_expr::lit(1_i64);
                 let input = match filter {
                     None => one,
-                    Some(filter) => Expr::Case(datafusion_expr::Case::new(
-                        None,
-                        vec![(Box::new(filter), Box::new(one))],
-                        None,
-                    )),
+                    Some(filter) => {
+                        Expr::Case(datafusion_expr::Case::new(None, vec![(Box::new(filter), Box::new(one))], None))
+                    }
                 };
                 outputs.push(Output::Aggregate(over_rows.len()));
                 over_rows.push(rows.leaf_aggregate(super::calculated::LeafKind::Count, input)?);
@@ -320,10 +318,10 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
                 Output::Aggregate(number) => Expr::Column(Column::new_unqualified(format!("r{number}"))),
             }
         };
-        projection.push(typed_as(value, builder.schema(), leg.schema.field(index).data_type())?.alias_qualified(
-            column.relation,
-            column.name,
-        ));
+        projection.push(
+            typed_as(value, builder.schema(), leg.schema.field(index).data_type())?
+                .alias_qualified(column.relation, column.name),
+        );
     }
     builder.project(projection).and_then(LogicalPlanBuilder::build).map_err(internal)
 }
@@ -333,11 +331,7 @@ enum Output {
     Aggregate(usize),
 }
 
-fn typed_as(
-    value: Expr,
-    schema: &datafusion_common::DFSchemaRef,
-    wanted: &arrow::datatypes::DataType,
-) -> Result<Expr> {
+fn typed_as(value: Expr, schema: &datafusion_common::DFSchemaRef, wanted: &arrow::datatypes::DataType) -> Result<Expr> {
     use datafusion_expr::ExprSchemable;
     let found = value.get_type(schema).map_err(internal)?;
     if found == *wanted {

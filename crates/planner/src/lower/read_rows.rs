@@ -18,10 +18,7 @@ use super::lower_leg::Hints;
 ///
 /// # Errors
 /// 0A000 for what is not executed yet.
-pub fn read_rows(
-    plan: LogicalPlan,
-    planning: Planning<'_>,
-) -> datafusion_common::Result<LogicalPlan> {
+pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
             Some(source) => Ok(Transformed::yes(read_table(scan, source, planning)?)),
@@ -32,11 +29,7 @@ pub fn read_rows(
     .data()
 }
 
-fn read_table(
-    scan: &TableScan,
-    source: &ViewTableSource,
-    planning: Planning<'_>,
-) -> Result<LogicalPlan> {
+fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
     let leg_scan = LegScan { reference: scan.table_name.clone(), table: std::sync::Arc::clone(&source.table) };
     let columns: Vec<Column> = scan.projected_schema.columns();
@@ -62,26 +55,27 @@ fn read_table(
         let value = if column.name == JOIN_FIELD {
             Expr::Literal(ScalarValue::Utf8(None), None)
         } else {
-            let member = source
-                .table
-                .columns
-                .get(&column.name)
-                .ok_or_else(|| missing(&source.table.name, &column.name))?;
+            let member =
+                source.table.columns.get(&column.name).ok_or_else(|| missing(&source.table.name, &column.name))?;
             let owner = member.path.last().ok_or_else(|| PlanError::internal("a member without a cube"))?;
             let value = match member.kind {
                 MemberKind::Dimension => rows.dimension(owner, &member.member),
                 MemberKind::Segment => rows.segment(owner, &member.member),
                 MemberKind::Measure => {
                     let cube = rows.cube(owner)?;
-                    let measure =
-                        cube.measures.get(&member.member).ok_or_else(|| missing(owner, &member.member))?;
+                    let measure = cube.measures.get(&member.member).ok_or_else(|| missing(owner, &member.member))?;
                     rows.measure_of_row(cube, measure)
                 }
             };
             match value {
                 Ok(value) => value,
-                Err(error) if error.sqlstate == "0A000" && !planning.mentioned.contains(&column.name.to_lowercase()) => {
-                    planning.notices.borrow_mut().push(format!("column \"{}\" is NULL here: {}", column.name, error.message));
+                Err(error)
+                    if error.sqlstate == "0A000" && !planning.mentioned.contains(&column.name.to_lowercase()) =>
+                {
+                    planning
+                        .notices
+                        .borrow_mut()
+                        .push(format!("column \"{}\" is NULL here: {}", column.name, error.message));
                     Expr::Literal(ScalarValue::try_from(wanted).map_err(internal)?, None)
                 }
                 Err(error) => return Err(error),
@@ -92,8 +86,5 @@ fn read_table(
     if projection.is_empty() {
         projection.push(datafusion_expr::lit(1_i64).alias("one"));
     }
-    LogicalPlanBuilder::from(rows.build()?)
-        .project(projection)
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(internal)
+    LogicalPlanBuilder::from(rows.build()?).project(projection).and_then(LogicalPlanBuilder::build).map_err(internal)
 }
