@@ -91,14 +91,12 @@ async fn mariadb_holds_the_same_rows_as_the_files() -> Result<(), AnyError> {
 }
 
 #[tokio::test]
-#[ignore = "the program does not serve yet"]
 async fn the_shop_over_its_files_gives_the_rows_of_plain_sql() -> Result<(), AnyError> {
     let servers = Servers::start()?;
     run_variant(&servers, &Variant::Files).await
 }
 
 #[tokio::test]
-#[ignore = "the program does not serve yet"]
 async fn the_shop_over_one_postgresql_gives_the_rows_of_plain_sql() -> Result<(), AnyError> {
     let servers = Servers::start()?;
     let url = servers.source_database()?;
@@ -106,7 +104,6 @@ async fn the_shop_over_one_postgresql_gives_the_rows_of_plain_sql() -> Result<()
 }
 
 #[tokio::test]
-#[ignore = "the program does not serve yet"]
 async fn the_shop_split_over_two_servers_gives_the_rows_of_plain_sql() -> Result<(), AnyError> {
     let servers = Servers::start()?;
     let split = Variant::Split { postgres_url: servers.source_database()?, mariadb_url: servers.mariadb_database()? };

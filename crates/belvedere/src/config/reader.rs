@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
         let zone = belvedere_engine::parse_zone(&given.value);
         if zone.is_none() {
             let message = format!("`{key}`: there is no time zone \"{}\"", given.value);
-            let close = did_you_mean(&given.value, chrono_tz::TZ_VARIANTS.iter().map(Tz::name));
+            let close = did_you_mean(&given.value, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
             let help = close.map_or("write a name of the tz database, such as `Europe/Berlin`".to_owned(), |close| {
                 format!("did you mean `{close}`?")
             });
