@@ -14,4 +14,19 @@ pub mod shop;
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(test)]
+mod servers;
+#[cfg(test)]
 mod system_tests;
+
+#[cfg(test)]
+mod hostile_strings;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod process_life;
+#[cfg(test)]
+mod psql_shows;
+#[cfg(test)]
+mod pushed_statements;
+#[cfg(test)]
+mod recipe;

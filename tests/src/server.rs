@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::AnyError;
@@ -58,6 +58,46 @@ impl Belvedere {
         let mut config = tokio_postgres::Config::new();
         config.host("127.0.0.1").port(self.port).user("tester").dbname("shop");
         config
+    }
+
+    /// The id of the process.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end, as a service manager does.
+    ///
+    /// # Errors
+    /// `kill`'s.
+    pub fn terminate(&self) -> Result<(), AnyError> {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(format!("kill ended with {status}").into()) }
+    }
+
+    /// Waits for its end; `None` when it still runs after `patience`.
+    ///
+    /// # Errors
+    /// A child that cannot be waited for.
+    pub fn wait_for_end(&mut self, patience: Duration) -> Result<Option<ExitStatus>, AnyError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) => return Ok(Some(status)),
+                None if Instant::now() > deadline => return Ok(None),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// The memory it has in RAM now, in bytes.
+    ///
+    /// # Errors
+    /// A process that is gone.
+    pub fn resident_bytes(&self) -> Result<u64, AnyError> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
     /// What it has printed so far.

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use belvedere_testkit::{PrivateMariaDb, PrivatePostgres};
 use tempfile::TempDir;
-use tokio_postgres::Config;
 
 use crate::AnyError;
 use crate::runner::{Report, Sides, run_file};
 use crate::server::{Belvedere, free_port};
-use crate::shop::{IN_MARIADB, Table, Variant, mariadb_script, postgres_script, read_tables, write_variant};
+use crate::servers::{Servers, login};
+use crate::shop::{IN_MARIADB, Variant, read_tables, write_variant};
 
 /// The suite is not the suite any more when it has fewer.
 const STATEMENTS_MIN: usize = 150;
@@ -121,59 +121,6 @@ async fn run_variant(servers: &Servers, variant: &Variant) -> Result<(), AnyErro
     assert_no_failures(&reports);
     assert_all_ran(&reports);
     Ok(())
-}
-
-/// The private servers of the run; each database on them is fresh.
-struct Servers {
-    postgres: PrivatePostgres,
-    mariadb: PrivateMariaDb,
-}
-
-impl Servers {
-    fn start() -> Result<Self, AnyError> {
-        Ok(Self { postgres: PrivatePostgres::shared()?, mariadb: PrivateMariaDb::shared()? })
-    }
-
-    /// The tables where the references run: strings by code point, upper and lower case of all of Unicode.
-    fn reference_database(&self) -> Result<Config, AnyError> {
-        login(&self.by_code_point(&read_tables()?)?)
-    }
-
-    fn by_code_point(&self, tables: &[Table]) -> Result<String, AnyError> {
-        let url = self.postgres.fresh_database_by_code_point()?;
-        load(&url, &postgres_script(tables), PrivatePostgres::run_file)?;
-        Ok(url)
-    }
-
-    /// PostgreSQL as a source: its collation is a language's.
-    fn source_database(&self) -> Result<String, AnyError> {
-        let url = self.postgres.fresh_database()?;
-        load(&url, &postgres_script(&read_tables()?), PrivatePostgres::run_file)?;
-        Ok(url)
-    }
-
-    fn mariadb_database(&self) -> Result<String, AnyError> {
-        let url = self.mariadb.fresh_database()?;
-        let mut tables = read_tables()?;
-        tables.retain(|table| IN_MARIADB.contains(&table.name.as_str()));
-        load(&url, &mariadb_script(&tables), PrivateMariaDb::run_file)?;
-        Ok(url)
-    }
-}
-
-fn load<E: std::error::Error + Send + Sync + 'static>(
-    url: &str,
-    script: &str,
-    run: impl Fn(&str, &Path) -> Result<String, E>,
-) -> Result<(), AnyError> {
-    let file = tempfile::Builder::new().suffix(".sql").tempfile()?;
-    std::fs::write(file.path(), script)?;
-    run(url, file.path())?;
-    Ok(())
-}
-
-fn login(url: &str) -> Result<Config, AnyError> {
-    Ok(url.parse()?)
 }
 
 /// All `.slt` files below `tests/slt`, in order of their names; with `SLT=dates` in the environment, those whose names contain it.
