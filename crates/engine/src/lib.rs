@@ -1,7 +1,22 @@
 //! One SQL statement in, an Arrow stream out: sessions, snapshots, limits, and the path of a query through planner and sources.
 
 mod api;
+mod catalog;
+pub mod columns;
+pub mod engine;
 mod error;
+mod errors;
+mod explain;
+pub mod load;
+mod planning_pool;
+mod run;
+mod session;
+mod settings;
+pub mod sources;
+mod streaming;
+mod utility;
 
 pub use api::*;
+pub use engine::{Clock, Engine, EngineBackend, EngineConfig, Snapshot, User};
 pub use error::*;
+pub use settings::{SERVER_VERSION, parse_timeout, parse_zone};

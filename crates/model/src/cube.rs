@@ -9,6 +9,8 @@ use crate::{AccessPolicy, Place, PreAggregation, RefreshKey, SqlTemplate, View};
 pub struct Model {
     pub cubes: IndexMap<String, Cube>,
     pub views: IndexMap<String, View>,
+    /// Top-level `view_groups`: metadata only.
+    pub view_groups: Vec<crate::ViewGroup>,
 }
 
 /// What all named things have.
@@ -42,6 +44,8 @@ pub struct Cube {
     pub refresh_key: Option<RefreshKey>,
     /// `calendar: true`.
     pub calendar: bool,
+    /// Set where nothing of this cube may be served: an access policy, or a context variable in its `sql`.
+    pub unsupported: Option<Unsupported>,
 }
 
 /// Exactly one of `sql_table` and `sql`.
@@ -60,8 +64,10 @@ pub struct Dimension {
     pub primary_key: bool,
     pub granularities: IndexMap<String, Granularity>,
     pub format: Option<serde_json::Value>,
-    /// Set where this dimension needs something that is read but not executed yet (`sub_query`, `multi_stage`, `switch`, …).
+    /// Set where this dimension, or one that its SQL uses, needs something that is read but not executed yet
+    /// (`sub_query`, `multi_stage`, `switch`, …).
     pub unsupported: Option<Unsupported>,
+    pub details: crate::DimensionDetails,
 }
 
 /// A feature that was read and checked, and whose use is refused by an error that names it.
@@ -134,14 +140,15 @@ pub struct Interval {
 pub struct Measure {
     pub naming: Naming,
     pub kind: MeasureKind,
-    /// Absent only for `count` (and, with `multi_stage`, `rank`).
+    /// Absent only for `count` and `running_total`, and where `details` has a `case` or `kind` is `rank`.
     pub sql: Option<SqlTemplate>,
     /// All must hold.
     pub filters: Vec<SqlTemplate>,
     pub format: Option<serde_json::Value>,
-    /// Set where this measure needs something that is read but not executed yet (`rolling_window`, `multi_stage`,
-    /// `count_distinct_approx`, …).
+    /// Set where this measure, or a member that its SQL uses, needs something that is read but not executed yet
+    /// (`rolling_window`, `multi_stage`, `count_distinct_approx`, …).
     pub unsupported: Option<Unsupported>,
+    pub details: crate::MeasureDetails,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,6 +184,8 @@ pub struct Join {
     pub sql: SqlTemplate,
     /// Of the target's name.
     pub place: Place,
+    /// Set where the condition has a context variable, or uses a member that is not executed yet.
+    pub unsupported: Option<Unsupported>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

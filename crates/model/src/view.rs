@@ -14,6 +14,11 @@ pub struct View {
     pub folders: Vec<Folder>,
     pub default_filters: Vec<crate::ModelFilter>,
     pub access_policies: Vec<crate::AccessPolicy>,
+    pub hierarchies: Vec<ViewHierarchy>,
+    /// The groups that it names itself a part of.
+    pub groups: Vec<String>,
+    /// Set where nothing of this view may be served: an access policy, or default filters.
+    pub unsupported: Option<crate::Unsupported>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,5 +53,23 @@ pub struct Folder {
     pub name: String,
     pub members: Vec<String>,
     pub folders: Vec<Folder>,
+    pub place: Place,
+}
+
+/// A hierarchy of a cube under the names that this view gives its levels; levels that the view has not are left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewHierarchy {
+    pub naming: Naming,
+    pub levels: Vec<String>,
+}
+
+/// A named group of views, for tools that show a tree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewGroup {
+    pub name: String,
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub views: Vec<String>,
+    pub groups: Vec<ViewGroup>,
     pub place: Place,
 }

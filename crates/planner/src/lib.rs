@@ -1,1 +1,23 @@
-//! (under construction)
+//! SQL over views to relational plans: every planning rule of ours.
+//!
+//! Pure: no I/O, no async, no clock. [`pipeline`] lists the stages in order.
+
+pub mod bind;
+pub mod catalog;
+pub mod error;
+pub mod expand;
+mod files;
+pub mod functions;
+pub mod gate;
+pub mod lower;
+pub mod members;
+pub mod name;
+pub mod nodes;
+pub mod parse;
+pub mod pipeline;
+pub mod rewrite;
+pub mod session;
+pub mod tables;
+pub mod types;
+
+pub use files::bind_text;

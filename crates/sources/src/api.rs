@@ -45,6 +45,12 @@ pub trait RemoteSource: Debug + Send + Sync + 'static {
 
     fn dialect(&self) -> Dialect;
 
+    /// The collation of a MySQL server that compares by code point and keeps trailing blanks: `utf8mb4_nopad_bin` on MariaDB,
+    /// `utf8mb4_0900_bin` on MySQL 8. PostgreSQL's is always `"C"`.
+    fn binary_collation(&self) -> &'static str {
+        "utf8mb4_nopad_bin"
+    }
+
     /// Prepares `sql` at the source without running it.
     ///
     /// # Errors

@@ -2,6 +2,28 @@
 
 mod api;
 mod error;
+mod push_down;
+mod remote_table;
 
 pub use api::*;
 pub use error::*;
+pub use push_down::{push_down, remote_statements, remote_statements_of_exec};
+pub use remote_table::{BaseColumn, RemoteExec, RemoteTable};
+mod remote_config;
+
+mod files;
+mod mysql;
+mod postgres;
+
+mod batch_stream;
+mod calendar;
+mod column_reader;
+mod exact;
+#[cfg(test)]
+mod hostile_strings;
+mod pool;
+
+pub use files::{FilesConfig, FilesSource};
+pub use mysql::MySqlSource;
+pub use postgres::PostgresSource;
+pub use remote_config::{Address, RemoteConfig, TlsMode};

@@ -1,0 +1,96 @@
+//! `belvedere explain "SQL"`: what EXPLAIN prints through the server.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use belvedere_engine::{Backend, EngineBackend, Login, Outcome, SqlError};
+use belvedere_model::Diagnostic;
+use datafusion::arrow::array::{Array, AsArray};
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::{Given, answer, complain};
+use crate::observe::Observations;
+use crate::status::Status;
+use crate::{check, source_problems, startup};
+
+pub async fn explain(given: Given, sql: &str) -> ExitCode {
+    let lines = match Box::pin(lines(&given, sql)).await {
+        Ok(lines) => lines,
+        Err(Failure::Diagnostics(diagnostics)) => {
+            check::print(&diagnostics);
+            return ExitCode::FAILURE;
+        }
+        Err(Failure::Sql(error)) => {
+            complain(&draw(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    let text: String = lines.into_iter().map(|line| line + "\n").collect();
+    if answer(&text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+enum Failure {
+    Diagnostics(Vec<Diagnostic>),
+    Sql(SqlError),
+}
+
+impl From<Vec<Diagnostic>> for Failure {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self::Diagnostics(diagnostics)
+    }
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
+    }
+}
+
+async fn lines(given: &Given, sql: &str) -> Result<Vec<String>, Failure> {
+    let config = startup::read_config(given)?;
+    let read = startup::read_model(&config);
+    let Some(model) = read.model.clone() else { return Err(read.diagnostics.into()) };
+    let observations = Observations::new(Arc::new(Status::default()));
+    let sources = startup::open_sources(&config, &observations).await?;
+    let engine = startup::engine(&config, sources)?;
+    let problems = engine.load_model(Arc::clone(&model)).await;
+    check::print(&source_problems::diagnostics(&problems, &model, &read.files, &config));
+    let login = Login {
+        user: "belvedere".to_owned(),
+        database: "belvedere".to_owned(),
+        parameters: Vec::new(),
+        process_id: 0,
+    };
+    let mut session = EngineBackend(engine).open_session(login)?;
+    let cancel = CancellationToken::new();
+    let first = sql.split_whitespace().next().unwrap_or_default();
+    let text = if first.eq_ignore_ascii_case("explain") { sql.to_owned() } else { format!("EXPLAIN {sql}") };
+    let shifted = |mut error: SqlError| {
+        // Positions of EXPLAIN count from the query's own text.
+        error.position = None;
+        error
+    };
+    let prepared = session.prepare(&text, &[], &cancel).await.map_err(shifted)?;
+    let outcome = session.execute(&prepared, Vec::new(), cancel).await.map_err(shifted)?;
+    let Outcome::Rows { mut rows, .. } = outcome else { return Ok(Vec::new()) };
+    let mut lines = Vec::new();
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        if let Some(column) = batch.column(0).as_string_opt::<i32>() {
+            lines.extend(column.iter().map(|line| line.unwrap_or_default().to_owned()));
+        }
+    }
+    Ok(lines)
+}
+
+/// As psql shows it.
+fn draw(error: &SqlError) -> String {
+    let mut text = format!("ERROR:  {}: {}\n", error.sqlstate, error.message);
+    for (word, sentence) in [("DETAIL", &error.detail), ("HINT", &error.hint)] {
+        if let Some(sentence) = sentence {
+            text += &format!("{word}:  {sentence}\n");
+        }
+    }
+    text
+}

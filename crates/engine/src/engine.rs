@@ -1,0 +1,185 @@
+//! The engine: what all sessions share, and how a new model takes the old one's place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use belvedere_model::Model;
+use belvedere_planner::catalog::Catalog;
+use belvedere_planner::functions::Functions;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use dashmap::DashMap;
+use tokio::sync::{Semaphore, watch};
+
+use crate::load::{SourceProblem, load_catalog};
+use crate::planning_pool::PlanningPool;
+use crate::run::Runner;
+use crate::session::EngineSession;
+use crate::settings::Settings;
+use crate::sources::DataSources;
+use crate::{Backend, Credentials, Login, Session, SqlError};
+
+/// Tells the time; tests have their own.
+pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// What one statement is planned against. Replaced whole, never changed.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub catalog: Catalog,
+    /// The same for clients that look around: pg_catalog and information_schema.
+    pub pg_catalog: Arc<belvedere_pgcatalog::Catalog>,
+    /// Counts up with every model that is taken in.
+    pub version: u64,
+}
+
+/// A user as configured.
+#[derive(Debug, Clone)]
+pub struct User {
+    pub name: String,
+    /// In PostgreSQL's own form; see [`Credentials::Scram`].
+    pub verifier: String,
+    pub groups: Vec<String>,
+    /// `time_zone: fixed`: the client cannot set another.
+    pub time_zone_fixed: bool,
+}
+
+/// Limits and defaults for all sessions.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The zone of a session until the client sets one.
+    pub time_zone: Tz,
+    pub statement_timeout: Option<Duration>,
+    /// For joins, sorts and groups of all running statements.
+    pub memory_bytes: usize,
+    pub connections_max: usize,
+    /// Empty: anyone may log in.
+    pub users: Vec<User>,
+    pub planning_threads: usize,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    functions: Arc<Functions>,
+    runner: Runner,
+    planning: PlanningPool,
+    clock: Arc<dyn Clock>,
+    started: DateTime<Utc>,
+    sources: Arc<DataSources>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    places: Arc<Semaphore>,
+    users: DashMap<String, User>,
+}
+
+impl Engine {
+    /// An engine without a model: nothing can be queried until [`Engine::load_model`].
+    ///
+    /// # Errors
+    /// When the system gives no threads or memory.
+    pub fn new(config: EngineConfig, sources: DataSources, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let functions = Arc::new(Functions::new());
+        let sources = Arc::new(sources);
+        let empty = Catalog {
+            model: Arc::new(Model::default()),
+            tables: indexmap::IndexMap::new(),
+            sources: Arc::new(crate::sources::TypedSources::default()),
+        };
+        let pg_catalog = Arc::new(pg_catalog(&empty, &config));
+        let (snapshot, _) = watch::channel(Arc::new(Snapshot { catalog: empty, pg_catalog, version: 0 }));
+        let started = clock.now();
+        Ok(Self {
+            functions,
+            runner: Runner::new(config.memory_bytes).map_err(std::io::Error::other)?,
+            planning: PlanningPool::new(config.planning_threads)?,
+            clock,
+            started,
+            sources,
+            snapshot,
+            places: Arc::new(Semaphore::new(config.connections_max)),
+            users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
+            config,
+        })
+    }
+
+    /// Types a model at its sources and puts it in the place of the one before. Running statements keep theirs.
+    pub async fn load_model(&self, model: Arc<Model>) -> Vec<SourceProblem> {
+        let loaded = load_catalog(model, Arc::clone(&self.sources), &self.functions).await;
+        let version = self.snapshot.borrow().version + 1;
+        let pg_catalog = Arc::new(pg_catalog(&loaded.catalog, &self.config));
+        self.snapshot.send_replace(Arc::new(Snapshot { catalog: loaded.catalog, pg_catalog, version }));
+        loaded.problems
+    }
+
+    /// Types a model at its sources without taking it in.
+    pub async fn check_model(&self, model: Arc<Model>) -> Vec<SourceProblem> {
+        load_catalog(model, Arc::clone(&self.sources), &self.functions).await.problems
+    }
+
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    pub(crate) fn functions(&self) -> &Arc<Functions> {
+        &self.functions
+    }
+
+    pub(crate) fn runner(&self) -> &Runner {
+        &self.runner
+    }
+
+    pub(crate) fn planning(&self) -> &PlanningPool {
+        &self.planning
+    }
+
+    pub(crate) fn started(&self) -> DateTime<Utc> {
+        self.started
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+}
+
+fn pg_catalog(catalog: &Catalog, config: &EngineConfig) -> belvedere_pgcatalog::Catalog {
+    let users = config.users.iter().map(|user| user.name.clone()).collect();
+    let defaults = Settings::new("", config.time_zone, config.statement_timeout, false);
+    crate::catalog::describe(catalog, users, &defaults)
+}
+
+/// The engine behind a shared handle, as front ends want it.
+#[derive(Debug, Clone)]
+pub struct EngineBackend(pub Arc<Engine>);
+
+impl Backend for EngineBackend {
+    fn credentials(&self, user: &str) -> Credentials {
+        if self.0.users.is_empty() {
+            return Credentials::Trust;
+        }
+        match self.0.users.get(user) {
+            Some(known) => Credentials::Scram(known.verifier.clone()),
+            None => Credentials::Unknown,
+        }
+    }
+
+    fn open_session(&self, login: Login) -> Result<Box<dyn Session>, SqlError> {
+        let engine = &self.0;
+        let place = Arc::clone(&engine.places)
+            .try_acquire_owned()
+            .map_err(|_| SqlError::new("53300", "sorry, too many clients already"))?;
+        let fixed = engine.users.get(&login.user).is_some_and(|user| user.time_zone_fixed);
+        let mut settings = Settings::new(&login.user, engine.config.time_zone, engine.config.statement_timeout, fixed);
+        for (name, value) in &login.parameters {
+            match settings.set(name, value) {
+                Ok(_) => {}
+                // Drivers send settings of newer servers; PostgreSQL refuses them, and so do we.
+                Err(error) => return Err(error),
+            }
+        }
+        settings.start_here();
+        Ok(Box::new(EngineSession::new(Arc::clone(engine), login, settings, place)))
+    }
+}

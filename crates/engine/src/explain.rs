@@ -1,0 +1,117 @@
+//! `EXPLAIN`: the plan, and what goes to each source, as text or as JSON of the documented shape.
+
+use belvedere_planner::parse;
+use datafusion::error::Result;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::SqlError;
+use crate::run::{Executable, statements_of};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// Takes `EXPLAIN` and its options off a statement's front.
+///
+/// # Errors
+/// 0A000 for ANALYZE and formats other than text and JSON, 42601 for options that cannot be read.
+pub fn split(sql: &str) -> std::result::Result<(Option<Format>, &str), SqlError> {
+    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location() else {
+        return Ok((None, sql));
+    };
+    let tokens: Vec<_> =
+        tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect();
+    let word = |at: usize| match tokens.get(at).map(|token| &token.token) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_uppercase(),
+        _ => String::new(),
+    };
+    if word(0) != "EXPLAIN" {
+        return Ok((None, sql));
+    }
+    let mut format = Format::Text;
+    let mut at = 1;
+    if tokens.get(1).is_some_and(|token| token.token == Token::LParen) {
+        at = 2;
+        loop {
+            match (word(at).as_str(), word(at + 1).as_str()) {
+                ("FORMAT", "JSON") => format = Format::Json,
+                ("FORMAT", "TEXT") => format = Format::Text,
+                ("FORMAT", other) => {
+                    return Err(SqlError::new("0A000", format!("EXPLAIN in format {other} is not supported"))
+                        .hint("FORMAT is TEXT or JSON."));
+                }
+                ("ANALYZE", "" | "TRUE" | "ON") => {
+                    return Err(SqlError::new("0A000", "EXPLAIN ANALYZE is not supported yet"));
+                }
+                ("VERBOSE" | "COSTS" | "BUFFERS" | "TIMING" | "SUMMARY" | "SETTINGS" | "WAL" | "ANALYZE", _) => {}
+                (other, _) => {
+                    return Err(SqlError::new(
+                        "42601",
+                        format!("unrecognized EXPLAIN option \"{}\"", other.to_lowercase()),
+                    ));
+                }
+            }
+            while !matches!(tokens.get(at).map(|token| &token.token), None | Some(Token::Comma | Token::RParen)) {
+                at += 1;
+            }
+            match tokens.get(at).map(|token| &token.token) {
+                Some(Token::Comma) => at += 1,
+                Some(_) => break,
+                None => return Err(SqlError::new("42601", "the options of EXPLAIN are not closed")),
+            }
+        }
+        at += 1;
+    } else {
+        loop {
+            match word(at).as_str() {
+                "ANALYZE" => return Err(SqlError::new("0A000", "EXPLAIN ANALYZE is not supported yet")),
+                "VERBOSE" => at += 1,
+                _ => break,
+            }
+        }
+    }
+    let Some(first) = tokens.get(at) else {
+        return Err(SqlError::new("42601", "EXPLAIN needs a query"));
+    };
+    let start = parse_offset(sql, first.span.start.line, first.span.start.column);
+    Ok((Some(format), &sql[start..]))
+}
+
+fn parse_offset(sql: &str, line: u64, column: u64) -> usize {
+    parse::text_offset(sql, line, column)
+}
+
+/// The lines of the answer: one for JSON.
+///
+/// # Errors
+/// Only the walk's over the plan.
+pub fn render(executable: &Executable, format: Format) -> Result<Vec<String>> {
+    let statements = statements_of(&executable.logical)?;
+    let plan = executable.logical.display_indent().to_string();
+    match format {
+        Format::Json => {
+            let sources: Vec<serde_json::Value> = statements
+                .iter()
+                .map(|(source, statement)| serde_json::json!({ "source": source, "sql": statement.sql }))
+                .collect();
+            let answer = serde_json::json!({
+                "rollups": [],
+                "refusals": [],
+                "sources": sources,
+                "plan": plan,
+            });
+            Ok(vec![answer.to_string()])
+        }
+        Format::Text => {
+            let mut lines: Vec<String> = plan.lines().map(str::to_owned).collect();
+            for (source, statement) in statements {
+                lines.push(format!("Source {source}:"));
+                lines.extend(statement.sql.lines().map(|line| format!("  {line}")));
+            }
+            Ok(lines)
+        }
+    }
+}

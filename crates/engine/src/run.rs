@@ -1,0 +1,128 @@
+//! From a plan over base scans to a stream of rows: DataFusion's rules, push-down, execution.
+
+use std::sync::Arc;
+
+use belvedere_sources::{push_down, remote_statements};
+use chrono_tz::Tz;
+use dashmap::DashMap;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+
+/// What DataFusion needs to run a plan; shared by all sessions.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    state: Arc<SessionState>,
+    /// The same with another session zone: functions that depend on it read it from the configuration.
+    zoned: Arc<DashMap<Tz, Arc<SessionState>>>,
+}
+
+/// A plan as it will run.
+#[derive(Debug, Clone)]
+pub struct Executable {
+    pub logical: LogicalPlan,
+    pub physical: Arc<dyn ExecutionPlan>,
+}
+
+impl Runner {
+    /// `memory_bytes` bounds what all running statements hold in joins, sorts and aggregates.
+    ///
+    /// # Errors
+    /// DataFusion's, when the runtime cannot be built.
+    pub fn new(memory_bytes: usize) -> datafusion::common::Result<Self> {
+        let runtime: RuntimeEnv =
+            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes))).build()?;
+        let mut config = SessionConfig::new().with_batch_size(8192);
+        // Sources stream from one connection: more partitions would only shuffle rows between two cores.
+        config = config.with_target_partitions(2);
+        let options = config.options_mut();
+        options.optimizer.skip_failed_rules = false;
+        options.execution.parquet.schema_force_view_types = false;
+        // A view type that a reader chose would no longer be the type that was promised.
+        options.sql_parser.map_string_types_to_utf8view = false;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::new(runtime))
+            .with_default_features()
+            .build();
+        Ok(Self { state: Arc::new(state), zoned: Arc::new(DashMap::new()) })
+    }
+
+    /// The physical plan of what [`Runner::logical`] gave.
+    ///
+    /// # Errors
+    /// DataFusion's, for a plan that cannot run.
+    pub async fn physical(&self, plan: &LogicalPlan, zone: Tz) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        DefaultPhysicalPlanner::default().create_physical_plan(plan, self.state_in(zone).as_ref()).await
+    }
+
+    fn state_in(&self, zone: Tz) -> Arc<SessionState> {
+        let known = self.zoned.get(&zone).map(|state| Arc::clone(&state));
+        known.unwrap_or_else(|| {
+            let mut state = self.state.as_ref().clone();
+            state.config_mut().options_mut().execution.time_zone = Some(zone.name().to_owned());
+            let state = Arc::new(state);
+            self.zoned.insert(zone, Arc::clone(&state));
+            state
+        })
+    }
+
+    /// Optimizes and pushes down.
+    ///
+    /// # Errors
+    /// DataFusion's: a plan that one of its rules refuses.
+    pub fn logical(&self, plan: LogicalPlan, zone: Tz) -> datafusion::common::Result<LogicalPlan> {
+        let optimized = Optimizer::with_rules(rules()).optimize(plan, self.state_in(zone).as_ref(), |_, _| {})?;
+        push_down(optimized)
+    }
+
+    /// Starts a plan. Dropping the stream stops it, at the sources too.
+    ///
+    /// # Errors
+    /// DataFusion's, when an operator cannot start.
+    pub fn start(&self, executable: &Executable) -> datafusion::common::Result<SendableRecordBatchStream> {
+        execute_stream(Arc::clone(&executable.physical), self.state.task_ctx())
+    }
+}
+
+/// The statements that a plan sends, by source.
+///
+/// # Errors
+/// Only the walk's.
+pub fn statements_of(plan: &LogicalPlan) -> datafusion::common::Result<Vec<(String, belvedere_sources::Statement)>> {
+    remote_statements(plan)
+}
+
+/// DataFusion's rules that we run, in order.
+///
+/// `SingleDistinctToGroupBy` is left out: it would turn a distinct count that a source computes into two aggregates.
+fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    use datafusion::optimizer as o;
+    vec![
+        Arc::new(o::rewrite_set_comparison::RewriteSetComparison::new()),
+        Arc::new(o::simplify_expressions::SimplifyExpressions::new()),
+        Arc::new(o::replace_distinct_aggregate::ReplaceDistinctWithAggregate::new()),
+        Arc::new(o::eliminate_join::EliminateJoin::new()),
+        Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
+        Arc::new(o::scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
+        Arc::new(o::decorrelate_lateral_join::DecorrelateLateralJoin::new()),
+        Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
+        Arc::new(o::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
+        Arc::new(o::eliminate_filter::EliminateFilter::new()),
+        Arc::new(o::eliminate_cross_join::EliminateCrossJoin::new()),
+        Arc::new(o::eliminate_limit::EliminateLimit::new()),
+        Arc::new(o::propagate_empty_relation::PropagateEmptyRelation::new()),
+        Arc::new(o::filter_null_join_keys::FilterNullJoinKeys::default()),
+        Arc::new(o::eliminate_outer_join::EliminateOuterJoin::new()),
+        Arc::new(o::push_down_limit::PushDownLimit::new()),
+        Arc::new(o::push_down_filter::PushDownFilter::new()),
+        Arc::new(o::eliminate_group_by_constant::EliminateGroupByConstant::new()),
+        Arc::new(o::common_subexpr_eliminate::CommonSubexprEliminate::new()),
+        Arc::new(o::optimize_projections::OptimizeProjections::new()),
+    ]
+}

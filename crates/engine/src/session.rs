@@ -1,0 +1,489 @@
+//! One client's session: its settings, its transaction, and the path of each statement.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use belvedere_planner::pipeline;
+use belvedere_planner::session::SessionFacts;
+use chrono::{DateTime, Utc};
+use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+use futures::stream;
+use postgres_types::Type;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, Snapshot};
+use crate::errors::{from_datafusion, from_plan};
+use crate::explain::{self, Format};
+use crate::settings::Settings;
+use crate::streaming::{Stop, TimerGuard, guarded};
+use crate::utility::{Utility, parse_utility};
+use crate::{
+    Column, Deallocate, Effects, Login, Outcome, Prepared, RowStream, Session, Severity, SqlError, TransactionStatus,
+    columns,
+};
+
+/// A session of the [`Engine`].
+pub struct EngineSession {
+    engine: Arc<Engine>,
+    login: Login,
+    settings: Settings,
+    status: TransactionStatus,
+    /// `now()` is the same through a transaction.
+    transaction_start: Option<DateTime<Utc>>,
+    /// Settings as they were when the transaction began, for ROLLBACK.
+    before_transaction: Option<Settings>,
+    /// Keeps the place among the allowed connections.
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// What `prepare` found out, and `execute` goes on with.
+enum Plan {
+    Empty,
+    Utility(Utility),
+    Query {
+        query: Box<Query>,
+        declared: Vec<Option<FieldRef>>,
+        bound: Box<pipeline::Bound>,
+        version: u64,
+        settings: PlanSettings,
+    },
+    Explain {
+        query: Box<Query>,
+        declared: Vec<Option<FieldRef>>,
+        format: Format,
+    },
+    Catalog(Box<belvedere_pgcatalog::CatalogStatement>),
+}
+
+/// The settings that a bound plan depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PlanSettings {
+    zone: chrono_tz::Tz,
+}
+
+impl EngineSession {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        login: Login,
+        settings: Settings,
+        place: tokio::sync::OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            engine,
+            login,
+            settings,
+            status: TransactionStatus::Idle,
+            transaction_start: None,
+            before_transaction: None,
+            _place: place,
+        }
+    }
+
+    fn facts(&self) -> SessionFacts {
+        SessionFacts {
+            user: self.login.user.clone(),
+            database: self.login.database.clone(),
+            zone: self.settings.zone(),
+            now: self.transaction_start.unwrap_or_else(|| self.engine.clock().now()),
+        }
+    }
+
+    fn plan_settings(&self) -> PlanSettings {
+        PlanSettings { zone: self.settings.zone() }
+    }
+
+    async fn bind(
+        &self,
+        query: Query,
+        declared: Vec<Option<FieldRef>>,
+        snapshot: &Arc<Snapshot>,
+        sql: &str,
+        stop: &Stop,
+    ) -> Result<pipeline::Bound, SqlError> {
+        let facts = self.facts();
+        let functions = Arc::clone(self.engine.functions());
+        let snapshot = Arc::clone(snapshot);
+        let work = move || pipeline::prepare(query, &snapshot.catalog, &functions, &facts, &declared);
+        self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))
+    }
+
+    async fn on_planning_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        stop: &Stop,
+    ) -> Result<T, SqlError> {
+        tokio::select! {
+            why = stop.stopped() => Err(why),
+            planned = self.engine.planning().run(work) => planned.ok_or_else(|| {
+                SqlError::new("53000", "the statement could not be planned")
+                    .detail("Too many statements are being planned, or planning failed; the log says more.")
+            }),
+        }
+    }
+
+    /// Plans, optimizes and starts a bound query.
+    async fn run_query(
+        &self,
+        sql: &str,
+        bound: &pipeline::Bound,
+        parameters: Vec<ScalarValue>,
+        guard: TimerGuard,
+    ) -> Result<Outcome, SqlError> {
+        let snapshot = self.engine.snapshot();
+        let (executable, notices) = self.executable(sql, bound, parameters, &snapshot, guard.stop()).await?;
+        let schema: SchemaRef = Arc::clone(executable.logical.schema().inner());
+        let columns: Vec<Column> = schema.fields().iter().map(|field| columns::column_of(field)).collect();
+        let stream = self.engine.runner().start(&executable).map_err(|error| from_datafusion(&error))?;
+        let rows = guarded(stream, guard);
+        let notices =
+            notices.into_iter().map(|sentence| SqlError::new("00000", sentence).severity(Severity::Notice)).collect();
+        Ok(Outcome::Rows {
+            columns,
+            schema,
+            rows,
+            tag: "SELECT".to_owned(),
+            effects: Effects { notices, ..Effects::default() },
+        })
+    }
+
+    async fn executable(
+        &self,
+        sql: &str,
+        bound: &pipeline::Bound,
+        parameters: Vec<ScalarValue>,
+        snapshot: &Arc<Snapshot>,
+        stop: &Stop,
+    ) -> Result<(crate::run::Executable, Vec<String>), SqlError> {
+        let facts = self.facts();
+        let functions = Arc::clone(self.engine.functions());
+        let runner = self.engine.runner().clone();
+        let bound = bound.clone();
+        let snapshot = Arc::clone(snapshot);
+        let work = move || {
+            let planned = pipeline::plan(&bound, parameters, &snapshot.catalog, &functions, &facts)?;
+            let logical = runner
+                .logical(planned.plan, facts.zone)
+                .map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))?;
+            Ok::<_, belvedere_planner::error::PlanError>((logical, planned.notices))
+        };
+        let (logical, notices) = self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))?;
+        let physical = self
+            .engine
+            .runner()
+            .physical(&logical, self.settings.zone())
+            .await
+            .map_err(|error| from_datafusion(&error))?;
+        Ok((crate::run::Executable { logical, physical }, notices))
+    }
+
+    fn catalog_facts(&self) -> belvedere_pgcatalog::SessionFacts {
+        let now = self.transaction_start.unwrap_or_else(|| self.engine.clock().now());
+        crate::catalog::session_facts(
+            &self.login,
+            &self.settings,
+            now.timestamp_micros(),
+            self.engine.started().timestamp_micros(),
+        )
+    }
+
+    async fn run_catalog(
+        &self,
+        statement: belvedere_pgcatalog::CatalogStatement,
+        parameters: Vec<ScalarValue>,
+        guard: TimerGuard,
+    ) -> Result<Outcome, SqlError> {
+        let snapshot = self.engine.snapshot();
+        let facts = self.catalog_facts();
+        let columns = statement.columns.iter().map(catalog_column).collect();
+        let schema = Arc::clone(&statement.schema);
+        let stop = guard.stop().clone();
+        let work = move || statement.run(&snapshot.pg_catalog, &facts, &parameters, &|| stop.is_stopped());
+        let batch = self.on_planning_pool(work, guard.stop()).await?.map_err(catalog_error)?;
+        let rows: RowStream = Box::pin(stream::iter([Ok(batch)]));
+        Ok(Outcome::Rows { columns, schema, rows, tag: "SELECT".to_owned(), effects: Effects::default() })
+    }
+
+    fn utility(&mut self, utility: &Utility) -> Result<Outcome, SqlError> {
+        let mut effects = Effects::default();
+        let mut tag = utility.tag().to_owned();
+        let notice = |sqlstate: &'static str, message: &str| {
+            SqlError::new(sqlstate, message.to_owned()).severity(Severity::Warning)
+        };
+        match utility {
+            Utility::Set { name, value, local } => {
+                if *local && self.status == TransactionStatus::Idle {
+                    effects.notices.push(notice("25P01", "SET LOCAL can only be used in transaction blocks"));
+                } else {
+                    effects.changed_settings.extend(self.settings.set(name, value)?);
+                }
+            }
+            Utility::Reset { name } => effects.changed_settings.extend(self.settings.reset(name)?),
+            Utility::ResetAll => effects.changed_settings = self.settings.reset_all(),
+            Utility::Show { name } => {
+                let (name, value) = self.settings.show(name)?;
+                return Ok(one_row(&[(name.as_str(), value.as_str())], "SHOW"));
+            }
+            Utility::ShowAll => return Ok(self.show_all()),
+            Utility::Begin => {
+                if self.status == TransactionStatus::Idle {
+                    self.status = TransactionStatus::InTransaction;
+                    self.transaction_start = Some(self.engine.clock().now());
+                    self.before_transaction = Some(self.settings.clone());
+                } else {
+                    effects.notices.push(notice("25001", "there is already a transaction in progress"));
+                }
+            }
+            Utility::Commit | Utility::Rollback => {
+                match self.status {
+                    TransactionStatus::Idle => {
+                        effects.notices.push(notice("25P01", "there is no transaction in progress"));
+                    }
+                    TransactionStatus::Failed => tag = "ROLLBACK".to_owned(),
+                    TransactionStatus::InTransaction => {}
+                }
+                let undone = tag == "ROLLBACK";
+                if let Some(before) = self.before_transaction.take()
+                    && undone
+                {
+                    let old: Vec<_> = self.settings.reported();
+                    self.settings = before;
+                    effects.changed_settings =
+                        self.settings.reported().into_iter().filter(|entry| !old.contains(entry)).collect();
+                }
+                self.status = TransactionStatus::Idle;
+                self.transaction_start = None;
+            }
+            Utility::Savepoint { .. } | Utility::Release { .. } if self.status == TransactionStatus::Idle => {
+                return Err(SqlError::new(
+                    "25P01",
+                    format!("{} can only be used in transaction blocks", utility.tag()),
+                ));
+            }
+            Utility::RollbackTo { .. } => {
+                if self.status == TransactionStatus::Idle {
+                    return Err(SqlError::new("25P01", "ROLLBACK TO SAVEPOINT can only be used in transaction blocks"));
+                }
+                self.status = TransactionStatus::InTransaction;
+            }
+            Utility::Savepoint { .. } | Utility::Release { .. } | Utility::Nothing { .. } => {}
+            Utility::Deallocate { name } => {
+                effects.deallocate = Some(name.clone().map_or(Deallocate::All, Deallocate::One));
+            }
+            Utility::DiscardAll => {
+                if self.status != TransactionStatus::Idle {
+                    return Err(SqlError::new("25001", "DISCARD ALL cannot run inside a transaction block"));
+                }
+                effects.changed_settings = self.settings.reset_all();
+                effects.deallocate = Some(Deallocate::All);
+            }
+        }
+        Ok(Outcome::Command { tag, effects })
+    }
+
+    fn show_all(&self) -> Outcome {
+        let (names, values): (Vec<&str>, Vec<&str>) = self.settings.all().unzip();
+        let descriptions = vec![""; names.len()];
+        text_rows(&[("name", names), ("setting", values), ("description", descriptions)], "SHOW")
+    }
+}
+
+/// One row of text columns.
+fn one_row(columns: &[(&str, &str)], tag: &str) -> Outcome {
+    let columns: Vec<(&str, Vec<&str>)> = columns.iter().map(|(name, value)| (*name, vec![*value])).collect();
+    text_rows(&columns, tag)
+}
+
+fn text_rows(columns: &[(&str, Vec<&str>)], tag: &str) -> Outcome {
+    let fields: Vec<Field> = columns.iter().map(|(name, _)| Field::new(*name, DataType::Utf8, true)).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let arrays: Vec<ArrayRef> =
+        columns.iter().map(|(_, values)| Arc::new(StringArray::from(values.clone())) as ArrayRef).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
+        .map_err(|error| SqlError::new("XX000", "a small result could not be built").detail(error.to_string()));
+    let rows: RowStream = Box::pin(stream::iter([batch]));
+    Outcome::Rows {
+        columns: columns
+            .iter()
+            .map(|(name, _)| Column { name: (*name).to_owned(), pg_type: Type::TEXT, typmod: -1 })
+            .collect(),
+        schema,
+        rows,
+        tag: tag.to_owned(),
+        effects: Effects::default(),
+    }
+}
+
+#[async_trait]
+impl Session for EngineSession {
+    fn reported_settings(&self) -> Vec<(String, String)> {
+        self.settings.reported()
+    }
+
+    fn split(&self, sql: &str) -> Result<Vec<String>, SqlError> {
+        belvedere_planner::parse::split(sql).map_err(|error| from_plan(&error, sql))
+    }
+
+    async fn prepare(
+        &mut self,
+        sql: &str,
+        declared: &[Option<Type>],
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Prepared>, SqlError> {
+        let prepared = |parameters: Vec<Type>, columns: Option<Vec<Column>>, plan: Plan| {
+            Arc::new(Prepared { sql: sql.to_owned(), parameters, columns, plan: Box::new(plan) })
+        };
+        if self.split(sql)?.is_empty() {
+            return Ok(prepared(vec![], None, Plan::Empty));
+        }
+        if let Some(utility) = parse_utility(sql)? {
+            let text = |name: &str| Column { name: name.to_owned(), pg_type: Type::TEXT, typmod: -1 };
+            let columns = match &utility {
+                Utility::Show { name } => Some(vec![text(&self.settings.show(name)?.0)]),
+                Utility::ShowAll => Some(vec![text("name"), text("setting"), text("description")]),
+                _ => None,
+            };
+            if self.status == TransactionStatus::Failed
+                && !matches!(utility, Utility::Commit | Utility::Rollback | Utility::RollbackTo { .. })
+            {
+                return Err(aborted());
+            }
+            return Ok(prepared(vec![], columns, Plan::Utility(utility)));
+        }
+        if self.status == TransactionStatus::Failed {
+            return Err(aborted());
+        }
+        let (explained, rest) = explain::split(sql)?;
+        let statement = belvedere_planner::parse::parse_one(rest).map_err(|error| from_plan(&error, rest))?;
+        if explained.is_none() && belvedere_pgcatalog::is_catalog_statement(&statement) {
+            let guard = TimerGuard::new(Stop::new(cancel.clone(), self.settings.statement_timeout()));
+            let snapshot = self.engine.snapshot();
+            let facts = self.catalog_facts();
+            let declared = declared.to_vec();
+            let work = move || belvedere_pgcatalog::prepare(&statement, &snapshot.pg_catalog, &facts, &declared);
+            let statement = self.on_planning_pool(work, guard.stop()).await?.map_err(catalog_error)?;
+            let columns = statement.columns.iter().map(catalog_column).collect();
+            return Ok(prepared(statement.parameters.clone(), Some(columns), Plan::Catalog(Box::new(statement))));
+        }
+        let Statement::Query(query) = statement else {
+            return Err(SqlError::new("0A000", "this kind of statement is not supported")
+                .detail("Belvedere answers queries; it only ever reads its data sources."));
+        };
+        let declared: Vec<Option<FieldRef>> =
+            declared.iter().map(|declared| declared.as_ref().and_then(columns::field_of).map(Arc::new)).collect();
+        let snapshot = self.engine.snapshot();
+        let guard = TimerGuard::new(Stop::new(cancel.clone(), self.settings.statement_timeout()));
+        let bound = self.bind(query.as_ref().clone(), declared.clone(), &snapshot, rest, guard.stop()).await?;
+        let parameters = bound.parameters.iter().map(|field| columns::pg_type_of(field).0).collect();
+        let bound = Box::new(bound);
+        Ok(match explained {
+            Some(format) => {
+                let column = Column {
+                    name: "QUERY PLAN".to_owned(),
+                    pg_type: if format == Format::Json { Type::JSON } else { Type::TEXT },
+                    typmod: -1,
+                };
+                prepared(parameters, Some(vec![column]), Plan::Explain { query, declared, format })
+            }
+            None => {
+                let columns = bound.plan.schema().fields().iter().map(|field| columns::column_of(field)).collect();
+                let settings = self.plan_settings();
+                prepared(
+                    parameters,
+                    Some(columns),
+                    Plan::Query { query, declared, bound, version: snapshot.version, settings },
+                )
+            }
+        })
+    }
+
+    async fn execute(
+        &mut self,
+        statement: &Prepared,
+        parameters: Vec<ScalarValue>,
+        cancel: CancellationToken,
+    ) -> Result<Outcome, SqlError> {
+        let Some(plan) = statement.plan.downcast_ref::<Plan>() else {
+            return Err(SqlError::new("XX000", "a statement of another engine was executed"));
+        };
+        if let Plan::Utility(utility) = plan {
+            return self.utility(utility);
+        }
+        if self.status == TransactionStatus::Failed {
+            return Err(aborted());
+        }
+        let guard = TimerGuard::new(Stop::new(cancel, self.settings.statement_timeout()));
+        match plan {
+            Plan::Empty => Ok(Outcome::Empty),
+            Plan::Utility(_) => Err(SqlError::new("XX000", "a utility statement was taken for a query")),
+            Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, guard).await,
+            Plan::Query { query, declared, bound, version, settings } => {
+                let snapshot = self.engine.snapshot();
+                // Values such as now() are in the plan: it is bound again where they, the model or the zone may differ.
+                if snapshot.version == *version && *settings == self.plan_settings() && !mentions_moment(&statement.sql)
+                {
+                    return self.run_query(&statement.sql, bound, parameters, guard).await;
+                }
+                let again = self
+                    .bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, guard.stop())
+                    .await?;
+                let now: Vec<Column> =
+                    again.plan.schema().fields().iter().map(|field| columns::column_of(field)).collect();
+                if statement.columns.as_ref().is_some_and(|before| *before != now) {
+                    return Err(SqlError::new("0A000", "cached plan must not change result type"));
+                }
+                self.run_query(&statement.sql, &again, parameters, guard).await
+            }
+            Plan::Explain { query, declared, format } => {
+                let snapshot = self.engine.snapshot();
+                let bound = self
+                    .bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, guard.stop())
+                    .await?;
+                let (executable, _) =
+                    self.executable(&statement.sql, &bound, parameters, &snapshot, guard.stop()).await?;
+                let lines = explain::render(&executable, *format).map_err(|error| from_datafusion(&error))?;
+                let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+                let mut outcome = text_rows(&[("QUERY PLAN", lines)], "EXPLAIN");
+                if let Outcome::Rows { columns, .. } = &mut outcome {
+                    columns.clone_from(statement.columns.as_ref().unwrap_or(&vec![]));
+                }
+                Ok(outcome)
+            }
+        }
+    }
+
+    fn statement_failed(&mut self) {
+        if self.status == TransactionStatus::InTransaction {
+            self.status = TransactionStatus::Failed;
+        }
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        self.status
+    }
+}
+
+fn catalog_error(error: belvedere_pgcatalog::CatalogError) -> SqlError {
+    let mut own = SqlError::new(error.sqlstate, error.message);
+    own.hint = error.hint;
+    own
+}
+
+fn catalog_column(column: &belvedere_pgcatalog::CatalogOutput) -> Column {
+    Column { name: column.name.clone(), pg_type: column.pg_type.clone(), typmod: column.typmod }
+}
+
+fn aborted() -> SqlError {
+    SqlError::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+}
+
+/// Whether a text may contain `now()` or one of its kin. Too often yes is right, only slower.
+fn mentions_moment(sql: &str) -> bool {
+    let lower = sql.to_lowercase();
+    ["now", "current_", "localtime", "timestamp", "today", "tomorrow", "yesterday"]
+        .iter()
+        .any(|word| lower.contains(word))
+}

@@ -1,0 +1,158 @@
+//! DataFusion's planning errors in PostgreSQL's words, with places and hints.
+
+use std::sync::Arc;
+
+use belvedere_model::MemberKind;
+use datafusion_common::{DataFusionError, SchemaError};
+
+use crate::catalog::ViewTable;
+use crate::error::{PlanError, TextPlace, plan_error_of};
+
+use super::context::nearest;
+
+/// Translates an error; `used` are the tables that the statement names, for hints.
+#[must_use]
+pub fn plan_error(error: DataFusionError, used: &[Arc<ViewTable>]) -> PlanError {
+    let place = diagnostic_place(&error);
+    if let Some(own) = plan_error_of(&error) {
+        return own.clone().at(place);
+    }
+    if let Some(pg) = belvedere_functions::pg_error_of(&error) {
+        let mut own = PlanError::new(pg.sqlstate, pg.message.clone()).at(place);
+        own.hint.clone_from(&pg.hint);
+        return own;
+    }
+    let translated = match error.find_root() {
+        DataFusionError::SchemaError(schema_error, _) => schema_error_in_words(schema_error, used),
+        DataFusionError::Plan(message) => plan_message(message, used),
+        DataFusionError::NotImplemented(message) => {
+            PlanError::unsupported(format!("this statement is not supported: {}", first_line(message)))
+        }
+        DataFusionError::ResourcesExhausted(message) => PlanError::new("53200", first_line(message)),
+        DataFusionError::ArrowError(inner, _) => PlanError::new("22000", first_line(&inner.to_string())),
+        other => PlanError::internal(first_line(&other.strip_backtrace())),
+    };
+    translated.at(place)
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or(message).trim_end_matches('.').to_owned()
+}
+
+fn diagnostic_place(error: &DataFusionError) -> Option<TextPlace> {
+    let span = error.diagnostic().and_then(|diagnostic| diagnostic.span).or_else(|| match error.find_root() {
+        DataFusionError::SchemaError(schema_error, _) => match schema_error.as_ref() {
+            SchemaError::FieldNotFound { field, .. } | SchemaError::AmbiguousReference { field } => {
+                field.spans().first()
+            }
+            _ => None,
+        },
+        _ => None,
+    })?;
+    Some(TextPlace { line: span.start.line, column: span.start.column })
+}
+
+fn schema_error_in_words(error: &SchemaError, used: &[Arc<ViewTable>]) -> PlanError {
+    match error {
+        SchemaError::FieldNotFound { field, .. } => {
+            unknown_column(&field.name, field.relation.as_ref().map(|r| r.table()), used)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            PlanError::new("42702", format!("column reference \"{}\" is ambiguous", crate::name::shown(&field.name)))
+                .hint("Write the table's name before it, as in t.column.")
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            PlanError::new("42701", format!("column \"{}\" specified more than once", crate::name::shown(name)))
+                .hint("Give one of them another name with AS.")
+        }
+    }
+}
+
+/// 42703, with the member that was probably meant.
+#[must_use]
+pub fn unknown_column(name: &str, qualifier: Option<&str>, used: &[Arc<ViewTable>]) -> PlanError {
+    let shown = crate::name::shown(name);
+    let candidates: Vec<&Arc<ViewTable>> = used
+        .iter()
+        .filter(|table| qualifier.is_none_or(|wanted| used.len() == 1 || table.name.eq_ignore_ascii_case(wanted)))
+        .collect();
+    let message = match candidates.as_slice() {
+        [only] => format!("column \"{shown}\" does not exist in view \"{}\"", only.name),
+        _ => format!("column \"{shown}\" does not exist"),
+    };
+    let mut error = PlanError::new("42703", message);
+    let near = nearest(shown, candidates.iter().flat_map(|table| table.columns.keys()).map(String::as_str));
+    if let Some(near) = near
+        && let Some(table) = candidates.iter().find(|table| table.columns.contains_key(near))
+        && let Some(member) = table.columns.get(near)
+    {
+        let kind = match member.kind {
+            MemberKind::Dimension => "dimension",
+            MemberKind::Measure => "measure",
+            MemberKind::Segment => "segment",
+        };
+        error = error.hint(format!("Perhaps the {kind} \"{}.{near}\" is meant.", table.name));
+    }
+    error
+}
+
+/// DataFusion's plan errors carry their kind only in their words.
+fn plan_message(message: &str, used: &[Arc<ViewTable>]) -> PlanError {
+    let line = first_line(message);
+    if let Some(rest) = line.strip_prefix("Invalid function '") {
+        let name = rest.split('\'').next().unwrap_or_default();
+        return PlanError::new("42883", format!("function {name}(…) does not exist"))
+            .hint("No function of that name is supported. EXPLAIN and the documentation list those that are.");
+    }
+    if line.contains("must be in GROUP BY")
+        || line.contains("must appear in the GROUP BY")
+        || line.contains("references non-aggregate values")
+        || line.contains("could not be resolved from available columns")
+    {
+        let column = column_in_quotes(&line, used);
+        let mut error = match &column {
+            Some((name, _)) => PlanError::new(
+                "42803",
+                format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+            ),
+            None => PlanError::new(
+                "42803",
+                "a selected column must appear in the GROUP BY clause or be used in an aggregate function",
+            ),
+        };
+        if let Some((name, MemberKind::Measure)) = &column {
+            error = error.hint(format!("\"{name}\" is a measure: write MEASURE({name})."));
+        }
+        return error;
+    }
+    if line.contains("Cannot coerce")
+        || line.contains("No function matches")
+        || line.contains("Failed to coerce arguments")
+    {
+        return PlanError::new("42883", format!("no function matches these argument types: {line}"))
+            .hint("You might need to add explicit type casts.");
+    }
+    if line.contains("Aggregate functions are not allowed in WHERE") || line.contains("aggregate functions in WHERE") {
+        return PlanError::new("42803", "aggregate functions are not allowed in WHERE").hint("Use HAVING.");
+    }
+    PlanError::new("42601", line)
+}
+
+/// The column that a message names, if it is one of ours.
+fn column_in_quotes(line: &str, used: &[Arc<ViewTable>]) -> Option<(String, MemberKind)> {
+    let mut found: Vec<(usize, String, MemberKind)> = Vec::new();
+    for table in used {
+        for (name, member) in &table.columns {
+            for pattern in [format!("\"{}.{name}\"", table.name), format!("{}.{name}", table.name), format!("'{name}'")]
+            {
+                if let Some(at) = line.find(&pattern) {
+                    found.push((at, name.clone(), member.kind));
+                    break;
+                }
+            }
+        }
+    }
+    // The longest name at the first place: `total` must not win over `total_paid`.
+    found.sort_by_key(|(at, name, _)| (*at, std::cmp::Reverse(name.len())));
+    found.into_iter().next().map(|(_, name, kind)| (name, kind))
+}

@@ -1,0 +1,282 @@
+//! Gives types to literals and parameters that stand where no operator is: IN lists, CASE branches, function arguments,
+//! set operations, LIMIT.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use belvedere_functions::Zone;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{DFSchema, Result, ScalarValue};
+use datafusion_expr::expr::{InList, Placeholder};
+use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::{Case, Expr, ExprSchemable, Limit, LogicalPlan, Operator, lit};
+
+use crate::error::PlanError;
+use crate::session::SessionFacts;
+
+use super::operators::{cast_exactly, compare, fold_number, is_unknown, narrowed, typed_like};
+
+/// Resolves what is still open in every expression of the plan.
+///
+/// # Errors
+/// As PostgreSQL's for a literal that is not of the type that its place asks for.
+pub fn resolve_unknowns(plan: LogicalPlan, session: &SessionFacts) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            return Ok(Transformed::yes(LogicalPlan::Limit(Limit {
+                skip: limit.skip.map(limit_count).transpose()?,
+                fetch: limit.fetch.map(limit_count).transpose()?,
+                input: limit.input,
+            })));
+        }
+        let schema = input_schema(&node);
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let saved = names.save(&expr);
+            let resolved = resolve_in_expr(expr, &schema, session)?;
+            Ok(Transformed::yes(saved.restore(resolved)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })
+    .data()
+}
+
+/// The columns that a node's expressions can name.
+#[must_use]
+pub fn input_schema(node: &LogicalPlan) -> DFSchema {
+    let mut merged = DFSchema::empty();
+    for input in node.inputs() {
+        merged.merge(input.schema());
+    }
+    if node.inputs().is_empty() {
+        merged.merge(node.schema());
+    }
+    merged
+}
+
+/// LIMIT and OFFSET are int8, parameters too.
+fn limit_count(expr: Box<Expr>) -> Result<Box<Expr>> {
+    Ok(Box::new(match *expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            Expr::Placeholder(Placeholder { id, field: Some(Arc::new(Field::new("parameter", DataType::Int64, true))) })
+        }
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => lit(text
+            .trim()
+            .parse::<i64>()
+            .map_err(|_| PlanError::new("22P02", format!("invalid input syntax for type bigint: \"{text}\"")))?),
+        Expr::Literal(ScalarValue::Null, _) => lit(ScalarValue::Int64(None)),
+        other => fold_number(other),
+    }))
+}
+
+/// Resolves one expression, from the leaves up.
+///
+/// # Errors
+/// As [`resolve_unknowns`].
+pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
+    expr.transform_up(|node| {
+        Ok(Transformed::yes(match fold_number(node) {
+            Expr::InList(InList { expr, list, negated }) => in_list(*expr, list, negated, schema, session)?,
+            Expr::Case(case) => Expr::Case(case_branches(case, schema, session)?),
+            Expr::ScalarFunction(call) if call.func.name() == "pg_eq_any" => eq_any(call, schema, session)?,
+            Expr::ScalarFunction(mut call) => {
+                if let [Expr::Placeholder(Placeholder { id, field: None })] = call.args.as_slice()
+                    && call.func.name().starts_with("pg_cast")
+                    && let Ok(wanted) = Expr::ScalarFunction(call.clone()).to_field(schema)
+                {
+                    // `$1::date` makes the parameter a date, as PostgreSQL does.
+                    let field = wanted.1.as_ref().clone().with_name("parameter").with_nullable(true);
+                    return Ok(Transformed::yes(Expr::Placeholder(Placeholder {
+                        id: id.clone(),
+                        field: Some(Arc::new(field)),
+                    })));
+                }
+                call.args = call.args.into_iter().map(open_to_text).collect();
+                Expr::ScalarFunction(call)
+            }
+            Expr::BinaryExpr(binary) if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) => {
+                compare(binary.op, *binary.left, *binary.right, schema, session)?
+            }
+            Expr::Like(mut like) => {
+                like.expr = Box::new(typed_like(*like.expr, &DataType::Utf8, schema, session)?);
+                like.pattern = Box::new(typed_like(*like.pattern, &DataType::Utf8, schema, session)?);
+                let found = like.expr.get_type(schema)?;
+                if found != DataType::Utf8 {
+                    return Err(PlanError::new(
+                        "42883",
+                        format!("operator does not exist: {} ~~ text", super::operators::pg_name(&found)),
+                    )
+                    .hint("LIKE works on text; cast the left side, as in x::text LIKE '…'.")
+                    .into());
+                }
+                Expr::Like(like)
+            }
+            Expr::IsNull(inner) => Expr::IsNull(Box::new(open_to_text(*inner))),
+            Expr::IsNotNull(inner) => Expr::IsNotNull(Box::new(open_to_text(*inner))),
+            Expr::Alias(mut alias) => {
+                // The last resort of PostgreSQL for an output column: text.
+                alias.expr = Box::new(open_to_text(*alias.expr));
+                Expr::Alias(alias)
+            }
+            other => other,
+        }))
+    })
+    .data()
+}
+
+fn open_to_text(expr: Expr) -> Expr {
+    match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            Expr::Placeholder(Placeholder { id, field: Some(Arc::new(Field::new("parameter", DataType::Utf8, true))) })
+        }
+        Expr::Literal(ScalarValue::Null, metadata) => Expr::Literal(ScalarValue::Utf8(None), metadata),
+        other => other,
+    }
+}
+
+/// `x IN (a, b)`: all in one common type.
+fn in_list(expr: Expr, list: Vec<Expr>, negated: bool, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
+    let expr = fold_number(expr);
+    let list: Vec<Expr> = list.into_iter().map(fold_number).collect();
+    // Literals without type take the left side's, or that of the first value that has one.
+    let anchor = match std::iter::once(&expr).chain(&list).find(|item| !is_unknown(item)) {
+        Some(known) => known.get_type(schema)?,
+        None => DataType::Utf8,
+    };
+    let expr = typed_like(expr, &anchor, schema, session)?;
+    let left_type = expr.get_type(schema)?;
+    let items = list
+        .into_iter()
+        .map(|item| {
+            let item = typed_like(item, &anchor, schema, session)?;
+            Ok(narrowed(&item, &left_type).unwrap_or(item))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut common = left_type;
+    for item in &items {
+        let next = item.get_type(schema)?;
+        if next != common {
+            common = belvedere_functions::comparison_type(&common, &next).ok_or_else(|| {
+                PlanError::new(
+                    "42883",
+                    format!(
+                        "operator does not exist: {} = {}",
+                        super::operators::pg_name(&common),
+                        super::operators::pg_name(&next)
+                    ),
+                )
+                .hint("Give the values of IN (…) the type of its left side.")
+            })?;
+        }
+    }
+    let place = |item: Expr| -> Result<Expr> {
+        let found = item.get_type(schema)?;
+        cast_exactly(item, &found, &common, session)
+    };
+    let list = items.into_iter().map(place).collect::<Result<Vec<_>>>()?;
+    Ok(Expr::InList(InList { expr: Box::new(place(expr)?), list, negated }))
+}
+
+/// All results of a CASE in PostgreSQL's common type.
+fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> Result<Case> {
+    let results: Vec<Expr> = case
+        .when_then_expr
+        .iter()
+        .map(|(_, then)| then.as_ref().clone())
+        .chain(case.else_expr.iter().map(|other| other.as_ref().clone()))
+        .map(fold_number)
+        .collect();
+    let known: Vec<DataType> =
+        results.iter().filter(|item| !is_unknown(item)).map(|item| item.get_type(schema)).collect::<Result<_>>()?;
+    let common = if known.is_empty() {
+        DataType::Utf8
+    } else {
+        belvedere_functions::common_type(&known).ok_or_else(|| {
+            let names: Vec<String> = known.iter().map(super::operators::pg_name).collect();
+            PlanError::new("42804", format!("CASE types {} cannot be matched", names.join(" and ")))
+        })?
+    };
+    let place = |item: Expr| -> Result<Expr> {
+        let item = typed_like(fold_number(item), &common, schema, session)?;
+        let found = item.get_type(schema)?;
+        cast_exactly(item, &found, &common, session)
+    };
+    for (when, then) in &mut case.when_then_expr {
+        *when = Box::new(typed_like(when.as_ref().clone(), &DataType::Boolean, schema, session)?);
+        *then = Box::new(place(then.as_ref().clone())?);
+    }
+    case.else_expr = case.else_expr.map(|other| place(*other).map(Box::new)).transpose()?;
+    Ok(case)
+}
+
+/// `x = ANY (array)`: a list of values once the array is known, a typed parameter before.
+fn eq_any(mut call: datafusion_expr::expr::ScalarFunction, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
+    let [left, right] = call.args.as_slice() else {
+        return Err(PlanError::internal("= ANY needs two operands").into());
+    };
+    let left_type = left.get_type(schema)?;
+    let element = if left_type.is_null() { DataType::Utf8 } else { left_type };
+    match right {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let list = DataType::List(Arc::new(Field::new("item", element, true)));
+            call.args[1] = Expr::Placeholder(Placeholder {
+                id: id.clone(),
+                field: Some(Arc::new(Field::new("parameter", list, true))),
+            });
+            Ok(Expr::ScalarFunction(call))
+        }
+        Expr::Literal(ScalarValue::Utf8(Some(text)), None) => {
+            let list = DataType::List(Arc::new(Field::new("item", element, true)));
+            let value = belvedere_functions::parse_literal(text, &list, None, &Zone::Named(session.zone))
+                .map_err(super::operators::pg_error)?;
+            in_values(left.clone(), &value, schema, session)
+        }
+        Expr::Literal(value @ ScalarValue::List(_), _) => in_values(left.clone(), value, schema, session),
+        _ => Ok(Expr::ScalarFunction(call)),
+    }
+}
+
+fn in_values(left: Expr, list: &ScalarValue, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
+    let ScalarValue::List(array) = list else { return Ok(lit(ScalarValue::Boolean(None))) };
+    if list.is_null() {
+        return Ok(lit(ScalarValue::Boolean(None)));
+    }
+    let values = array.value(0);
+    let items: Vec<Expr> = (0..values.len())
+        .map(|row| ScalarValue::try_from_array(&values, row).map(|value| Expr::Literal(value, None)))
+        .collect::<Result<_>>()?;
+    if items.is_empty() {
+        return Ok(lit(false));
+    }
+    in_list(left, items, false, schema, session)
+}
+
+/// After parameters got their values: `x = ANY ($1)` becomes a list.
+///
+/// # Errors
+/// 42883 where element and left side do not compare.
+pub fn fold_any(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let session = SessionFacts {
+        user: String::new(),
+        database: String::new(),
+        zone: chrono_tz::UTC,
+        now: chrono::DateTime::UNIX_EPOCH,
+    };
+    plan.transform_up_with_subqueries(|node| {
+        let schema = input_schema(&node);
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let saved = names.save(&expr);
+            let folded = expr.transform_up(|inner| {
+                Ok(match inner {
+                    Expr::ScalarFunction(call) if call.func.name() == "pg_eq_any" => {
+                        Transformed::yes(eq_any(call, &schema, &session)?)
+                    }
+                    other => Transformed::no(other),
+                })
+            })?;
+            Ok(folded.update_data(|expr| saved.restore(expr)))
+        })
+    })
+    .data()
+}

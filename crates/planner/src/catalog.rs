@@ -1,0 +1,154 @@
+//! What can be queried: the tables that views and cubes are to SQL, and the typed row expressions below them.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use belvedere_model::{MemberKind, Model};
+use datafusion_common::TableReference;
+use datafusion_expr::TableSource;
+use indexmap::IndexMap;
+
+/// The dialect that a data source's SQL is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SourceDialect {
+    Postgres,
+    MySql,
+    /// Files are read in-process; their SQL is ours.
+    Files,
+}
+
+impl SourceDialect {
+    /// Quotes an identifier. Names of cubes and our own aliases only: they have no quote in them.
+    #[must_use]
+    pub fn quoted(self, identifier: &str) -> String {
+        match self {
+            Self::Postgres | Self::Files => format!("\"{}\"", identifier.replace('"', "\"\"")),
+            Self::MySql => format!("`{}`", identifier.replace('`', "``")),
+        }
+    }
+}
+
+/// A row expression of one cube, typed by its source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TypedExpr {
+    pub field: Field,
+    /// Whether the source compares this text by code point.
+    pub compares_by_code_point: bool,
+}
+
+/// A column of a cube's base scan: `sql` over the cube's relation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BaseColumn {
+    pub sql: String,
+    /// Named as the plan refers to it.
+    pub field: Field,
+    pub compares_by_code_point: bool,
+}
+
+/// What the planner asks about data sources. It never runs anything.
+pub trait Sources: Debug + Send + Sync {
+    /// `None` for a data source that is not configured.
+    fn dialect(&self, data_source: &str) -> Option<SourceDialect>;
+
+    /// The type of `sql` over the relation of `cube`; `None` when the source could not be asked.
+    fn typed(&self, cube: &str, sql: &str) -> Option<TypedExpr>;
+
+    /// A base scan at a database: `SELECT columns FROM relation AS alias`.
+    fn base_table(
+        &self,
+        data_source: &str,
+        relation_sql: &str,
+        alias: &str,
+        columns: Vec<BaseColumn>,
+    ) -> datafusion_common::Result<Arc<dyn TableSource>>;
+
+    /// A table of a source of type `files`.
+    fn file_table(&self, data_source: &str, table: &TableReference) -> Option<Arc<dyn TableSource>>;
+}
+
+/// Everything one statement is planned against.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub model: Arc<Model>,
+    /// Public views and cubes, by name as written.
+    pub tables: IndexMap<String, Arc<ViewTable>>,
+    pub sources: Arc<dyn Sources>,
+}
+
+impl Catalog {
+    /// The table that a name in SQL means: the exact one, else the only one that differs just in case.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Arc<ViewTable>> {
+        if let Some(exact) = self.tables.get(name) {
+            return Some(exact);
+        }
+        let mut matching = self.tables.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        match (matching.next(), matching.next()) {
+            (Some((_, table)), None) => Some(table),
+            _ => None,
+        }
+    }
+}
+
+/// A view or cube as a table: dimensions, measures, segments, in that order as defined.
+#[derive(Debug)]
+pub struct ViewTable {
+    pub name: String,
+    pub columns: IndexMap<String, MemberColumn>,
+    pub schema: SchemaRef,
+    /// A feature that the whole view or cube needs and that is not executed yet.
+    pub unsupported: Option<String>,
+}
+
+/// One column of a view: a member of a cube, reached by a path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberColumn {
+    pub kind: MemberKind,
+    /// The cubes to walk; the last one owns the member.
+    pub path: Vec<String>,
+    pub member: String,
+    pub field: Field,
+}
+
+/// The text column that stands for "the model's own join" in `JOIN … ON a.__cubeJoinField = b.__cubeJoinField`.
+pub const JOIN_FIELD: &str = "__cubeJoinField";
+
+impl ViewTable {
+    #[must_use]
+    pub fn new(name: String, columns: IndexMap<String, MemberColumn>, unsupported: Option<String>) -> Self {
+        let fields: Vec<Field> =
+            columns.iter().map(|(column, member)| member.field.clone().with_name(column).with_nullable(true)).collect();
+        Self { name, columns, schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())), unsupported }
+    }
+}
+
+/// A view table inside a plan. `JOIN_FIELD` can be named, though `SELECT *` would show it: it is hidden from the schema of
+/// [`ViewTable`] and added by [`ViewTableSource::with_join_field`] only where a statement names it.
+#[derive(Debug, Clone)]
+pub struct ViewTableSource {
+    pub table: Arc<ViewTable>,
+    schema: SchemaRef,
+}
+
+impl ViewTableSource {
+    #[must_use]
+    pub fn new(table: Arc<ViewTable>) -> Self {
+        let schema = Arc::clone(&table.schema);
+        Self { table, schema }
+    }
+
+    #[must_use]
+    pub fn with_join_field(table: Arc<ViewTable>) -> Self {
+        let mut fields: Vec<Field> = table.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.push(Field::new(JOIN_FIELD, arrow::datatypes::DataType::Utf8, true));
+        Self { table, schema: Arc::new(Schema::new(fields)) }
+    }
+}
+
+impl TableSource for ViewTableSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

@@ -1,0 +1,5 @@
+//! Gives view tables their meaning: what an aggregate over a view asks becomes a [`FactLeg`](crate::nodes::fact_leg::FactLeg).
+
+pub mod absorb;
+pub mod build_legs;
+pub mod choose_join_tree;

@@ -1,0 +1,99 @@
+//! Turns every aggregate over view tables into a [`FactLeg`].
+//!
+//! Afterwards no `MEASURE` is left in the plan. View tables that remain are read row by row (`SELECT * FROM view`).
+
+use std::sync::Arc;
+
+use datafusion_common::tree_node::{Transformed, TransformedResult};
+use datafusion_common::{Result, ScalarValue};
+use datafusion_expr::expr::AggregateFunctionParams;
+use datafusion_expr::{Aggregate, Expr, Extension, LogicalPlan};
+
+use crate::bind::measures::{MEASURE, measures_in};
+use crate::error::PlanError;
+use crate::nodes::fact_leg::{FactLeg, LegAggregate};
+
+use super::absorb::{Absorbed, absorb};
+
+/// Builds all legs of a plan.
+///
+/// # Errors
+/// 0A000 for grouping sets over measures.
+pub fn build_legs(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Aggregate(aggregate) => match leg_of(&aggregate)? {
+            Some(leg) => Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(leg) }))),
+            None => Ok(Transformed::no(LogicalPlan::Aggregate(aggregate))),
+        },
+        other => Ok(Transformed::no(other)),
+    })
+    .data()
+}
+
+fn leg_of(aggregate: &Aggregate) -> Result<Option<FactLeg>> {
+    let Some(absorbed) = absorb(&aggregate.input)? else { return Ok(None) };
+    if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
+        return Err(PlanError::unsupported("GROUPING SETS, ROLLUP and CUBE over a view are not supported yet")
+            .hint("Write one query for each set and combine them with UNION ALL.")
+            .into());
+    }
+    let group = aggregate
+        .group_expr
+        .iter()
+        .map(|expr| absorbed.resolved(expr).map(|expr| expr.unalias_nested().data))
+        .collect::<Result<Vec<_>>>()?;
+    let aggregates = aggregate
+        .aggr_expr
+        .iter()
+        .map(|expr| leg_aggregate(expr.clone().unalias_nested().data, &absorbed))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Some(FactLeg {
+        scans: absorbed.scans.clone(),
+        group,
+        aggregates,
+        filters: absorbed.filters.clone(),
+        schema: Arc::clone(&aggregate.schema),
+    }))
+}
+
+fn leg_aggregate(expr: Expr, absorbed: &Absorbed) -> Result<LegAggregate> {
+    let Expr::AggregateFunction(call) = expr else {
+        return Err(PlanError::internal("an aggregate is not a function call").into());
+    };
+    let filter = call
+        .params
+        .filter
+        .as_deref()
+        .map(|filter| absorbed.resolved(filter).map(|filter| filter.unalias_nested().data))
+        .transpose()?;
+    if let Some(filter) = &filter
+        && let Some(column) = measures_in(filter, absorbed)?.first()
+    {
+        return Err(
+            PlanError::new("42803", format!("measure \"{}\" cannot be in FILTER (WHERE …)", column.name)).into()
+        );
+    }
+    if call.func.name() == MEASURE {
+        return match call.params.args.first().map(|argument| absorbed.resolved(argument)).transpose()? {
+            Some(resolved) => match resolved.unalias_nested().data {
+                Expr::Column(column) => Ok(LegAggregate::Measure { column, filter }),
+                other => Err(PlanError::internal(format!("MEASURE over {other}")).into()),
+            },
+            None => Err(PlanError::internal("MEASURE without argument").into()),
+        };
+    }
+    if call.func.name() == "count" && !call.params.distinct && counts_rows(&call.params) {
+        return Ok(LegAggregate::CountRows { filter });
+    }
+    let resolved = absorbed.resolved(&Expr::AggregateFunction(call))?.unalias_nested().data;
+    Ok(LegAggregate::OverRows(resolved))
+}
+
+/// `count(*)`, `count(1)`.
+fn counts_rows(params: &AggregateFunctionParams) -> bool {
+    match params.args.as_slice() {
+        [] => true,
+        [Expr::Literal(value, _)] => !matches!(value, ScalarValue::Null) && !value.is_null(),
+        _ => false,
+    }
+}

@@ -1,0 +1,153 @@
+//! Chooses one tree of joins that connects the cubes a query names.
+//!
+//! The rules are Cube's (reference J9 to J12): edges are directed, from the cube that declares the join; each hint's first cube
+//! is tried as the root, every other hint is reached by the shortest path (ties: definition order), the tree with the fewest
+//! edges wins (ties: the earliest hint). It would be wrong to prefer any other root: the root decides which rows exist.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use belvedere_model::{Join, Model, Relationship};
+
+use crate::error::{PlanError, Result};
+
+/// One LEFT JOIN of the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JoinEdge {
+    pub from: String,
+    pub to: String,
+}
+
+/// A root and the joins from it, each one's `from` already joined before it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JoinTree {
+    pub root: String,
+    pub edges: Vec<JoinEdge>,
+}
+
+impl JoinTree {
+    #[must_use]
+    pub fn contains(&self, cube: &str) -> bool {
+        self.root == cube || self.edges.iter().any(|edge| edge.to == cube)
+    }
+
+    /// Whether joining the rest of the tree repeats rows of `cube` (reference J13).
+    #[must_use]
+    pub fn multiplies(&self, model: &Model, cube: &str) -> bool {
+        let mut visited = HashSet::from([cube]);
+        let mut stack = vec![cube];
+        while let Some(at) = stack.pop() {
+            for edge in &self.edges {
+                let (neighbour, forward) = match () {
+                    () if edge.from == at => (edge.to.as_str(), true),
+                    () if edge.to == at => (edge.from.as_str(), false),
+                    () => continue,
+                };
+                if !visited.insert(neighbour) {
+                    continue;
+                }
+                let relationship = join_between(model, &edge.from, &edge.to).map(|join| join.relationship);
+                let multiplies = match relationship {
+                    Some(Relationship::OneToMany) => forward,
+                    Some(Relationship::ManyToOne) => !forward,
+                    Some(Relationship::OneToOne) | None => false,
+                };
+                if multiplies {
+                    return true;
+                }
+                stack.push(neighbour);
+            }
+        }
+        false
+    }
+}
+
+/// The join that `from` declares to `to`.
+#[must_use]
+pub fn join_between<'a>(model: &'a Model, from: &str, to: &str) -> Option<&'a Join> {
+    model.cubes.get(from)?.joins.iter().find(|join| join.target == to)
+}
+
+/// Finds the tree for `hints`, each a path of cubes, in the order of J10.
+///
+/// # Errors
+/// 0A000 when no root reaches every hint, naming the cubes.
+pub fn choose_join_tree(model: &Model, hints: &[Vec<String>]) -> Result<JoinTree> {
+    let mut best: Option<JoinTree> = None;
+    for hint in hints {
+        let Some(root) = hint.first() else { continue };
+        if let Some(tree) = tree_from(model, root, hint, hints)
+            && best.as_ref().is_none_or(|best| tree.edges.len() < best.edges.len())
+        {
+            best = Some(tree);
+        }
+    }
+    best.ok_or_else(|| {
+        let mut names: Vec<&str> = Vec::new();
+        for name in hints.iter().filter_map(|hint| hint.last()) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        PlanError::unsupported(format!("no join path connects the cubes {}", quoted.join(", ")))
+            .detail("Joins are followed from the cube that declares them, and one cube must reach all the others.")
+            .hint(
+                "Declare a join from one of these cubes to the other, or query their members in separate sub-queries and \
+                 join those. Queries over several facts are not supported yet.",
+            )
+    })
+}
+
+fn tree_from(model: &Model, root: &str, own_hint: &[String], hints: &[Vec<String>]) -> Option<JoinTree> {
+    let mut tree = JoinTree { root: root.to_owned(), edges: Vec::new() };
+    walk(model, &mut tree, own_hint)?;
+    for hint in hints {
+        walk(model, &mut tree, hint)?;
+    }
+    Some(tree)
+}
+
+/// Walks a path from the root, adding the edges that are not in the tree yet.
+fn walk(model: &Model, tree: &mut JoinTree, hint: &[String]) -> Option<()> {
+    let mut at = tree.root.clone();
+    for cube in hint {
+        if *cube == at {
+            continue;
+        }
+        // A single name may hang anywhere below the root; in a path each step starts at the one before.
+        for (from, to) in shortest_path(model, &at, cube)? {
+            if !tree.contains(&to) {
+                tree.edges.push(JoinEdge { from, to });
+            }
+        }
+        at.clone_from(cube);
+    }
+    Some(())
+}
+
+/// Breadth first, in definition order: all edges weigh the same.
+fn shortest_path(model: &Model, from: &str, to: &str) -> Option<Vec<(String, String)>> {
+    let mut came_from: HashMap<&str, &str> = HashMap::new();
+    let mut queue = VecDeque::from([from]);
+    while let Some(at) = queue.pop_front() {
+        if at == to {
+            let mut path = Vec::new();
+            let mut end = to;
+            while end != from {
+                let before = came_from.get(end)?;
+                path.push(((*before).to_owned(), end.to_owned()));
+                end = before;
+            }
+            path.reverse();
+            return Some(path);
+        }
+        for join in &model.cubes.get(at)?.joins {
+            let target = join.target.as_str();
+            if target != from && !came_from.contains_key(target) {
+                came_from.insert(target, at);
+                queue.push_back(target);
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,426 @@
+//! Measures as leaves and the expressions above them.
+//!
+//! A leaf is one aggregate over one row expression. A calculated measure (`number`, `string`, `time`, `boolean`) is an expression
+//! over leaves: those of the measures that it names, and those of the raw aggregates in its SQL. It is always evaluated above
+//! its leaves, with the meaning of its cube's dialect, so that leaves may come from anywhere.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::{DataType, Field};
+use belvedere_model::{Cube, Dimension, Measure, MeasureKind, SqlTemplate, TemplatePart};
+use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion_expr::{Case, Expr, ExprSchemable, lit};
+use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::tokenizer::Token;
+
+use crate::bind;
+use crate::catalog::SourceDialect;
+use crate::error::{PlanError, Result};
+use crate::members::{self, Marked};
+
+use super::joined_rows::{JoinedRows, internal, not_yet, parse_member, replace_identifiers, substitute};
+
+/// Measures name measures no deeper than this; loading refuses cycles.
+const REFERENCE_DEPTH_MAX: usize = 64;
+
+/// What a leaf does with its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LeafKind {
+    Count,
+    CountDistinct,
+    Sum,
+    Min,
+    Max,
+}
+
+impl LeafKind {
+    /// Whether repeating rows leaves the result as it is.
+    #[must_use]
+    pub fn ignores_repetition(self) -> bool {
+        matches!(self, Self::CountDistinct | Self::Min | Self::Max)
+    }
+}
+
+/// One aggregate over one row expression of one cube.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leaf {
+    pub kind: LeafKind,
+    /// The cube that owns the measure: repeated rows of it would count twice.
+    pub cube: String,
+    /// The measure, for messages.
+    pub measure: String,
+    pub input: Expr,
+}
+
+/// Collects the leaves of the measures of one leg.
+#[derive(Debug, Default)]
+pub struct Leaves {
+    pub leaves: Vec<Leaf>,
+}
+
+impl Leaves {
+    fn add(&mut self, leaf: Leaf) -> Expr {
+        let index = self.leaves.iter().position(|known| *known == leaf).unwrap_or_else(|| {
+            self.leaves.push(leaf);
+            self.leaves.len() - 1
+        });
+        Expr::Column(datafusion_common::Column::new_unqualified(leaf_name(index)))
+    }
+}
+
+/// The column of a leaf above the aggregate.
+#[must_use]
+pub fn leaf_name(index: usize) -> String {
+    format!("m{index}")
+}
+
+impl<'a> JoinedRows<'a> {
+    /// A measure as an expression over leaf columns, with the extra condition of `FILTER (WHERE …)`.
+    ///
+    /// # Errors
+    /// 0A000 naming what is not executed yet.
+    pub fn measure(
+        &mut self,
+        cube: &'a Cube,
+        measure: &'a Measure,
+        extra: Option<&Expr>,
+        leaves: &mut Leaves,
+        depth: usize,
+    ) -> Result<Expr> {
+        let name = &measure.naming.name;
+        if depth > REFERENCE_DEPTH_MAX {
+            return Err(PlanError::new("54001", "measures refer to measures too deeply"));
+        }
+        if let Some(unsupported) = &measure.unsupported {
+            return Err(not_yet(&cube.naming.name, name, &unsupported.feature));
+        }
+        let kind = match measure.kind {
+            MeasureKind::Count => LeafKind::Count,
+            MeasureKind::CountDistinct => LeafKind::CountDistinct,
+            MeasureKind::Sum => LeafKind::Sum,
+            MeasureKind::Min => LeafKind::Min,
+            MeasureKind::Max => LeafKind::Max,
+            MeasureKind::Avg => {
+                let input = self.leaf_input(cube, measure, extra)?;
+                return self.average(cube, name, input, leaves);
+            }
+            MeasureKind::Number | MeasureKind::String | MeasureKind::Time | MeasureKind::Boolean => {
+                if !measure.filters.is_empty() {
+                    return Err(not_yet(&cube.naming.name, name, "filters on a calculated measure"));
+                }
+                if extra.is_some() {
+                    return Err(PlanError::unsupported(format!(
+                        "FILTER (WHERE …) on the calculated measure \"{}.{name}\" is not supported",
+                        cube.naming.name
+                    ))
+                    .hint("Filter the measures that it is calculated from, or use WHERE."));
+                }
+                return self.calculated(cube, measure, leaves, depth);
+            }
+            MeasureKind::CountDistinctApprox => {
+                return Err(not_yet(&cube.naming.name, name, "count_distinct_approx"));
+            }
+            MeasureKind::NumberAgg => return Err(not_yet(&cube.naming.name, name, "number_agg")),
+            MeasureKind::Rank => return Err(not_yet(&cube.naming.name, name, "rank")),
+            MeasureKind::RunningTotal => return Err(not_yet(&cube.naming.name, name, "running_total")),
+        };
+        let input = self.leaf_input(cube, measure, extra)?;
+        Ok(leaves.add(Leaf { kind, cube: cube.naming.name.clone(), measure: name.clone(), input }))
+    }
+
+    /// Sum and count of the same values; the division follows PostgreSQL's rule for `avg`.
+    fn average(&mut self, cube: &Cube, name: &str, input: Expr, leaves: &mut Leaves) -> Result<Expr> {
+        let leaf = |kind: LeafKind, input: Expr| Leaf {
+            kind,
+            cube: cube.naming.name.clone(),
+            measure: name.to_owned(),
+            input,
+        };
+        let sum = leaves.add(leaf(LeafKind::Sum, input.clone()));
+        let count = leaves.add(leaf(LeafKind::Count, input));
+        let divide = self.planning.functions.needed_scalar("pg_avg_of").map_err(internal)?;
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(divide, vec![sum, count])))
+    }
+
+    /// The values that a measure aggregates: its SQL, or its key for a plain count, where its filters hold.
+    ///
+    /// # Errors
+    /// As [`JoinedRows::measure`].
+    pub fn leaf_input(&mut self, cube: &'a Cube, measure: &'a Measure, extra: Option<&Expr>) -> Result<Expr> {
+        let value = match &measure.sql {
+            Some(template) => self.row_value(cube, template, false, 0)?,
+            None => self.key_presence(cube)?,
+        };
+        let mut condition: Option<Expr> = extra.cloned();
+        for filter in &measure.filters {
+            let holds = self.row_value(cube, filter, true, 0)?;
+            condition = Some(match condition {
+                None => holds,
+                Some(before) => before.and(holds),
+            });
+        }
+        Ok(match condition {
+            None => value,
+            Some(condition) => Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None)),
+        })
+    }
+
+    /// The primary key where it is one dimension; else a column that is there on every row.
+    fn key_presence(&mut self, cube: &'a Cube) -> Result<Expr> {
+        let keys: Vec<&Dimension> = cube.dimensions.values().filter(|dimension| dimension.primary_key).collect();
+        match keys.as_slice() {
+            [only] => self.stored_dimension(cube, only, 0),
+            _ => self.presence(cube),
+        }
+    }
+
+    fn calculated(&mut self, cube: &'a Cube, measure: &'a Measure, leaves: &mut Leaves, depth: usize) -> Result<Expr> {
+        let dialect = self.dialect(cube)?;
+        let name = &measure.naming.name;
+        let template = measure.sql.as_ref().ok_or_else(|| {
+            PlanError::internal(format!("the calculated measure \"{}.{name}\" has no sql", cube.naming.name))
+        })?;
+        let marked = Marked::new(template);
+        let (text, raw) = cut_aggregates(&marked, dialect)?;
+        let mut ast = parse_member(&text, dialect, cube)?;
+        let mut values: HashMap<String, Expr> = HashMap::new();
+        let mut failure = None;
+        replace_identifiers(&mut ast, &mut |idents| {
+            let key = format!("v{}", values.len());
+            match self.calculated_value(cube, measure, &marked, &raw, idents, leaves, depth) {
+                Ok(value) => {
+                    values.insert(key.clone(), value);
+                }
+                Err(error) => failure = failure.take().or(Some(error)),
+            }
+            key
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let leaf_schema = self.leaf_schema(leaves)?;
+        let fields = values
+            .iter()
+            .map(|(key, value)| {
+                let data_type = value.get_type(&leaf_schema).map_err(internal)?;
+                Ok(Field::new(key, data_type, true))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let schema = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
+        let planning = self.planning;
+        let expr = bind::bind_expr(ast, &schema, planning.catalog, planning.functions, planning.session, dialect)
+            .map_err(|mut error| {
+                error.message = format!("measure \"{}.{name}\": {}", cube.naming.name, error.message);
+                error.place = None;
+                error
+            })?;
+        substitute(expr, &values)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one resolver of names, all its scopes")]
+    fn calculated_value(
+        &mut self,
+        cube: &'a Cube,
+        measure: &'a Measure,
+        marked: &Marked,
+        raw: &[RawAggregate],
+        idents: &[String],
+        leaves: &mut Leaves,
+        depth: usize,
+    ) -> Result<Expr> {
+        let name = &measure.naming.name;
+        let outside = || {
+            PlanError::unsupported(format!(
+                "measure \"{}.{name}\" uses a row's value outside an aggregate",
+                cube.naming.name
+            ))
+            .hint("Refer to measures, or put the column into sum(…), count(…), avg(…), min(…) or max(…).")
+        };
+        let [only] = idents else { return Err(outside()) };
+        if let Some(index) = only.strip_prefix("__a").and_then(|digits| digits.parse::<usize>().ok())
+            && let Some(aggregate) = raw.get(index)
+        {
+            return self.raw_leaf(cube, name, aggregate, leaves);
+        }
+        let Some(TemplatePart::Member(reference)) = marked.reference(only).cloned() else { return Err(outside()) };
+        let owner = self.cube(reference.cube())?;
+        match owner.measures.get(&reference.member) {
+            Some(inner) => self.measure(owner, inner, None, leaves, depth + 1),
+            None => Err(outside()),
+        }
+    }
+
+    fn raw_leaf(&mut self, cube: &'a Cube, measure: &str, raw: &RawAggregate, leaves: &mut Leaves) -> Result<Expr> {
+        let input = match &raw.argument {
+            None => self.presence(cube)?,
+            Some(template) => {
+                let dialect = self.dialect(cube)?;
+                match members::own_sql(&self.planning.catalog.model, cube, template, dialect)? {
+                    Some(sql) => self.base_column(cube, &sql, false)?,
+                    None => {
+                        return Err(PlanError::unsupported(format!(
+                            "measure \"{}.{measure}\" aggregates an expression that reaches other cubes",
+                            cube.naming.name
+                        )));
+                    }
+                }
+            }
+        };
+        let kind = match raw.function {
+            RawFunction::Avg => return self.average(cube, measure, input, leaves),
+            RawFunction::Count if raw.distinct => LeafKind::CountDistinct,
+            RawFunction::Count => LeafKind::Count,
+            RawFunction::Sum => LeafKind::Sum,
+            RawFunction::Min => LeafKind::Min,
+            RawFunction::Max => LeafKind::Max,
+        };
+        if raw.distinct && !matches!(raw.function, RawFunction::Count | RawFunction::Min | RawFunction::Max) {
+            return Err(not_yet(&cube.naming.name, measure, "a DISTINCT aggregate other than count"));
+        }
+        Ok(leaves.add(Leaf { kind, cube: cube.naming.name.clone(), measure: measure.to_owned(), input }))
+    }
+
+    /// The aggregate of a leaf over the joined rows.
+    ///
+    /// # Errors
+    /// Our own contradiction, when an aggregate is not registered.
+    pub fn leaf_aggregate(&self, kind: LeafKind, input: Expr) -> Result<Expr> {
+        let (name, distinct) = match kind {
+            LeafKind::Count => ("count", false),
+            LeafKind::CountDistinct => ("count", true),
+            LeafKind::Sum => ("sum", false),
+            LeafKind::Min => ("min", false),
+            LeafKind::Max => ("max", false),
+        };
+        let function = self.planning.functions.needed_aggregate(name).map_err(internal)?;
+        Ok(Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![input], distinct, None, vec![], None)))
+    }
+
+    /// The leaves as columns, typed.
+    fn leaf_schema(&self, leaves: &Leaves) -> Result<DFSchema> {
+        let rows = self.schema()?;
+        let fields = leaves
+            .leaves
+            .iter()
+            .enumerate()
+            .map(|(index, leaf)| {
+                let aggregate = self.leaf_aggregate(leaf.kind, leaf.input.clone())?;
+                let data_type = aggregate.get_type(&rows).map_err(internal)?;
+                Ok(Field::new(leaf_name(index), data_type, true))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)
+    }
+
+    /// The type of an expression over leaves.
+    ///
+    /// # Errors
+    /// XX000 for our own contradictions.
+    pub fn measure_type(&self, value: &Expr, leaves: &Leaves) -> Result<DataType> {
+        value.get_type(&self.leaf_schema(leaves)?).map_err(internal)
+    }
+
+    /// A measure on one row, as if the row were its own group (reference AG7); `None` where that has no meaning.
+    ///
+    /// # Errors
+    /// As [`JoinedRows::measure`].
+    pub fn measure_of_row(&mut self, cube: &'a Cube, measure: &'a Measure) -> Result<Expr> {
+        let mut leaves = Leaves::default();
+        let over_leaves = self.measure(cube, measure, None, &mut leaves, 0)?;
+        let rows = self.schema()?;
+        let mut values = HashMap::new();
+        for (index, leaf) in leaves.leaves.iter().enumerate() {
+            let wanted = self.leaf_aggregate(leaf.kind, leaf.input.clone())?.get_type(&rows).map_err(internal)?;
+            let value = match leaf.kind {
+                LeafKind::Count | LeafKind::CountDistinct => Expr::Case(Case::new(
+                    None,
+                    vec![(
+                        Box::new(Expr::IsNotNull(Box::new(leaf.input.clone()))),
+                        Box::new(lit(ScalarValue::Int64(Some(1)))),
+                    )],
+                    Some(Box::new(lit(ScalarValue::Int64(Some(0))))),
+                )),
+                LeafKind::Sum | LeafKind::Min | LeafKind::Max => {
+                    let found = leaf.input.get_type(&rows).map_err(internal)?;
+                    if found == wanted { leaf.input.clone() } else { datafusion_expr::cast(leaf.input.clone(), wanted) }
+                }
+            };
+            values.insert(leaf_name(index), value);
+        }
+        substitute(over_leaves, &values)
+    }
+}
+
+/// A raw aggregate in the SQL of a calculated measure.
+#[derive(Debug)]
+struct RawAggregate {
+    function: RawFunction,
+    distinct: bool,
+    /// `None` for `count(*)`.
+    argument: Option<SqlTemplate>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum RawFunction {
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+}
+
+/// Replaces `sum(…)` and its like by the identifiers `__a0`, `__a1`, …, and gives what stood there.
+fn cut_aggregates(marked: &Marked, dialect: SourceDialect) -> Result<(String, Vec<RawAggregate>)> {
+    let tokens = marked.tokens(dialect)?;
+    let mut text = String::new();
+    let mut copied = 0;
+    let mut raw = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let (token, range) = &tokens[at];
+        let function = match token {
+            Token::Word(word) if word.quote_style.is_none() => match word.value.to_lowercase().as_str() {
+                "count" => Some(RawFunction::Count),
+                "sum" => Some(RawFunction::Sum),
+                "avg" => Some(RawFunction::Avg),
+                "min" => Some(RawFunction::Min),
+                "max" => Some(RawFunction::Max),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (Some(function), Some((Token::LParen, open))) = (function, tokens.get(at + 1)) else {
+            at += 1;
+            continue;
+        };
+        let mut depth = 0_i32;
+        let close = tokens[at + 1..].iter().position(|(token, _)| {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        });
+        let Some(close) = close.map(|offset| at + 1 + offset) else {
+            return Err(PlanError::syntax("a bracket is not closed in a measure's SQL"));
+        };
+        let mut inner_start = open.end;
+        let mut first = at + 2;
+        let distinct = matches!(&tokens[first].0, Token::Word(word) if word.keyword == Keyword::DISTINCT);
+        if distinct {
+            inner_start = tokens[first].1.end;
+            first += 1;
+        }
+        let star = first + 1 == close && tokens[first].0 == Token::Mul;
+        let argument = (!star).then(|| marked.slice(inner_start..tokens[close].1.start));
+        text.push_str(&marked.text[copied..range.start]);
+        text.push_str(&format!("__a{}", raw.len()));
+        copied = tokens[close].1.end;
+        raw.push(RawAggregate { function, distinct, argument });
+        at = close + 1;
+    }
+    text.push_str(&marked.text[copied..]);
+    Ok((text, raw))
+}

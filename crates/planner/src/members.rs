@@ -1,0 +1,386 @@
+//! Member SQL of the model as row expressions of one cube: rendering, splitting, and what to ask the source about.
+
+use std::ops::Range;
+
+use belvedere_model::{
+    CaseLabel, Cube, Dimension, DimensionValue, MemberRef, Model, Relation, SqlTemplate, TemplatePart,
+};
+use datafusion_sql::sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
+use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use crate::catalog::SourceDialect;
+use crate::error::{PlanError, Result};
+use crate::parse::{byte_offset, line_offsets};
+
+/// Deepest chain of members that refer to members; loading refuses cycles, so this only bounds the stack.
+const REFERENCE_DEPTH_MAX: usize = 64;
+
+/// The alias of a cube in its own base scan.
+#[must_use]
+pub fn alias_of(cube: &Cube) -> &str {
+    cube.sql_alias.as_deref().unwrap_or(&cube.naming.name)
+}
+
+/// The FROM text of a cube: its table, or its query in brackets.
+///
+/// # Errors
+/// Where the SQL needs something that is not executed yet.
+pub fn relation_sql(model: &Model, cube: &Cube, dialect: SourceDialect) -> Result<String> {
+    let (template, is_query) = match &cube.relation {
+        Relation::Table(template) => (template, false),
+        Relation::Query(template) => (template, true),
+    };
+    let mut sql = String::new();
+    for part in &template.parts {
+        match part {
+            TemplatePart::Text(text) => sql.push_str(text),
+            TemplatePart::CubeSql(other) => {
+                let other = cube_named(model, other)?;
+                if other.data_source != cube.data_source {
+                    return Err(PlanError::unsupported(format!(
+                        "the SQL of cube \"{}\" uses cube \"{}\" of another data source",
+                        cube.naming.name, other.naming.name
+                    )));
+                }
+                let inner = relation_sql(model, other, dialect)?;
+                match other.relation {
+                    Relation::Table(_) => sql.push_str(&format!("SELECT * FROM {inner}")),
+                    Relation::Query(_) => sql.push_str(&inner),
+                }
+            }
+            TemplatePart::Context(text) => return Err(context_error(text, &format!("cube \"{}\"", cube.naming.name))),
+            TemplatePart::ThisCube | TemplatePart::Cube(_) | TemplatePart::Member(_) => {
+                return Err(PlanError::unsupported(format!(
+                    "the SQL of cube \"{}\" refers to a cube or member other than by {{cube.sql()}}",
+                    cube.naming.name
+                )));
+            }
+        }
+    }
+    let trimmed = sql.trim().trim_end_matches(';').trim_end();
+    Ok(if is_query && !trimmed.starts_with('(') { format!("({trimmed})") } else { trimmed.to_owned() })
+}
+
+pub(crate) fn cube_named<'a>(model: &'a Model, name: &str) -> Result<&'a Cube> {
+    model.cubes.get(name).ok_or_else(|| PlanError::internal(format!("cube \"{name}\" is not in the model")))
+}
+
+fn context_error(text: &str, owner: &str) -> PlanError {
+    PlanError::unsupported(format!("{owner} uses {text}, which is not supported yet"))
+}
+
+/// A row expression over one cube, in its source's dialect; `None` when the SQL reaches beyond the cube.
+///
+/// References to own dimensions are written out in brackets, so that no operator binds across them.
+///
+/// # Errors
+/// Where the SQL needs something that is not executed yet.
+pub fn own_sql(model: &Model, cube: &Cube, template: &SqlTemplate, dialect: SourceDialect) -> Result<Option<String>> {
+    let mut sql = String::new();
+    Ok(render_own(model, cube, template, dialect, &mut sql, 0)?.then(|| sql.trim().to_owned()))
+}
+
+fn render_own(
+    model: &Model,
+    cube: &Cube,
+    template: &SqlTemplate,
+    dialect: SourceDialect,
+    sql: &mut String,
+    depth: usize,
+) -> Result<bool> {
+    if depth > REFERENCE_DEPTH_MAX {
+        return Err(PlanError::new("54001", "members refer to members too deeply"));
+    }
+    for part in &template.parts {
+        match part {
+            TemplatePart::Text(text) => sql.push_str(text),
+            TemplatePart::ThisCube => sql.push_str(&dialect.quoted(alias_of(cube))),
+            TemplatePart::Cube(_) => return Ok(false),
+            TemplatePart::Member(reference) => {
+                if reference.cube() != cube.naming.name || reference.granularity.is_some() {
+                    return Ok(false);
+                }
+                let Some(dimension) = cube.dimensions.get(&reference.member) else {
+                    if let Some(segment) = cube.segments.get(&reference.member) {
+                        sql.push('(');
+                        if !render_own(model, cube, &segment.sql, dialect, sql, depth + 1)? {
+                            return Ok(false);
+                        }
+                        sql.push(')');
+                        continue;
+                    }
+                    return Ok(false);
+                };
+                sql.push('(');
+                if !render_dimension(model, cube, dimension, dialect, sql, depth + 1)? {
+                    return Ok(false);
+                }
+                sql.push(')');
+            }
+            TemplatePart::CubeSql(_) => {
+                return Err(PlanError::unsupported("{cube.sql()} inside a member is not supported"));
+            }
+            TemplatePart::Context(text) => {
+                return Err(context_error(text, &format!("a member of cube \"{}\"", cube.naming.name)));
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn render_dimension(
+    model: &Model,
+    cube: &Cube,
+    dimension: &Dimension,
+    dialect: SourceDialect,
+    sql: &mut String,
+    depth: usize,
+) -> Result<bool> {
+    match &dimension.value {
+        DimensionValue::Sql(template) => render_own(model, cube, template, dialect, sql, depth),
+        DimensionValue::Case { whens, otherwise } => {
+            sql.push_str("CASE");
+            for (condition, label) in whens {
+                sql.push_str(" WHEN (");
+                if !render_own(model, cube, condition, dialect, sql, depth)? {
+                    return Ok(false);
+                }
+                sql.push_str(") THEN ");
+                if !render_label(model, cube, label, dialect, sql, depth)? {
+                    return Ok(false);
+                }
+            }
+            if let Some(label) = otherwise {
+                sql.push_str(" ELSE ");
+                if !render_label(model, cube, label, dialect, sql, depth)? {
+                    return Ok(false);
+                }
+            }
+            sql.push_str(" END");
+            Ok(true)
+        }
+        DimensionValue::Geo { .. } | DimensionValue::Switch { .. } => Ok(false),
+    }
+}
+
+fn render_label(
+    model: &Model,
+    cube: &Cube,
+    label: &CaseLabel,
+    dialect: SourceDialect,
+    sql: &mut String,
+    depth: usize,
+) -> Result<bool> {
+    match label {
+        CaseLabel::Text(text) => {
+            // Sessions pin standard_conforming_strings and NO_BACKSLASH_ESCAPES, so that doubling quotes is injective.
+            sql.push_str(&format!("'{}'", text.replace('\'', "''")));
+            Ok(true)
+        }
+        CaseLabel::Sql(template) => {
+            sql.push('(');
+            let own = render_own(model, cube, template, dialect, sql, depth)?;
+            sql.push(')');
+            Ok(own)
+        }
+    }
+}
+
+/// The only reference of a template that is nothing but one reference.
+#[must_use]
+pub fn sole_reference(template: &SqlTemplate) -> Option<&MemberRef> {
+    let mut found = None;
+    for part in &template.parts {
+        match part {
+            TemplatePart::Text(text) if text.trim().is_empty() => {}
+            TemplatePart::Member(reference) if found.is_none() => found = Some(reference),
+            _ => return None,
+        }
+    }
+    found
+}
+
+/// Cubes other than `cube` that a template reaches, as paths from `cube`, in order.
+#[must_use]
+pub fn foreign_paths(cube: &str, template: &SqlTemplate) -> Vec<Vec<String>> {
+    template
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            TemplatePart::Cube(other) if other != cube => Some(vec![other.clone()]),
+            TemplatePart::Member(reference) if reference.cube() != cube || reference.path.len() > 1 => {
+                Some(reference.path.clone())
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// A template as text that a SQL tokenizer reads, each reference standing as the identifier `__rN`.
+#[derive(Debug, Clone)]
+pub struct Marked {
+    pub text: String,
+    references: Vec<TemplatePart>,
+    template: SqlTemplate,
+}
+
+const MARK: &str = "__r";
+
+impl Marked {
+    #[must_use]
+    pub fn new(template: &SqlTemplate) -> Self {
+        let mut text = String::new();
+        let mut references = Vec::new();
+        for part in &template.parts {
+            if let TemplatePart::Text(literal) = part {
+                text.push_str(literal);
+            } else {
+                text.push_str(&format!("{MARK}{}", references.len()));
+                references.push(part.clone());
+            }
+        }
+        Self { text, references, template: template.clone() }
+    }
+
+    /// The reference that an identifier of the text stands for.
+    #[must_use]
+    pub fn reference(&self, identifier: &str) -> Option<&TemplatePart> {
+        self.references.get(identifier.strip_prefix(MARK)?.parse::<usize>().ok()?)
+    }
+
+    /// A part of the text as a template again.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> SqlTemplate {
+        let mut parts = Vec::new();
+        let mut rest = &self.text[range];
+        while let Some(at) = rest.find(MARK) {
+            let digits: String = rest[at + MARK.len()..].chars().take_while(char::is_ascii_digit).collect();
+            let end = at + MARK.len() + digits.len();
+            match digits.parse::<usize>().ok().and_then(|index| self.references.get(index)) {
+                Some(reference) => {
+                    parts.push(TemplatePart::Text(rest[..at].to_owned()));
+                    parts.push(reference.clone());
+                }
+                None => parts.push(TemplatePart::Text(rest[..end].to_owned())),
+            }
+            rest = &rest[end..];
+        }
+        parts.push(TemplatePart::Text(rest.to_owned()));
+        parts.retain(|part| !matches!(part, TemplatePart::Text(text) if text.is_empty()));
+        SqlTemplate { parts, place: self.template.place.clone(), text: self.template.text.clone() }
+    }
+
+    /// The tokens with the bytes that they cover, white space and comments left out.
+    ///
+    /// # Errors
+    /// 42601 with the tokenizer's words.
+    pub fn tokens(&self, dialect: SourceDialect) -> Result<Vec<(Token, Range<usize>)>> {
+        let dialect: &dyn Dialect = match dialect {
+            SourceDialect::MySql => &MySqlDialect {},
+            SourceDialect::Postgres | SourceDialect::Files => &PostgreSqlDialect {},
+        };
+        let tokens: Vec<TokenWithSpan> = Tokenizer::new(dialect, &self.text)
+            .tokenize_with_location()
+            .map_err(|error| PlanError::syntax(format!("member SQL cannot be read: {}", error.message)))?;
+        let offsets = line_offsets(&self.text);
+        Ok(tokens
+            .into_iter()
+            .filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF))
+            .map(|token| {
+                let start = byte_offset(&self.text, &offsets, token.span.start.line, token.span.start.column);
+                let end = byte_offset(&self.text, &offsets, token.span.end.line, token.span.end.column);
+                (token.token, start..end)
+            })
+            .collect())
+    }
+}
+
+/// One conjunct of a join condition.
+#[derive(Debug, Clone)]
+pub enum JoinTerm {
+    /// `left = right`, each side over one cube.
+    Equal(SqlTemplate, SqlTemplate),
+    Other(SqlTemplate),
+}
+
+/// Splits a join condition at its top-level ANDs, and each conjunct at its only top-level `=`.
+///
+/// # Errors
+/// 42601 where the text cannot be read.
+pub fn join_terms(condition: &SqlTemplate, dialect: SourceDialect) -> Result<Vec<JoinTerm>> {
+    let marked = Marked::new(condition);
+    let tokens = marked.tokens(dialect)?;
+    let mut terms = Vec::new();
+    let mut start = 0;
+    let mut depth = 0_i32;
+    let mut betweens = 0;
+    let mut equals: Vec<usize> = Vec::new();
+    let mut plain = true;
+    let finish = |range: Range<usize>, equals: &[usize], plain: bool, terms: &mut Vec<JoinTerm>| {
+        if marked.text[range.clone()].trim().is_empty() {
+            return Ok(());
+        }
+        match equals {
+            [at] if plain => {
+                terms.push(JoinTerm::Equal(marked.slice(range.start..*at), marked.slice(at + 1..range.end)));
+            }
+            _ => {
+                let inner = marked.text[range.clone()].trim();
+                // (a = b AND c = d) in brackets of its own.
+                if let Some(unwrapped) = unwrapped(inner) {
+                    let offset = range.start + marked.text[range.clone()].find(unwrapped).unwrap_or(0);
+                    let nested = marked.slice(offset..offset + unwrapped.len());
+                    terms.extend(join_terms(&nested, dialect)?);
+                } else {
+                    terms.push(JoinTerm::Other(marked.slice(range)));
+                }
+            }
+        }
+        Ok::<(), PlanError>(())
+    };
+    for (token, range) in &tokens {
+        match token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth -= 1,
+            Token::Eq if depth == 0 => equals.push(range.start),
+            Token::Word(word) if depth == 0 => match word.keyword {
+                Keyword::BETWEEN => {
+                    betweens += 1;
+                    plain = false;
+                }
+                Keyword::AND if betweens > 0 => betweens -= 1,
+                Keyword::AND => {
+                    finish(start..range.start, &equals, plain, &mut terms)?;
+                    start = range.end;
+                    equals.clear();
+                    plain = true;
+                }
+                Keyword::OR | Keyword::NOT | Keyword::CASE | Keyword::IS | Keyword::IN | Keyword::LIKE => plain = false,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    finish(start..marked.text.len(), &equals, plain, &mut terms)?;
+    Ok(terms)
+}
+
+/// The text inside, when the first bracket is closed by the last character.
+fn unwrapped(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('(')?.strip_suffix(')')?;
+    let mut depth = 0_i32;
+    for character in inner.chars() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            // Quoted brackets would need a tokenizer: such a condition stays whole.
+            '\'' | '"' | '`' => return None,
+            _ => {}
+        }
+        if depth < 0 {
+            return None;
+        }
+    }
+    (depth == 0).then_some(inner)
+}

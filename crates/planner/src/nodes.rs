@@ -1,0 +1,3 @@
+//! Our own plan nodes.
+
+pub mod fact_leg;

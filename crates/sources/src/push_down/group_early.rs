@@ -1,0 +1,186 @@
+//! Groups one side of a join across sources at its source, so that groups travel instead of rows.
+//!
+//! `Aggregate(keys, sum(l.x), count(*)) over l JOIN r` becomes `Aggregate(keys, sum(s), sum(n)) over (l grouped by its join keys and
+//! by its share of the keys) JOIN r`: rows of `l` that agree in these meet the same rows of `r`, so that every partial sum is
+//! added as often as each of its rows would have been.
+//!
+//! When it would be wrong: an aggregate over columns of the other side (`sum(r.y)` needs to know how many rows of `l` there were),
+//! DISTINCT, an aggregate that cannot be put together from parts (`avg`), and an outer join that keeps the other side (it would
+//! count a row that `l` does not have).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, JoinType, TableReference};
+use datafusion::error::Result;
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Projection, cast, lit, when};
+
+/// Qualifies the columns of the early groups; also tells that a side is grouped already.
+const EARLY: &str = "__early";
+
+/// `node` with one side of the join below it grouped, as first and second choice; empty where no side can be.
+///
+/// Each comes with its grouped side, so that the caller can ask whether that goes down whole.
+pub(super) fn group_early(node: &Aggregate) -> Vec<(LogicalPlan, LogicalPlan)> {
+    let (projected, join) = match node.input.as_ref() {
+        LogicalPlan::Join(join) => (None, join),
+        LogicalPlan::Projection(projection) => match projection.input.as_ref() {
+            LogicalPlan::Join(join) => (Some(projection), join),
+            _ => return vec![],
+        },
+        _ => return vec![],
+    };
+    if join.filter.is_some() || join.on.is_empty() || join.null_aware {
+        return vec![];
+    }
+    let sides: &[Side] = match join.join_type {
+        JoinType::Inner => &[Side::Left, Side::Right],
+        JoinType::Left => &[Side::Left],
+        JoinType::Right => &[Side::Right],
+        _ => return vec![],
+    };
+    sides.iter().filter_map(|side| group_side(node, projected, join, *side).ok().flatten()).collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+fn group_side(
+    node: &Aggregate,
+    projected: Option<&Projection>,
+    join: &Join,
+    side: Side,
+) -> Result<Option<(LogicalPlan, LogicalPlan)>> {
+    let (grouped, other) = match side {
+        Side::Left => (&join.left, &join.right),
+        Side::Right => (&join.right, &join.left),
+    };
+    let is_early = |qualifier: Option<&TableReference>| qualifier.is_some_and(|name| name.table() == EARLY);
+    if grouped.schema().iter().any(|(qualifier, _)| is_early(qualifier)) {
+        return Ok(None);
+    }
+    let inlined = |expr: &Expr| inline(expr, projected);
+    let is_of = |expr: &Expr, schema: &DFSchema| {
+        let columns = expr.column_refs();
+        !columns.is_empty() && columns.into_iter().all(|column| schema.maybe_index_of_column(column).is_some())
+    };
+
+    // What the early groups are made of: this side's join keys, then its share of the keys above.
+    let mut group = vec![];
+    let mut on = vec![];
+    for (left, right) in &join.on {
+        let (own, others) = if side == Side::Left { (left, right) } else { (right, left) };
+        let key = early_key(&mut group, own);
+        on.push(if side == Side::Left { (key, others.clone()) } else { (others.clone(), key) });
+    }
+    let mut keys = vec![];
+    for key in &node.group_expr {
+        if matches!(key, Expr::GroupingSet(_)) {
+            return Ok(None);
+        }
+        let key = inlined(key)?.unalias_nested().data;
+        if is_of(&key, grouped.schema()) {
+            keys.push(early_key(&mut group, &key));
+        } else if is_of(&key, other.schema()) {
+            keys.push(key);
+        } else {
+            return Ok(None);
+        }
+    }
+
+    let mut partial = vec![];
+    let mut total = vec![];
+    for aggregate in &node.aggr_expr {
+        let aggregate = inlined(aggregate)?.unalias_nested().data;
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = &aggregate else { return Ok(None) };
+        let counts = matches!(func.name(), "count" | "pg_count");
+        let adds_up = counts || matches!(func.name(), "sum" | "min" | "max" | "pg_sum" | "pg_min" | "pg_max");
+        let is_own = aggregate.column_refs().is_empty() || is_of(&aggregate, grouped.schema());
+        if !adds_up || !is_own || params.distinct || !params.order_by.is_empty() || params.null_treatment.is_some() {
+            return Ok(None);
+        }
+        let part = Expr::Column(early_column(&format!("a{}", partial.len())));
+        let again = if counts { sum_udaf() } else { Arc::clone(func) };
+        total.push((counts, AggregateFunction::new_udf(again, vec![part], false, None, vec![], None)));
+        partial.push(aggregate);
+    }
+
+    let below = LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(grouped), group.clone(), partial)?);
+    let names = (0..group.len())
+        .map(|index| format!("g{index}"))
+        .chain((0..node.aggr_expr.len()).map(|index| format!("a{index}")));
+    let columns = below
+        .schema()
+        .columns()
+        .into_iter()
+        .zip(names)
+        .map(|(column, name)| Expr::Column(column).alias_qualified(Some(TableReference::bare(EARLY)), name));
+    let below = LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::new(below))?);
+
+    let (left, right) = match side {
+        Side::Left => (Arc::new(below.clone()), Arc::clone(other)),
+        Side::Right => (Arc::clone(other), Arc::new(below.clone())),
+    };
+    let joined = Join::try_new(left, right, on, None, join.join_type, join.join_constraint, join.null_equality, false)?;
+    let totals = total.iter().map(|(_, total)| Expr::AggregateFunction(total.clone())).collect();
+    let above = Aggregate::try_new(Arc::new(LogicalPlan::Join(joined)), keys, totals)?;
+    let above = LogicalPlan::Aggregate(above);
+
+    let mut columns = vec![];
+    for (index, column) in above.schema().columns().into_iter().enumerate() {
+        let (qualifier, field) = node.schema.qualified_field(index);
+        let value = Expr::Column(column);
+        let counts = index.checked_sub(node.group_expr.len()).is_some_and(|index| total[index].0);
+        let given = value.get_type(above.schema())?;
+        let value = match (&given, field.data_type()) {
+            (given, wanted) if given == wanted => value,
+            // A sum of sums has more digits or is wider; narrowing it fails where it does not fit.
+            (
+                DataType::Decimal128(_, s) | DataType::Decimal256(_, s),
+                DataType::Decimal128(_, wanted) | DataType::Decimal256(_, wanted),
+            ) if s == wanted => cast(value, field.data_type().clone()),
+            (DataType::Decimal128(_, 0) | DataType::Decimal256(_, 0), DataType::Int64) => cast(value, DataType::Int64),
+            _ => return Ok(None),
+        };
+        // No rows: a count is 0, a sum of no counts is NULL. Not COALESCE, which only runs after DataFusion's simplifier.
+        let value = if counts { when(value.clone().is_not_null(), value).otherwise(lit(0_i64))? } else { value };
+        columns.push(value.alias_qualified(qualifier.cloned(), field.name()));
+    }
+    let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(above))?);
+    let same = plan.schema().iter().eq(node.schema.iter());
+    Ok(same.then_some((plan, below)))
+}
+
+/// The column of the early groups that holds `key`, which is added to them if it is new.
+fn early_key(group: &mut Vec<Expr>, key: &Expr) -> Expr {
+    let index = group.iter().position(|known| known == key).unwrap_or_else(|| {
+        group.push(key.clone());
+        group.len() - 1
+    });
+    Expr::Column(early_column(&format!("g{index}")))
+}
+
+fn early_column(name: &str) -> Column {
+    Column::new(Some(TableReference::bare(EARLY)), name)
+}
+
+/// `expr` over the join instead of over the projection on it.
+fn inline(expr: &Expr, projected: Option<&Projection>) -> Result<Expr> {
+    let Some(projection) = projected else { return Ok(expr.clone()) };
+    let meaning: HashMap<Column, &Expr> = projection.schema.columns().into_iter().zip(&projection.expr).collect();
+    let inlined = expr.clone().transform(|expr| match &expr {
+        Expr::Column(column) => match meaning.get(column) {
+            Some(meaning) => Ok(Transformed::yes((*meaning).clone().unalias_nested().data)),
+            None => Ok(Transformed::no(expr)),
+        },
+        _ => Ok(Transformed::no(expr)),
+    })?;
+    Ok(inlined.data)
+}

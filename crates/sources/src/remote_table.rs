@@ -1,0 +1,272 @@
+//! A table whose rows are the result of one statement at one source.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::SortOptions;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+};
+use futures::StreamExt;
+
+use crate::push_down::fragment::Fragment;
+use crate::push_down::select::{Base, Output, Select};
+use crate::{RemoteSource, SourceColumn, Statement};
+
+/// One column that a base relation offers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BaseColumn {
+    /// A row expression in the source's dialect, opaque to us; it refers to the relation by the alias given with it.
+    pub sql: String,
+    /// Name, type, nullability and metadata of the column here.
+    pub field: Field,
+    /// See [`SourceColumn::compares_by_code_point`](crate::SourceColumn::compares_by_code_point); false for text of
+    /// PostgreSQL means that it is never compared there.
+    pub compares_by_code_point: bool,
+}
+
+impl BaseColumn {
+    /// The column `name` whose row expression `sql` the source described as `described`.
+    ///
+    /// What is text only here stays out of comparisons there: PostgreSQL's `character(n)` (its operators ignore trailing
+    /// blanks) and enums of both (ordered as they were declared).
+    pub fn described(name: &str, sql: String, described: &SourceColumn) -> Self {
+        const TEXT: &[&str] =
+            &["text", "character varying", "varchar", "name", "char", "tinytext", "mediumtext", "longtext"];
+        let native = described.native_type.split('(').next().unwrap_or_default().trim();
+        let is_text = TEXT.iter().any(|text| native.eq_ignore_ascii_case(text));
+        let field = described.field.clone().with_name(name);
+        Self {
+            compares_by_code_point: described.compares_by_code_point
+                && (is_text || field.data_type() != &DataType::Utf8),
+            sql,
+            field,
+        }
+    }
+}
+
+/// One statement at one source, as a table. [`push_down`](crate::push_down::push_down) makes larger ones out of smaller ones.
+#[derive(Debug, Clone)]
+pub struct RemoteTable {
+    source: Arc<dyn RemoteSource>,
+    select: Select,
+    schema: SchemaRef,
+}
+
+impl RemoteTable {
+    /// The rows of a relation as the model's author wrote it: `schema.table`, or `(SELECT …)`.
+    ///
+    /// `relation_sql`, `relation_alias` and the columns' texts are sent as they are, in the source's dialect; only the
+    /// columns in use are asked for.
+    pub fn base(
+        source: Arc<dyn RemoteSource>,
+        relation_sql: String,
+        columns: Vec<BaseColumn>,
+        relation_alias: String,
+    ) -> Self {
+        let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
+        let mut texts = Vec::with_capacity(columns.len());
+        let mut outputs = Vec::with_capacity(columns.len());
+        for (index, column) in columns.into_iter().enumerate() {
+            texts.push(column.sql.into());
+            outputs.push(Output {
+                sql: Fragment::column(0, index),
+                field: Arc::new(column.field),
+                code_point: column.compares_by_code_point,
+            });
+        }
+        let base = Base { relation: relation_sql.into(), alias: relation_alias.into(), columns: texts };
+        Self { source, select: Select::base(Arc::new(base), outputs), schema }
+    }
+
+    /// The result of `select`, its columns named `c0`, `c1`, ….
+    pub(crate) fn folded(source: Arc<dyn RemoteSource>, select: Select) -> Self {
+        let schema = select.arrow_schema();
+        Self { source, select, schema }
+    }
+
+    pub fn source(&self) -> &Arc<dyn RemoteSource> {
+        &self.source
+    }
+
+    pub(crate) fn select(&self) -> &Select {
+        &self.select
+    }
+
+    /// What a scan of the columns at `projection` (all of them where it is `None`) sends.
+    pub fn statement(&self, projection: Option<&[usize]>, limit: Option<usize>) -> Statement {
+        statement(self.source.as_ref(), &self.narrowed(projection, limit))
+    }
+
+    fn narrowed(&self, projection: Option<&[usize]>, limit: Option<usize>) -> Select {
+        let mut select = match projection {
+            Some(positions) => self.select.clone().picked(positions),
+            None => self.select.clone(),
+        };
+        if limit.is_some() {
+            select.limit(0, limit);
+        }
+        select
+    }
+}
+
+fn statement(source: &dyn RemoteSource, select: &Select) -> Statement {
+    select.statement(source.dialect(), source.binary_collation())
+}
+
+#[async_trait]
+impl TableProvider for RemoteTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    // Filters: DataFusion would drop a filter that we call exact before we know whether it can go down. `push_down` does it.
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let select = self.narrowed(projection.map(Vec::as_slice), limit);
+        let schema = match projection {
+            Some(positions) => Arc::new(self.schema.project(positions)?),
+            None => Arc::clone(&self.schema),
+        };
+        Ok(Arc::new(RemoteExec::new(Arc::clone(&self.source), &select, schema)))
+    }
+}
+
+/// Sends one statement and streams its rows. One partition, in the order that the statement asks for.
+#[derive(Debug)]
+pub struct RemoteExec {
+    source: Arc<dyn RemoteSource>,
+    statement: Statement,
+    limit: Option<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl RemoteExec {
+    fn new(source: Arc<dyn RemoteSource>, select: &Select, schema: SchemaRef) -> Self {
+        // Order keys that are not read end what can be said about the order.
+        let order = select.order_by.iter().map_while(|key| {
+            let index = select.outputs.iter().position(|output| output.sql == key.value.sql)?;
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(schema.field(index).name(), index));
+            let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
+            Some(PhysicalSortExpr::new(column, options))
+        });
+        let order: Vec<PhysicalSortExpr> = order.collect();
+        let equivalences = if order.is_empty() {
+            EquivalenceProperties::new(Arc::clone(&schema))
+        } else {
+            EquivalenceProperties::new_with_orderings(Arc::clone(&schema), [order])
+        };
+        let properties = PlanProperties::new(
+            equivalences,
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        let statement = statement(source.as_ref(), select);
+        Self { source, statement, limit: select.limit, properties: Arc::new(properties) }
+    }
+
+    pub fn source(&self) -> &Arc<dyn RemoteSource> {
+        &self.source
+    }
+
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+}
+
+impl DisplayAs for RemoteExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        match format {
+            DisplayFormatType::Default | DisplayFormatType::Verbose => {
+                write!(f, "RemoteExec: source={}, sql={}", self.source.name(), self.statement.sql)
+            }
+            DisplayFormatType::TreeRender => write!(f, "{}", self.source.name()),
+        }
+    }
+}
+
+impl ExecutionPlan for RemoteExec {
+    fn name(&self) -> &'static str {
+        "RemoteExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.limit
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition != 0 {
+            return Err(DataFusionError::Internal(format!(
+                "a remote statement has one partition, {partition} was asked for"
+            )));
+        }
+        let source = Arc::clone(&self.source);
+        let schema = self.schema();
+        if !schema.fields().is_empty() {
+            return Ok(source.read(self.statement.clone(), schema));
+        }
+        // Only the number of rows matters: the statement gives the constant 1 for each.
+        let ones = Arc::new(Schema::new(vec![Field::new("c0", DataType::Int32, false)]));
+        let wanted = Arc::clone(&schema);
+        let rows = source.read(self.statement.clone(), ones).map(move |batch| {
+            let options = RecordBatchOptions::new().with_row_count(Some(batch?.num_rows()));
+            Ok(RecordBatch::try_new_with_options(Arc::clone(&wanted), vec![], &options)?)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+}
+
+/// The remote statement behind a node, if it is one.
+pub(crate) fn as_remote(exec: &dyn ExecutionPlan) -> Option<&RemoteExec> {
+    (exec as &dyn Any).downcast_ref()
+}
