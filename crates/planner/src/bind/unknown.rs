@@ -92,6 +92,13 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                     })));
                 }
                 call.args = call.args.into_iter().map(open_to_text).collect();
+                // A date has no zone and never shifts: truncated it is a timestamp without one, not PostgreSQL's timestamptz.
+                if call.func.name() == "date_trunc"
+                    && let Some(truncated) = call.args.get_mut(1)
+                    && truncated.get_type(schema)? == DataType::Date32
+                {
+                    *truncated = datafusion_expr::cast(truncated.clone(), crate::types::timestamp());
+                }
                 Expr::ScalarFunction(call)
             }
             Expr::BinaryExpr(binary) if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) => {
