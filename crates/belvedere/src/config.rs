@@ -168,5 +168,5 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Default)]
 pub struct Flags(pub BTreeMap<&'static str, String>);
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -141,10 +141,13 @@ impl Loaded {
 
 /// The keys whose change a reload does not take in.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let addresses = |list: &[Placed<String>]| -> Vec<String> { list.iter().map(|listen| listen.value.clone()).collect() };
+    let addresses =
+        |list: &[Placed<String>]| -> Vec<String> { list.iter().map(|listen| listen.value.clone()).collect() };
     let users = |config: &Config| -> Vec<_> {
         let users = config.users.iter();
-        users.map(|user| (user.name.clone(), user.password.value.clone(), user.groups.clone(), user.time_zone_fixed)).collect()
+        users
+            .map(|user| (user.name.clone(), user.password.value.clone(), user.groups.clone(), user.time_zone_fixed))
+            .collect()
     };
     let names = |config: &Config| -> Vec<_> {
         config.data_sources.iter().map(|source| (source.name.clone(), format!("{:?}", source.kind))).collect()
@@ -162,6 +165,3 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     .filter_map(|(key, changed)| changed.then_some(key))
     .collect()
 }
-
-#[cfg(any())]
-mod tests;

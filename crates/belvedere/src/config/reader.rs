@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
         let zone = belvedere_engine::parse_zone(&given.value);
         if zone.is_none() {
             let message = format!("`{key}`: there is no time zone \"{}\"", given.value);
-            let close = did_you_mean(&given.value, chrono_tz::TZ_VARIANTS.iter().map(Tz::name));
+            let close = did_you_mean(&given.value, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
             let help = close.map_or("write a name of the tz database, such as `Europe/Berlin`".to_owned(), |close| {
                 format!("did you mean `{close}`?")
             });
@@ -173,7 +173,8 @@ impl<'a> Reader<'a> {
     /// `host:port`; an IPv6 address stands in brackets.
     pub(super) fn address(&mut self, given: Given, key: &str) -> Option<Given> {
         let parts = given.value.rsplit_once(':').filter(|(host, port)| {
-            let host_fits = host.starts_with('[') == host.ends_with(']') && (host.starts_with('[') || !host.contains(':'));
+            let host_fits =
+                host.starts_with('[') == host.ends_with(']') && (host.starts_with('[') || !host.contains(':'));
             !host.is_empty() && host_fits && port.parse::<u16>().is_ok()
         });
         if parts.is_some() {
