@@ -7,9 +7,10 @@ use std::time::SystemTime;
 
 use belvedere_engine::Engine;
 use belvedere_model::Diagnostic;
+use belvedere_sources::Address;
 
 use crate::commands::Given;
-use crate::config::{Config, Placed};
+use crate::config::{Config, DataSourceKind, Placed};
 use crate::status::Status;
 use crate::{check, model_files, source_problems, startup};
 
@@ -149,15 +150,16 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             .map(|user| (user.name.clone(), user.password.value.clone(), user.groups.clone(), user.time_zone_fixed))
             .collect()
     };
-    let names = |config: &Config| -> Vec<_> {
-        config.data_sources.iter().map(|source| (source.name.clone(), format!("{:?}", source.kind))).collect()
+    let sources = |config: &Config| -> Vec<_> {
+        let sources = config.data_sources.iter();
+        sources.map(|source| (source.name.clone(), format!("{:?}", source.kind), address(&source.kind))).collect()
     };
     [
         ("listen", addresses(&old.listen) != addresses(&new.listen)),
         ("http", old.http.as_ref().map(|http| &http.value) != new.http.as_ref().map(|http| &http.value)),
         ("time_zone", old.time_zone != new.time_zone),
         ("users", users(old) != users(new)),
-        ("data_sources", names(old) != names(new)),
+        ("data_sources", sources(old) != sources(new)),
         ("limits", old.limits != new.limits),
         ("log", old.log != new.log),
     ]
@@ -165,3 +167,19 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     .filter_map(|(key, changed)| changed.then_some(key))
     .collect()
 }
+
+/// What the source's `Debug` leaves out, because it holds a password.
+fn address(kind: &DataSourceKind) -> Vec<String> {
+    match kind {
+        DataSourceKind::Postgres(remote) | DataSourceKind::MySql(remote) => match &remote.address {
+            Address::Url(url) => vec![url.clone()],
+            Address::Parts { host, port, user, password, database } => {
+                vec![host.clone(), port.to_string(), user.clone(), password.clone(), database.clone()]
+            }
+        },
+        DataSourceKind::Files(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

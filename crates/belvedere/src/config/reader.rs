@@ -23,7 +23,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn at(&self, place: &Place) -> At {
-        At { place: place.clone(), source_line: self.source.line(place.line).to_owned() }
+        At { place: place.clone(), source_line: super::mask_secrets(self.source.line(place.line)) }
     }
 
     pub(super) fn error(&mut self, at: &At, message: impl Into<String>, label: &str, help: impl Into<String>) {
