@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use belvedere_engine::{Backend, EngineBackend, Login, Outcome, SqlError};
 use belvedere_model::Diagnostic;
-use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::array::AsArray;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -56,12 +56,8 @@ async fn lines(given: &Given, sql: &str) -> Result<Vec<String>, Failure> {
     let engine = startup::engine(&config, sources)?;
     let problems = engine.load_model(Arc::clone(&model)).await;
     check::print(&source_problems::diagnostics(&problems, &model, &read.files, &config));
-    let login = Login {
-        user: "belvedere".to_owned(),
-        database: "belvedere".to_owned(),
-        parameters: Vec::new(),
-        process_id: 0,
-    };
+    let login =
+        Login { user: "belvedere".to_owned(), database: "belvedere".to_owned(), parameters: Vec::new(), process_id: 0 };
     let mut session = EngineBackend(engine).open_session(login)?;
     let cancel = CancellationToken::new();
     let first = sql.split_whitespace().next().unwrap_or_default();

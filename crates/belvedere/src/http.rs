@@ -109,6 +109,3 @@ fn answer(request: &str, page: &(dyn Fn(&str) -> Option<Answer> + Send + Sync)) 
 pub fn text(status: u16, body: &str) -> Answer {
     Answer { status, content_type: "text/plain; charset=utf-8", body: body.to_owned() }
 }
-
-#[cfg(any())]
-mod tests;

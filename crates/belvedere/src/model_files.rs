@@ -49,7 +49,8 @@ pub fn read(paths: &[Placed<PathBuf>]) -> ModelFiles {
             None => {}
         }
     }
-    if found.files.is_empty() && found.diagnostics.is_empty()
+    if found.files.is_empty()
+        && found.diagnostics.is_empty()
         && let Some(first) = paths.first()
     {
         let message = format!("there is no model file below {}", first.value.display());
@@ -174,6 +175,3 @@ pub fn plain(error: &std::io::Error) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
 }
-
-#[cfg(any())]
-mod tests;
