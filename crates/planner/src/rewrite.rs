@@ -483,7 +483,9 @@ fn backslash_pattern(pattern: Expr, escape: ValueWithSpan) -> Result<Expr> {
         (Some(one), None) => Some(one),
         (None, None) => None,
         _ => {
-            return Err(PlanError::new("22025", "invalid escape string").hint("Escape string must be empty or one character."));
+            return Err(
+                PlanError::new("22025", "invalid escape string").hint("Escape string must be empty or one character.")
+            );
         }
     };
     let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span }) = pattern else {
@@ -493,9 +495,9 @@ fn backslash_pattern(pattern: Expr, escape: ValueWithSpan) -> Result<Expr> {
     let mut rest = text.chars();
     while let Some(character) = rest.next() {
         if Some(character) == escape {
-            let escaped = rest.next().ok_or_else(|| {
-                PlanError::new("22025", "LIKE pattern must not end with escape character")
-            })?;
+            let escaped = rest
+                .next()
+                .ok_or_else(|| PlanError::new("22025", "LIKE pattern must not end with escape character"))?;
             rewritten.push('\\');
             rewritten.push(escaped);
         } else if character == '\\' {

@@ -74,10 +74,10 @@ fn bins(
     let Expr::Column(column) = &resolved else { return Err(unknown().into()) };
     let granularity = granularity_of(absorbed, column, catalog, name).ok_or_else(unknown)?;
     match granularity {
-        GranularityValue::Sql(_) => {
-            Err(PlanError::unsupported(format!("the granularity \"{name}\" is defined by SQL, which is not supported yet"))
-                .into())
-        }
+        GranularityValue::Sql(_) => Err(PlanError::unsupported(format!(
+            "the granularity \"{name}\" is defined by SQL, which is not supported yet"
+        ))
+        .into()),
         GranularityValue::Bins { interval, offset, origin } => {
             let origin = match origin {
                 Some(text) => belvedere_functions::parse_literal(
@@ -116,10 +116,8 @@ fn granularity_of<'a>(
 }
 
 fn scalar(interval: Interval) -> Result<ScalarValue> {
-    let nanoseconds = interval
-        .microseconds
-        .checked_mul(1000)
-        .ok_or_else(|| PlanError::new("22008", "interval out of range"))?;
+    let nanoseconds =
+        interval.microseconds.checked_mul(1000).ok_or_else(|| PlanError::new("22008", "interval out of range"))?;
     Ok(ScalarValue::new_interval_mdn(interval.months, interval.days, nanoseconds))
 }
 
