@@ -109,3 +109,6 @@ fn answer(request: &str, page: &(dyn Fn(&str) -> Option<Answer> + Send + Sync)) 
 pub fn text(status: u16, body: &str) -> Answer {
     Answer { status, content_type: "text/plain; charset=utf-8", body: body.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;
