@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{Given, answer, complain};
 use crate::config::Config;
-use crate::http::{self, Answer};
+use crate::http::{self, Answer, Pages};
 use crate::observe::{Observations, ObservedBackend};
 use crate::reload::{Fingerprint, Loaded, Watch};
 use crate::status::{Phase, Status};
@@ -164,11 +164,7 @@ fn server_config(config: &Config, metrics: &Arc<Metrics>) -> Result<ServerConfig
     Ok(server)
 }
 
-fn pages(
-    metrics: Arc<Metrics>,
-    observations: Arc<Observations>,
-    status: Arc<Status>,
-) -> Arc<dyn Fn(&str) -> Option<Answer> + Send + Sync> {
+fn pages(metrics: Arc<Metrics>, observations: Arc<Observations>, status: Arc<Status>) -> Pages {
     Arc::new(move |path| match path {
         "/livez" => Some(http::text(200, "alive\n")),
         "/readyz" => {
