@@ -39,7 +39,8 @@ fn about(source: &DataSourceConfig, error: &SourceError) -> Box<Diagnostic> {
                 .to_owned()
         }
         (SourceError::Config { .. }, DataSourceKind::Files(_)) => {
-            "`columns` names tables (files without their ending) and columns that exist, with PostgreSQL's types".to_owned()
+            "`columns` names tables (files without their ending) and columns that exist, with PostgreSQL's types"
+                .to_owned()
         }
         (_, kind) => what_to_do(kind),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use belvedere_engine::{Backend, EngineBackend, Login, Outcome, SqlError};
 use belvedere_model::Diagnostic;
-use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::array::AsArray;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ pub async fn explain(given: Given, sql: &str) -> ExitCode {
             return ExitCode::FAILURE;
         }
         Err(Failure::Sql(error)) => {
-            complain(&draw(&error));
+            complain(&draw(&error, sql));
             return ExitCode::FAILURE;
         }
     };
@@ -56,23 +56,14 @@ async fn lines(given: &Given, sql: &str) -> Result<Vec<String>, Failure> {
     let engine = startup::engine(&config, sources)?;
     let problems = engine.load_model(Arc::clone(&model)).await;
     check::print(&source_problems::diagnostics(&problems, &model, &read.files, &config));
-    let login = Login {
-        user: "belvedere".to_owned(),
-        database: "belvedere".to_owned(),
-        parameters: Vec::new(),
-        process_id: 0,
-    };
+    let login =
+        Login { user: "belvedere".to_owned(), database: "belvedere".to_owned(), parameters: Vec::new(), process_id: 0 };
     let mut session = EngineBackend(engine).open_session(login)?;
     let cancel = CancellationToken::new();
     let first = sql.split_whitespace().next().unwrap_or_default();
     let text = if first.eq_ignore_ascii_case("explain") { sql.to_owned() } else { format!("EXPLAIN {sql}") };
-    let shifted = |mut error: SqlError| {
-        // Positions of EXPLAIN count from the query's own text.
-        error.position = None;
-        error
-    };
-    let prepared = session.prepare(&text, &[], &cancel).await.map_err(shifted)?;
-    let outcome = session.execute(&prepared, Vec::new(), cancel).await.map_err(shifted)?;
+    let prepared = session.prepare(&text, &[], &cancel).await?;
+    let outcome = session.execute(&prepared, Vec::new(), cancel).await?;
     let Outcome::Rows { mut rows, .. } = outcome else { return Ok(Vec::new()) };
     let mut lines = Vec::new();
     while let Some(batch) = rows.next().await {
@@ -84,9 +75,19 @@ async fn lines(given: &Given, sql: &str) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
-/// As psql shows it.
-fn draw(error: &SqlError) -> String {
+/// As psql shows it; positions count from the start of the query, behind EXPLAIN and its options.
+fn draw(error: &SqlError, sql: &str) -> String {
     let mut text = format!("ERROR:  {}: {}\n", error.sqlstate, error.message);
+    let first = sql.split_whitespace().next().unwrap_or_default();
+    let is_query_alone = !first.starts_with('(') && !first.eq_ignore_ascii_case("explain");
+    if let Some(position) = error.position.filter(|_| is_query_alone) {
+        let before: String = sql.chars().take(position.saturating_sub(1)).collect();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let label = format!("LINE {line}: ");
+        let shown = sql.lines().nth(line - 1).unwrap_or_default();
+        text += &format!("{label}{shown}\n{}^\n", " ".repeat(label.len() + column));
+    }
     for (word, sentence) in [("DETAIL", &error.detail), ("HINT", &error.hint)] {
         if let Some(sentence) = sentence {
             text += &format!("{word}:  {sentence}\n");

@@ -25,12 +25,11 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Answers until `shutdown`, by what `page` gives for a path; `None` is 404.
-pub async fn serve(
-    listener: TcpListener,
-    page: Arc<dyn Fn(&str) -> Option<Answer> + Send + Sync>,
-    shutdown: CancellationToken,
-) {
+/// What stands at a path; `None` is 404.
+pub type Pages = Arc<dyn Fn(&str) -> Option<Answer> + Send + Sync>;
+
+/// Answers until `shutdown`, by what `page` gives for a path.
+pub async fn serve(listener: TcpListener, page: Pages, shutdown: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -55,10 +54,7 @@ pub async fn serve(
     }
 }
 
-async fn exchange(
-    mut socket: TcpStream,
-    page: Arc<dyn Fn(&str) -> Option<Answer> + Send + Sync>,
-) -> std::io::Result<()> {
+async fn exchange(mut socket: TcpStream, page: Pages) -> std::io::Result<()> {
     let mut head = Vec::new();
     let complete = loop {
         if head.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -110,5 +106,5 @@ pub fn text(status: u16, body: &str) -> Answer {
     Answer { status, content_type: "text/plain; charset=utf-8", body: body.to_owned() }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -40,6 +40,3 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(a text that may hold values)");
     tracing::error!(place, message, "a panic: this is a bug");
 }
-
-#[cfg(any())]
-mod tests;

@@ -49,7 +49,8 @@ pub fn read(paths: &[Placed<PathBuf>]) -> ModelFiles {
             None => {}
         }
     }
-    if found.files.is_empty() && found.diagnostics.is_empty()
+    if found.files.is_empty()
+        && found.diagnostics.is_empty()
         && let Some(first) = paths.first()
     {
         let message = format!("there is no model file below {}", first.value.display());
@@ -175,5 +176,5 @@ pub fn plain(error: &std::io::Error) -> String {
     chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

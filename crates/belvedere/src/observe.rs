@@ -294,6 +294,3 @@ impl Stream for TimedRows {
         self.rows.as_mut().poll_next(context)
     }
 }
-
-#[cfg(any())]
-mod tests;

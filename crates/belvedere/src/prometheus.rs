@@ -17,7 +17,12 @@ pub fn render(wire: &Metrics, observations: &Observations, status: &Status) -> S
 
     for (name, kind, help, value) in [
         ("sockets_total", "counter", "Sockets accepted.", get(&wire.sockets_total)),
-        ("sockets_refused_total", "counter", "Sockets closed at once because of a limit.", get(&wire.sockets_refused_total)),
+        (
+            "sockets_refused_total",
+            "counter",
+            "Sockets closed at once because of a limit.",
+            get(&wire.sockets_refused_total),
+        ),
         ("logins_failed_total", "counter", "Logins that failed.", get(&wire.logins_failed_total)),
         ("connections_total", "counter", "Sessions that logged in.", get(&wire.connections_total)),
         ("connections", "gauge", "Sessions that are logged in.", get(&wire.connections_open)),
@@ -32,7 +37,12 @@ pub fn render(wire: &Metrics, observations: &Observations, status: &Status) -> S
         ("sent_bytes_total", "counter", "Bytes sent to clients.", get(&wire.bytes_sent_total)),
         ("received_bytes_total", "counter", "Bytes received from clients.", get(&wire.bytes_received_total)),
         ("cancels_total", "counter", "Cancel requests that found a statement.", get(&wire.cancels_total)),
-        ("clients_vanished_total", "counter", "Clients that left while a statement ran.", get(&wire.clients_vanished_total)),
+        (
+            "clients_vanished_total",
+            "counter",
+            "Clients that left while a statement ran.",
+            get(&wire.clients_vanished_total),
+        ),
         ("panics_total", "counter", "Panics caught at the edge of a connection.", get(&wire.panics_total)),
         ("model_version", "gauge", "Counts up with every model that is taken in.", status.model_version()),
         (
@@ -111,5 +121,5 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

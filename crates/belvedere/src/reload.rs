@@ -7,9 +7,10 @@ use std::time::SystemTime;
 
 use belvedere_engine::Engine;
 use belvedere_model::Diagnostic;
+use belvedere_sources::Address;
 
 use crate::commands::Given;
-use crate::config::{Config, Placed};
+use crate::config::{Config, DataSourceKind, Placed};
 use crate::status::Status;
 use crate::{check, model_files, source_problems, startup};
 
@@ -141,20 +142,24 @@ impl Loaded {
 
 /// The keys whose change a reload does not take in.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let addresses = |list: &[Placed<String>]| -> Vec<String> { list.iter().map(|listen| listen.value.clone()).collect() };
+    let addresses =
+        |list: &[Placed<String>]| -> Vec<String> { list.iter().map(|listen| listen.value.clone()).collect() };
     let users = |config: &Config| -> Vec<_> {
         let users = config.users.iter();
-        users.map(|user| (user.name.clone(), user.password.value.clone(), user.groups.clone(), user.time_zone_fixed)).collect()
+        users
+            .map(|user| (user.name.clone(), user.password.value.clone(), user.groups.clone(), user.time_zone_fixed))
+            .collect()
     };
-    let names = |config: &Config| -> Vec<_> {
-        config.data_sources.iter().map(|source| (source.name.clone(), format!("{:?}", source.kind))).collect()
+    let sources = |config: &Config| -> Vec<_> {
+        let sources = config.data_sources.iter();
+        sources.map(|source| (source.name.clone(), format!("{:?}", source.kind), address(&source.kind))).collect()
     };
     [
         ("listen", addresses(&old.listen) != addresses(&new.listen)),
         ("http", old.http.as_ref().map(|http| &http.value) != new.http.as_ref().map(|http| &http.value)),
         ("time_zone", old.time_zone != new.time_zone),
         ("users", users(old) != users(new)),
-        ("data_sources", names(old) != names(new)),
+        ("data_sources", sources(old) != sources(new)),
         ("limits", old.limits != new.limits),
         ("log", old.log != new.log),
     ]
@@ -163,5 +168,18 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     .collect()
 }
 
-#[cfg(any())]
+/// What the source's `Debug` leaves out, because it holds a password.
+fn address(kind: &DataSourceKind) -> Vec<String> {
+    match kind {
+        DataSourceKind::Postgres(remote) | DataSourceKind::MySql(remote) => match &remote.address {
+            Address::Url(url) => vec![url.clone()],
+            Address::Parts { host, port, user, password, database } => {
+                vec![host.clone(), port.to_string(), user.clone(), password.clone(), database.clone()]
+            }
+        },
+        DataSourceKind::Files(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{Given, answer, complain};
 use crate::config::Config;
-use crate::http::{self, Answer};
+use crate::http::{self, Answer, Pages};
 use crate::observe::{Observations, ObservedBackend};
 use crate::reload::{Fingerprint, Loaded, Watch};
 use crate::status::{Phase, Status};
@@ -40,6 +40,7 @@ pub async fn serve(given: Given) -> ExitCode {
 async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
     let config = startup::read_config(&given)?;
     logging::start(&config.log);
+    tracing::debug!(storage = config.storage, refresh = ?config.refresh, "read, for the rollups to come");
     // Before anything else that takes long: a signal must not kill a process that just starts.
     let shutdown = stop_on_signals();
 
@@ -70,7 +71,9 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
     let (sql_listeners, warnings) = listeners::bind_all(&config).await.map_err(|problem| vec![*problem])?;
     check::print(&warnings);
     if config.users.is_empty() {
-        complain("warning: no `users` are configured: whoever can reach this machine's loopback may log in, by any name\n");
+        complain(
+            "warning: no `users` are configured: whoever can reach this machine's loopback may log in, by any name\n",
+        );
     }
     let http_listener = match &config.http {
         Some(http) => Some(listeners::bind_one(http).await.map_err(|problem| vec![*problem])?),
@@ -98,14 +101,11 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
 
     announce(&config, &sql_listeners, http_address);
     status.enter(Phase::Serving);
-    let backend: Arc<dyn Backend> = Arc::new(ObservedBackend {
-        inner: Arc::new(EngineBackend(engine)),
-        observations: Arc::clone(&observations),
-    });
+    let backend: Arc<dyn Backend> =
+        Arc::new(ObservedBackend { inner: Arc::new(EngineBackend(engine)), observations: Arc::clone(&observations) });
     let mut servers = JoinSet::new();
     for listener in sql_listeners {
-        let server =
-            belvedere_pgserver::serve(listener, Arc::clone(&backend), server.clone(), shutdown.clone());
+        let server = belvedere_pgserver::serve(listener, Arc::clone(&backend), server.clone(), shutdown.clone());
         servers.spawn(server);
     }
     let watcher = tokio::spawn(watch(loaded, remotes, Watch::new(fingerprint), shutdown.clone()));
@@ -135,8 +135,7 @@ fn stop_on_signals() -> CancellationToken {
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
     tokio::spawn(async move {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
             tracing::error!("signals cannot be received");
             return;
@@ -165,11 +164,7 @@ fn server_config(config: &Config, metrics: &Arc<Metrics>) -> Result<ServerConfig
     Ok(server)
 }
 
-fn pages(
-    metrics: Arc<Metrics>,
-    observations: Arc<Observations>,
-    status: Arc<Status>,
-) -> Arc<dyn Fn(&str) -> Option<Answer> + Send + Sync> {
+fn pages(metrics: Arc<Metrics>, observations: Arc<Observations>, status: Arc<Status>) -> Pages {
     Arc::new(move |path| match path {
         "/livez" => Some(http::text(200, "alive\n")),
         "/readyz" => {

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use belvedere_engine::load::SourceProblem;
-use belvedere_model::{Diagnostic, ModelFile, Place, Severity, SourceText};
 use belvedere_model::Model;
+use belvedere_model::{Diagnostic, ModelFile, Place, Severity, SourceText};
 
 use crate::config::{Config, DataSourceKind};
 
@@ -47,7 +47,11 @@ fn unreachable(source_name: &str, problem: &SourceProblem, files: &[ModelFile], 
         diagnostic.severity = Severity::Warning;
         return diagnostic;
     };
-    source.at.warning(message).with_label("its cubes cannot be queried until it answers").with_help(what_to_do(&source.kind))
+    source
+        .at
+        .warning(message)
+        .with_label("its cubes cannot be queried until it answers")
+        .with_help(what_to_do(&source.kind))
 }
 
 /// What a source needs, in one sentence with the statements to run there.
@@ -59,7 +63,8 @@ pub fn what_to_do(kind: &DataSourceKind) -> String {
                 .to_owned()
         }
         DataSourceKind::MySql(_) => {
-            "check address, port, user and password; the user needs no more than GRANT SELECT ON database.* TO user".to_owned()
+            "check address, port, user and password; the user needs no more than GRANT SELECT ON database.* TO user"
+                .to_owned()
         }
         DataSourceKind::Files(_) => "check the path, and that the server's user may read it".to_owned(),
     }
@@ -83,6 +88,3 @@ pub fn at_place(files: &[ModelFile], place: &Place, message: String) -> Diagnost
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
-
-#[cfg(any())]
-mod tests;

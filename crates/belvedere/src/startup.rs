@@ -88,7 +88,10 @@ pub async fn open_sources(
 ///
 /// # Errors
 /// A password that cannot be used, or a system without threads.
-pub fn engine(config: &Config, sources: belvedere_engine::sources::DataSources) -> Result<Arc<Engine>, Vec<Diagnostic>> {
+pub fn engine(
+    config: &Config,
+    sources: belvedere_engine::sources::DataSources,
+) -> Result<Arc<Engine>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let mut users = Vec::new();
     for user in &config.users {

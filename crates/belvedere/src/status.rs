@@ -138,6 +138,3 @@ fn errors(diagnostics: &[Diagnostic]) -> Vec<Value> {
         })
         .collect()
 }
-
-#[cfg(any())]
-mod tests;

@@ -14,7 +14,8 @@ use crate::config::Tls;
 /// At the place in the config that names the file.
 pub fn server_config(tls: &Tls) -> Result<Arc<rustls::ServerConfig>, Box<Diagnostic>> {
     let problem = |at: &crate::config::At, what: &str, path: &std::path::Path, error: &dyn std::fmt::Display| {
-        let help = "give PEM files that the server's user may read: the certificate with its chain, and its private key";
+        let help =
+            "give PEM files that the server's user may read: the certificate with its chain, and its private key";
         Box::new(at.error(format!("cannot use {what} {}: {error}", path.display())).with_help(help))
     };
     let (cert_at, cert) = (&tls.cert.at, tls.cert.value.as_path());

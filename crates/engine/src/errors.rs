@@ -30,6 +30,9 @@ pub fn from_datafusion(error: &DataFusionError) -> SqlError {
         return from_source(source);
     }
     match error.find_root() {
+        DataFusionError::Execution(message) if message.contains("Scalar subquery returned more than one row") => {
+            SqlError::new("21000", "more than one row returned by a subquery used as an expression")
+        }
         DataFusionError::ResourcesExhausted(message) => {
             tracing::warn!(%message, "a statement needed more memory than is allowed");
             SqlError::new("53200", "out of memory")
@@ -70,7 +73,10 @@ pub fn from_source(error: &SourceError) -> SqlError {
             // What the values of a query cause is the query's own error, in PostgreSQL's words.
             let own = match sqlstate.as_deref() {
                 Some("22012") => Some(SqlError::new("22012", "division by zero")),
-                Some("22003") => Some(SqlError::new("22003", "value out of range")),
+                Some("22003") => Some(SqlError::new("22003", without_value(message, "value out of range"))),
+                Some("22P02") => Some(SqlError::new("22P02", without_value(message, "invalid input syntax"))),
+                Some("22007") => Some(SqlError::new("22007", without_value(message, "invalid datetime format"))),
+                Some("22008") => Some(SqlError::new("22008", without_value(message, "datetime field overflow"))),
                 Some("57014" | "70100") => Some(SqlError::new("57014", "canceling statement due to user request")),
                 Some("42501" | "42000") => Some(SqlError::new(
                     "42501",
@@ -94,6 +100,32 @@ pub fn from_source(error: &SourceError) -> SqlError {
             tracing::warn!(error = %other, id, "a data source failed");
             SqlError::new("58000", "a data source failed").hint(format!("The log says why, under the id {id}."))
         }
+    }
+}
+
+/// PostgreSQL's words up to the value that they quote; other servers' words are not passed on.
+fn without_value(message: &str, otherwise: &str) -> String {
+    const KNOWN: &[&str] = &[
+        "invalid input syntax for type ",
+        "numeric field overflow",
+        "integer out of range",
+        "bigint out of range",
+        "smallint out of range",
+        "value out of range",
+        "timestamp out of range",
+        "date out of range",
+        "date/time field value out of range",
+        "interval out of range",
+    ];
+    // Drivers put their own words before the server's.
+    let start = KNOWN.iter().filter_map(|known| message.find(known)).min();
+    match start {
+        Some(start) => {
+            let text = &message[start..];
+            let end = [": \"", " (", "\n"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
+            text[..end].to_owned()
+        }
+        None => otherwise.to_owned(),
     }
 }
 

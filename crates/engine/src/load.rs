@@ -106,7 +106,7 @@ async fn describe_remote(
         belvedere_sources::Dialect::MySql => SourceDialect::MySql,
     };
     let mut described = Described { typed: HashMap::new(), refused: Vec::new() };
-    let relation = match members::relation_sql(model, cube, dialect) {
+    let relation = match members::relation_sql(model, cube) {
         Ok(relation) => relation,
         // Using the cube says the same.
         Err(_) => return Ok(described),
@@ -186,7 +186,7 @@ fn describe_files(catalog: &Catalog, functions: &Arc<Functions>, cube: &Cube, wa
     let (mentioned, notices) = Default::default();
     let planning = Planning { catalog, functions, session: &session, mentioned: &mentioned, notices: &notices };
     let mut described = Described { typed: HashMap::new(), refused: Vec::new() };
-    let Ok(relation) = members::relation_sql(&catalog.model, cube, SourceDialect::Files) else { return described };
+    let Ok(relation) = members::relation_sql(&catalog.model, cube) else { return described };
     let alias = SourceDialect::Files.quoted(members::alias_of(cube));
     let mut problem = |member: &str, place: &Place, message: String| {
         described.refused.push(SourceProblem {

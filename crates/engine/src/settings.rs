@@ -278,7 +278,6 @@ pub fn parse_zone(text: &str) -> Option<Tz> {
 
 /// Milliseconds, or a number with ms, s, min, h, d; `Some(None)` is no limit.
 #[must_use]
-#[expect(clippy::option_option, reason = "a value that is not read and no limit are two answers")]
 pub fn parse_timeout(text: &str) -> Option<Option<Duration>> {
     let text = text.trim().trim_matches('\'').trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -422,6 +422,20 @@ impl Zone {
         }
     }
 
+    /// A zone as `SET timezone` reads it: names of the tz database come first, so that `CET` has summer time there, while in a literal or in
+    /// AT TIME ZONE it is the fixed abbreviation.
+    ///
+    /// # Errors
+    /// 22023, as [`Zone::parse`].
+    pub fn of_session(name: &str) -> PgResult<Self> {
+        let trimmed = name.trim();
+        match chrono_tz::TZ_VARIANTS.iter().find(|z| z.name().eq_ignore_ascii_case(trimmed)) {
+            Some(Tz::UTC | Tz::Etc__UTC) => Ok(Self::UTC),
+            Some(zone) => Ok(Self::Named(*zone)),
+            None => Self::parse(name),
+        }
+    }
+
     /// Offset in seconds east of Greenwich at an instant.
     ///
     /// # Errors
@@ -660,4 +674,34 @@ pub fn unit_of(name: &str) -> Option<Unit> {
         "timezone_minute" | "timezone_m" => Unit::TimezoneMinute,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HOUR, Interval, Zone, days_from_civil, timestamp_from};
+    use crate::error::PgResult;
+    use crate::library::bin;
+
+    fn months_days(months: i32, days: i32, origin: i64, ts: i64) -> PgResult<i64> {
+        bin(Interval { months, days, micros: 0 }, origin, ts)
+    }
+
+    #[test]
+    fn cet_has_summer_time_as_session_zone_and_none_as_abbreviation() -> PgResult<()> {
+        let july = timestamp_from(days_from_civil(2024, 7, 1), 12 * HOUR)?;
+        assert_eq!(Zone::of_session("CET")?.offset_at(july)?, 7200);
+        assert_eq!(Zone::parse("CET")?.offset_at(july)?, 3600);
+        Ok(())
+    }
+
+    #[test]
+    fn bins_of_months_follow_the_calendar_and_bins_of_weeks_the_origin() -> PgResult<()> {
+        let day = |y, m, d| timestamp_from(days_from_civil(y, m, d), 0);
+        assert_eq!(months_days(5, 0, day(2020, 1, 1)?, day(2024, 5, 17)?)?, day(2024, 3, 1)?);
+        assert_eq!(months_days(5, 0, day(2020, 1, 1)?, day(2019, 12, 31)?)?, day(2019, 8, 1)?);
+        assert_eq!(months_days(0, 14, day(2024, 1, 1)?, day(2023, 12, 31)?)?, day(2023, 12, 18)?);
+        assert_eq!(months_days(12, 0, day(2024, 4, 1)?, day(9999, 3, 31)?)?, day(9998, 4, 1)?);
+        assert_eq!(months_days(1, 0, day(2024, 1, 31)?, day(2024, 2, 29)?)?, day(2024, 2, 29)?);
+        Ok(())
+    }
 }

@@ -144,7 +144,7 @@ pub(crate) fn pg_types(fields: &[FieldRef]) -> Result<Vec<PgType>> {
 
 /// The session's zone as DataFusion carries it.
 pub(crate) fn session_zone(config: &ConfigOptions) -> PgResult<Zone> {
-    config.execution.time_zone.as_deref().map_or(Ok(Zone::UTC), Zone::parse)
+    config.execution.time_zone.as_deref().map_or(Ok(Zone::UTC), Zone::of_session)
 }
 
 /// A result field with its PostgreSQL type.

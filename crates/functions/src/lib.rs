@@ -16,6 +16,7 @@ mod mysql;
 pub mod numeric;
 pub mod operator;
 pub mod output;
+mod to_char;
 pub mod types;
 pub mod value;
 

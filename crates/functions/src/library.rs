@@ -328,6 +328,26 @@ fn definitions() -> Vec<Definition> {
             types => Err(no_function(n, types)),
         }),
     ];
+    all.push(strict("to_char", S, |n, c| {
+        if !matches!(c.types.as_slice(), [T::Date | T::Timestamp | T::Timestamptz, T::Text]) {
+            return Err(no_function(n, &c.types));
+        }
+        let takes = vec![if c.types[0] == T::Date { T::Timestamp } else { c.types[0].clone() }, T::Text];
+        Ok(Plan::new(DataType::Utf8, |c, r| {
+            let local = match &r[0] {
+                Value::Timestamp(t) => *t,
+                Value::Timestamptz(t) => to_local(*t, &c.zone)?,
+                _ => return Ok(Value::Null),
+            };
+            if text(&r[1]).is_empty() {
+                return Ok(Value::Null);
+            }
+            Ok(Value::Text(crate::to_char::to_char(local, text(&r[1]))?))
+        })
+        .taking(takes)
+        .makes_null())
+    }));
+    all.extend(FLOAT_FUNCTIONS.iter().map(|(name, _)| strict(name, I, plan_float_function)));
     all.extend(crate::mysql::definitions());
     all
 }
@@ -908,4 +928,57 @@ pub fn bin(interval: Interval, origin: i64, ts: i64) -> PgResult<i64> {
 /// As [`cast_value`].
 pub fn convert(value: Value, from: &T, to: &T, zone: &Zone) -> PgResult<Value> {
     cast_value(value, from, &CastTarget::from_type(to.clone()), zone)
+}
+
+/// Functions of one double. Of numerics PostgreSQL computes them in numeric: refused.
+const FLOAT_FUNCTIONS: &[(&str, Eval)] = &[
+    ("exp", |_, r| {
+        let (x, y) = (f(&r[0]), f(&r[0]).exp());
+        if y.is_infinite() && x.is_finite() {
+            return Err(PgError::new("22003", "value out of range: overflow"));
+        }
+        if y == 0.0 && x.is_finite() {
+            return Err(PgError::new("22003", "value out of range: underflow"));
+        }
+        Ok(Value::Float8(y))
+    }),
+    ("ln", |_, r| logarithm(f(&r[0]), f64::ln)),
+    ("log", |_, r| logarithm(f(&r[0]), f64::log10)),
+    ("log10", |_, r| logarithm(f(&r[0]), f64::log10)),
+    ("sin", |_, r| trigonometric(f(&r[0]), f64::sin)),
+    ("cos", |_, r| trigonometric(f(&r[0]), f64::cos)),
+    ("tan", |_, r| trigonometric(f(&r[0]), f64::tan)),
+    ("atan", |_, r| Ok(Value::Float8(f(&r[0]).atan()))),
+];
+
+fn logarithm(x: f64, of: fn(f64) -> f64) -> PgResult<Value> {
+    if x == 0.0 {
+        return Err(PgError::new("2201E", "cannot take logarithm of zero"));
+    }
+    if x < 0.0 {
+        return Err(PgError::new("2201E", "cannot take logarithm of a negative number"));
+    }
+    Ok(Value::Float8(of(x)))
+}
+
+fn trigonometric(x: f64, of: fn(f64) -> f64) -> PgResult<Value> {
+    if x.is_infinite() {
+        return Err(PgError::new("22003", "input is out of range"));
+    }
+    Ok(Value::Float8(of(x)))
+}
+
+fn plan_float_function(name: &str, call: &Call<'_>) -> PgResult<Plan> {
+    let of_numeric = matches!(name, "exp" | "ln" | "log" | "log10") && call.types.first() == Some(&T::Numeric);
+    if of_numeric {
+        return Err(
+            PgError::unsupported(format!("{name} of numeric is not supported")).with_hint("Cast to double precision.")
+        );
+    }
+    let eval = FLOAT_FUNCTIONS
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map(|(_, e)| *e)
+        .ok_or_else(|| no_function(name, &call.types))?;
+    float1(name, call, eval)
 }

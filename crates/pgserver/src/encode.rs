@@ -29,6 +29,9 @@ use crate::zone::Zone;
 /// The scale of the decimal that stands for a bare `numeric`.
 pub(crate) const BARE_NUMERIC: DataType = DataType::Decimal256(76, 20);
 
+/// The carrier of quotients and averages, whose scale PostgreSQL chooses value by value.
+const QUOTIENT: DataType = DataType::Decimal256(76, 44);
+
 /// A batch that is ready to be written row by row.
 pub(crate) struct EncodedBatch {
     columns: Vec<Encoder>,
@@ -411,8 +414,11 @@ fn numeric(array: &ArrayRef, typmod: i32) -> Result<Values, String> {
             Ok(Values::Numeric128(downcast_array(array.as_ref()), *scale, Scale::Declared))
         }
         DataType::Decimal256(_, scale) => {
-            let bare = typmod == -1 && array.data_type() == &BARE_NUMERIC;
-            let shown = if bare { Scale::Shortest } else { Scale::Declared };
+            let shown = match array.data_type() {
+                bare if typmod == -1 && *bare == BARE_NUMERIC => Scale::Shortest,
+                quotient if typmod == -1 && *quotient == QUOTIENT => Scale::Quotient,
+                _ => Scale::Declared,
+            };
             Ok(Values::Numeric256(downcast_array(array.as_ref()), *scale, shown))
         }
         integer if integer.is_integer() => {

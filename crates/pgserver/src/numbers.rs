@@ -64,6 +64,27 @@ impl Digits {
         if self.all().is_empty() { 0 } else { scale.saturating_sub(zeros) }
     }
 
+    /// The digits behind the point that PostgreSQL shows of a quotient: at least 16 significant ones, counted in groups of four,
+    /// and every digit that is there. Where the first groups of dividend and divisor are equal PostgreSQL shows four more zeros.
+    fn scale_of_quotient(&self, scale: usize) -> usize {
+        let shown = match self.all().len() {
+            0 => 16,
+            length => {
+                let leading = length as i64 - 1 - scale as i64;
+                (16 - 4 * leading.div_euclid(4)).clamp(0, scale as i64) as usize
+            }
+        };
+        shown.min(scale).max(self.scale_without_zeros(scale))
+    }
+
+    fn shown_scale(&self, scale: usize, shown: Scale) -> usize {
+        match shown {
+            Scale::Declared => scale,
+            Scale::Shortest => self.scale_without_zeros(scale),
+            Scale::Quotient => self.scale_of_quotient(scale),
+        }
+    }
+
     /// The digit that stands for 10^`power` of the unscaled value.
     fn at(&self, power: usize) -> u8 {
         if power < self.all().len() { self.buffer[79 - power] } else { 0 }
@@ -77,16 +98,15 @@ pub(crate) enum Scale {
     Declared,
     /// As many as the value needs: a bare `numeric`.
     Shortest,
+    /// As many as PostgreSQL's division and `avg` show.
+    Quotient,
 }
 
 /// `scale` is the number of digits behind the point; negative scales have that many zeros before it.
 pub(crate) fn put_numeric_text(output: &mut BytesMut, digits: &Digits, scale: i8, shown: Scale) {
     let places = usize::try_from(scale).unwrap_or(0);
     let zeros = usize::from(scale.min(0).unsigned_abs());
-    let cut = match shown {
-        Scale::Declared => 0,
-        Scale::Shortest => places - digits.scale_without_zeros(places),
-    };
+    let cut = places - digits.shown_scale(places, shown);
     if digits.negative {
         output.put_u8(b'-');
     }
@@ -111,10 +131,7 @@ pub(crate) fn put_numeric_text(output: &mut BytesMut, digits: &Digits, scale: i8
 pub(crate) fn put_numeric_binary(output: &mut BytesMut, digits: &Digits, scale: i8, shown: Scale) {
     let places = usize::try_from(scale).unwrap_or(0);
     let zeros = usize::from(scale.min(0).unsigned_abs());
-    let display = match shown {
-        Scale::Declared => places,
-        Scale::Shortest => digits.scale_without_zeros(places),
-    };
+    let display = digits.shown_scale(places, shown);
     // Groups of four are counted from the point, so the unscaled value is shifted until the point lies between groups.
     let shift = (4 - places % 4) % 4 + zeros;
     let fraction_groups = places.div_ceil(4);

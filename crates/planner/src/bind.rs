@@ -5,6 +5,7 @@
 
 pub mod context;
 pub mod errors;
+pub mod granularities;
 pub mod measures;
 pub mod operators;
 pub mod unknown;
@@ -85,6 +86,7 @@ pub fn bind(
     let to_error = |error| errors::plan_error(error, &used);
 
     let plan = measures::resolve_measures(plan, catalog, functions).map_err(to_error)?;
+    let plan = granularities::resolve_granularities(plan, catalog, functions, session).map_err(to_error)?;
     let plan = unknown::resolve_unknowns(plan, session).map_err(to_error)?;
     let parameters = parameter_fields(&plan, declared, parameter_count, &context)?;
     let plan = coerce(plan, &config).map_err(to_error)?;

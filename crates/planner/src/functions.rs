@@ -28,7 +28,10 @@ impl Functions {
             .chain(belvedere_functions::operator_functions())
             // DataFusion's own mean the same: they only choose among values.
             .chain([datafusion_functions::core::coalesce(), datafusion_functions::core::nullif()])
-            .chain([Arc::new(ScalarUDF::from(EqAny::new()))]);
+            .chain([
+                Arc::new(ScalarUDF::from(Placeholder::eq_any())),
+                Arc::new(ScalarUDF::from(Placeholder::granularity())),
+            ]);
         for function in ours {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
@@ -109,21 +112,40 @@ impl Default for Functions {
     }
 }
 
-/// `x = ANY (array)` while the array is not known yet; binding turns it into an IN list when it is.
+/// A function that binding replaces by what it means; what is left when a statement runs has no meaning.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct EqAny {
+struct Placeholder {
+    name: &'static str,
+    result: DataType,
+    left_over: &'static str,
     signature: Signature,
 }
 
-impl EqAny {
-    fn new() -> Self {
-        Self { signature: Signature::any(2, Volatility::Immutable) }
+impl Placeholder {
+    /// `x = ANY (array)` while the array is not known yet; an IN list when it is.
+    fn eq_any() -> Self {
+        Self {
+            name: "pg_eq_any",
+            result: DataType::Boolean,
+            left_over: "= ANY over an array that differs from row to row is not supported",
+            signature: Signature::any(2, Volatility::Immutable),
+        }
+    }
+
+    /// `DATE_TRUNC` with a granularity that the model may define; bins when the dimension is known.
+    fn granularity() -> Self {
+        Self {
+            name: crate::rewrite::CUSTOM_GRANULARITY,
+            result: crate::types::timestamp(),
+            left_over: "the unit of DATE_TRUNC is not recognized",
+            signature: Signature::any(2, Volatility::Immutable),
+        }
     }
 }
 
-impl ScalarUDFImpl for EqAny {
+impl ScalarUDFImpl for Placeholder {
     fn name(&self) -> &'static str {
-        "pg_eq_any"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -131,10 +153,10 @@ impl ScalarUDFImpl for EqAny {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Boolean)
+        Ok(self.result.clone())
     }
 
     fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Err(PlanError::unsupported("= ANY over an array that differs from row to row is not supported").into())
+        Err(PlanError::unsupported(self.left_over).into())
     }
 }

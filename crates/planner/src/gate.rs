@@ -93,6 +93,18 @@ impl Visitor for Gate {
         gate_set_expr(&query.body)
     }
 
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<PlanError> {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+            if limit.as_ref().is_some_and(is_negative) {
+                return ControlFlow::Break(PlanError::new("2201W", "LIMIT must not be negative"));
+            }
+            if offset.as_ref().is_some_and(|offset| is_negative(&offset.value)) {
+                return ControlFlow::Break(PlanError::new("2201X", "OFFSET must not be negative"));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<PlanError> {
         absent!(select.select_modifiers.is_some_and_set(), "a SELECT modifier");
         absent!(select.top.is_some(), "TOP");
@@ -199,9 +211,18 @@ impl IsSomeAndSet for Option<datafusion_sql::sqlparser::ast::SelectModifiers> {
     }
 }
 
+fn is_negative(expr: &Expr) -> bool {
+    matches!(expr, Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(expr.as_ref(), Expr::Value(_)))
+}
+
 fn gate_set_expr(body: &SetExpr) -> ControlFlow<PlanError> {
     if let SetExpr::SetOperation { op, set_quantifier, left, right } = body {
         absent!(matches!(op, SetOperator::Minus), "MINUS");
+        // DataFusion keeps every left row that has an equal on the right; PostgreSQL counts them against each other.
+        absent!(
+            matches!(op, SetOperator::Intersect | SetOperator::Except) && matches!(set_quantifier, SetQuantifier::All),
+            "INTERSECT ALL or EXCEPT ALL"
+        );
         absent!(
             matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName),
             "BY NAME"

@@ -26,7 +26,7 @@ pub fn alias_of(cube: &Cube) -> &str {
 ///
 /// # Errors
 /// Where the SQL needs something that is not executed yet.
-pub fn relation_sql(model: &Model, cube: &Cube, dialect: SourceDialect) -> Result<String> {
+pub fn relation_sql(model: &Model, cube: &Cube) -> Result<String> {
     let (template, is_query) = match &cube.relation {
         Relation::Table(template) => (template, false),
         Relation::Query(template) => (template, true),
@@ -43,7 +43,7 @@ pub fn relation_sql(model: &Model, cube: &Cube, dialect: SourceDialect) -> Resul
                         cube.naming.name, other.naming.name
                     )));
                 }
-                let inner = relation_sql(model, other, dialect)?;
+                let inner = relation_sql(model, other)?;
                 match other.relation {
                     Relation::Table(_) => sql.push_str(&format!("SELECT * FROM {inner}")),
                     Relation::Query(_) => sql.push_str(&inner),

@@ -187,7 +187,7 @@ fn parser_error(error: ParserError) -> PlanError {
                 None => (text, None),
             };
             let message = match message.split_once(", found: ") {
-                Some((_, found)) if found == "EOF" => "syntax error at end of input".to_owned(),
+                Some((_, "EOF")) => "syntax error at end of input".to_owned(),
                 Some((expected, found)) => {
                     return PlanError::syntax(format!("syntax error at or near \"{found}\""))
                         .detail(format!("{expected} here."))

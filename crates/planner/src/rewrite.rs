@@ -191,6 +191,14 @@ impl Rewriter<'_> {
             Expr::SimilarTo { negated, expr, pattern, escape_char: None } => {
                 negate(call("pg_similar_to", vec![*expr, *pattern]), negated)
             }
+            Expr::Like { negated, any, expr, pattern, escape_char: Some(escape) } => {
+                let pattern = Box::new(backslash_pattern(*pattern, escape)?);
+                Expr::Like { negated, any, expr, pattern, escape_char: None }
+            }
+            Expr::ILike { negated, any, expr, pattern, escape_char: Some(escape) } => {
+                let pattern = Box::new(backslash_pattern(*pattern, escape)?);
+                Expr::ILike { negated, any, expr, pattern, escape_char: None }
+            }
             Expr::AnyOp { left, compare_op, right, .. } => any_or_all(*left, compare_op, *right, Quantifier::Any)?,
             Expr::AllOp { left, compare_op, right } => any_or_all(*left, compare_op, *right, Quantifier::All)?,
             Expr::Case { case_token, end_token, operand: Some(operand), conditions, else_result } => Expr::Case {
@@ -373,8 +381,132 @@ impl Rewriter<'_> {
             let name = self.casts.name_for(&sql_type)?;
             return Ok(call(&name, vec![string(&text)]));
         }
+        if let FunctionArguments::List(list) = &mut function.args {
+            if lower == "date_trunc"
+                && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(unit)))) = list.args.first()
+                && let Value::SingleQuotedString(unit) = &unit.value
+                && !PREDEFINED_UNITS.contains(&unit.to_lowercase().as_str())
+            {
+                // Perhaps one that the model defines for the dimension.
+                function.name =
+                    ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', CUSTOM_GRANULARITY))]);
+            }
+            // A parameter that names a unit, a format or a text has no other operand to take its type from.
+            let texts = TEXT_ARGUMENTS.iter().filter(|(name, _)| *name == lower).map(|(_, position)| *position);
+            for position in texts {
+                if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.get_mut(position)
+                    && matches!(argument, Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }))
+                {
+                    let name = self.casts.name_for(&SqlType::Text)?;
+                    let placeholder = std::mem::replace(argument, Expr::Value(Value::Null.into()));
+                    *argument = call(&name, vec![placeholder]);
+                }
+            }
+        }
         Ok(Expr::Function(function))
     }
+}
+
+/// Stands for `DATE_TRUNC` with a granularity that the model defines, until the dimension is known.
+pub const CUSTOM_GRANULARITY: &str = "belvedere_granularity";
+
+const PREDEFINED_UNITS: &[&str] = &[
+    "microsecond",
+    "microseconds",
+    "millisecond",
+    "milliseconds",
+    "second",
+    "seconds",
+    "minute",
+    "minutes",
+    "hour",
+    "hours",
+    "day",
+    "days",
+    "week",
+    "weeks",
+    "month",
+    "months",
+    "quarter",
+    "qtr",
+    "year",
+    "years",
+    "decade",
+    "decades",
+    "century",
+    "centuries",
+    "millennium",
+];
+
+/// Arguments that are text whatever the others are.
+const TEXT_ARGUMENTS: &[(&str, usize)] = &[
+    ("date_trunc", 0),
+    ("date_part", 0),
+    ("extract", 0),
+    ("timezone", 0),
+    ("lower", 0),
+    ("upper", 0),
+    ("initcap", 0),
+    ("length", 0),
+    ("char_length", 0),
+    ("btrim", 0),
+    ("ltrim", 0),
+    ("rtrim", 0),
+    ("left", 0),
+    ("right", 0),
+    ("substring", 0),
+    ("substr", 0),
+    ("replace", 0),
+    ("replace", 1),
+    ("replace", 2),
+    ("strpos", 0),
+    ("strpos", 1),
+    ("starts_with", 0),
+    ("starts_with", 1),
+    ("split_part", 0),
+    ("split_part", 1),
+    ("to_char", 1),
+    ("to_date", 0),
+    ("to_date", 1),
+    ("to_timestamp", 1),
+    ("md5", 0),
+];
+
+/// A pattern with an escape character of its own, as one with the backslash.
+fn backslash_pattern(pattern: Expr, escape: ValueWithSpan) -> Result<Expr> {
+    let Value::SingleQuotedString(escape) = escape.value else {
+        return Err(PlanError::unsupported("ESCAPE with anything but a quoted character is not supported"));
+    };
+    let mut characters = escape.chars();
+    let escape = match (characters.next(), characters.next()) {
+        (Some('\\'), None) => return Ok(pattern),
+        (Some(one), None) => Some(one),
+        (None, None) => None,
+        _ => {
+            return Err(
+                PlanError::new("22025", "invalid escape string").hint("Escape string must be empty or one character.")
+            );
+        }
+    };
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span }) = pattern else {
+        return Err(PlanError::unsupported("ESCAPE with a pattern that is not a quoted string is not supported"));
+    };
+    let mut rewritten = String::with_capacity(text.len() + 8);
+    let mut rest = text.chars();
+    while let Some(character) = rest.next() {
+        if Some(character) == escape {
+            let escaped = rest
+                .next()
+                .ok_or_else(|| PlanError::new("22025", "LIKE pattern must not end with escape character"))?;
+            rewritten.push('\\');
+            rewritten.push(escaped);
+        } else if character == '\\' {
+            rewritten.push_str("\\\\");
+        } else {
+            rewritten.push(character);
+        }
+    }
+    Ok(Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(rewritten), span }))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -469,10 +601,11 @@ fn plain_decimal(digits: &str) -> Option<String> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all = format!("{whole}{fraction}");
     let point = whole.len() as i32 + exponent;
+    // A decimal point makes it a numeric, whatever its digits are.
     let plain = if point <= 0 {
         format!("0.{}{all}", "0".repeat(point.unsigned_abs() as usize))
     } else if point as usize >= all.len() {
-        format!("{all}{}", "0".repeat(point as usize - all.len()))
+        format!("{all}{}.0", "0".repeat(point as usize - all.len()))
     } else {
         format!("{}.{}", &all[..point as usize], &all[point as usize..])
     };

@@ -55,7 +55,8 @@ fn mask_password_keys(chars: &mut [char]) {
                 let next = chars[start + 1..].iter().position(|c| *c == quote).map(|index| start + 1 + index);
                 // A quote that is doubled or escaped does not end the text.
                 let plain = next.filter(|next| {
-                    chars[*next - 1] != '\\' && chars.get(next + 1).is_none_or(|c| c.is_whitespace() || matches!(c, ',' | '}'))
+                    chars[*next - 1] != '\\'
+                        && chars.get(next + 1).is_none_or(|c| c.is_whitespace() || matches!(c, ',' | '}'))
                 });
                 (start + 1, plain.or(end).unwrap_or(chars.len()))
             }
@@ -66,7 +67,8 @@ fn mask_password_keys(chars: &mut [char]) {
             }
         };
         // `${NAME}` is not the secret, and the name helps.
-        let is_reference = chars[start..end].starts_with(&['$', '{']) && chars[start..end].last() == Some(&'}')
+        let is_reference = chars[start..end].starts_with(&['$', '{'])
+            && chars[start..end].last() == Some(&'}')
             && find(&chars[start..end], 0, &[':', '-']).is_none();
         if !is_reference {
             for c in &mut chars[start..end] {

@@ -29,8 +29,7 @@ pub fn read(file: &Path, text: &str, environment: &Environment, flags: &Flags) -
         vec![*problem]
     })?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    let mut reader =
-        Reader { source: SourceText::new(&shown, text), environment, folder, problems: Vec::new() };
+    let mut reader = Reader { source: SourceText::new(&shown, text), environment, folder, problems: Vec::new() };
     let reader = &mut reader;
     let no_keys = root.is_null().then(|| yaml::parse(&shown, "{}").ok()).flatten();
     let root = no_keys.unwrap_or(root);
@@ -44,9 +43,8 @@ pub fn read(file: &Path, text: &str, environment: &Environment, flags: &Flags) -
     let listen = settings(reader, &mut keys, flags, "listen").unwrap_or_else(|| vec![default("127.0.0.1:15432")]);
     let listen = listen.into_iter().filter_map(|given| reader.address(given, "listen")).collect();
     let http = setting(reader, keys.take("http"), flags, "http").and_then(|given| reader.address(given, "http"));
-    let models = settings(reader, &mut keys, flags, "models").unwrap_or_else(|| {
-        vec![Given { at: reader.at(&reader.source.start()), value: "models".to_owned() }]
-    });
+    let models = settings(reader, &mut keys, flags, "models")
+        .unwrap_or_else(|| vec![Given { at: reader.at(&reader.source.start()), value: "models".to_owned() }]);
     let models = models.into_iter().map(|given| reader.path(given)).collect();
     let storage = setting(reader, keys.take("storage"), flags, "storage")
         .and_then(|given| sections::storage(reader, given))
@@ -72,19 +70,7 @@ pub fn read(file: &Path, text: &str, environment: &Environment, flags: &Flags) -
 
     let mut problems = std::mem::take(&mut reader.problems);
     if problems.is_empty() {
-        return Ok(Config {
-            listen,
-            http,
-            models,
-            storage,
-            time_zone,
-            tls,
-            users,
-            data_sources,
-            refresh,
-            limits,
-            log,
-        });
+        return Ok(Config { listen, http, models, storage, time_zone, tls, users, data_sources, refresh, limits, log });
     }
     problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
     Err(problems)
@@ -130,12 +116,7 @@ fn log(reader: &mut Reader<'_>, node: Option<&yaml::Node>, flags: &Flags) -> Log
 }
 
 /// What is given for a setting: by the flag, else by the environment, else by the file.
-fn setting(
-    reader: &mut Reader<'_>,
-    entry: Option<&yaml::Entry>,
-    flags: &Flags,
-    name: &'static str,
-) -> Option<Given> {
+fn setting(reader: &mut Reader<'_>, entry: Option<&yaml::Entry>, flags: &Flags, name: &'static str) -> Option<Given> {
     overriding(reader.environment, flags, name).or_else(|| {
         let entry = entry?;
         reader.text(&entry.value, &entry.key)

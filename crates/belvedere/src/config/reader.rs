@@ -23,7 +23,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn at(&self, place: &Place) -> At {
-        At { place: place.clone(), source_line: self.source.line(place.line).to_owned() }
+        At { place: place.clone(), source_line: super::mask_secrets(self.source.line(place.line)) }
     }
 
     pub(super) fn error(&mut self, at: &At, message: impl Into<String>, label: &str, help: impl Into<String>) {
@@ -173,7 +173,8 @@ impl<'a> Reader<'a> {
     /// `host:port`; an IPv6 address stands in brackets.
     pub(super) fn address(&mut self, given: Given, key: &str) -> Option<Given> {
         let parts = given.value.rsplit_once(':').filter(|(host, port)| {
-            let host_fits = host.starts_with('[') == host.ends_with(']') && (host.starts_with('[') || !host.contains(':'));
+            let host_fits =
+                host.starts_with('[') == host.ends_with(']') && (host.starts_with('[') || !host.contains(':'));
             !host.is_empty() && host_fits && port.parse::<u16>().is_ok()
         });
         if parts.is_some() {

@@ -39,7 +39,12 @@ pub(super) fn tls(reader: &mut Reader<'_>, node: &Node) -> Option<Tls> {
             Some(entry) => reader.text(&entry.value, key),
             None => {
                 let at = reader.at(&node.place);
-                reader.error(&at, format!("`tls` needs `{key}`"), "", "name the PEM files of a certificate and its key");
+                reader.error(
+                    &at,
+                    format!("`tls` needs `{key}`"),
+                    "",
+                    "name the PEM files of a certificate and its key",
+                );
                 None
             }
         };
@@ -61,7 +66,12 @@ pub(super) fn users(reader: &mut Reader<'_>, node: &Node) -> Vec<User> {
     if items.is_empty() {
         let at = reader.at(&node.place);
         // Nobody can mean to open the door by emptying the list of those who may come in.
-        reader.error(&at, "`users` is an empty list", "", "name a user, or delete the key to let anyone on this machine in");
+        reader.error(
+            &at,
+            "`users` is an empty list",
+            "",
+            "name a user, or delete the key to let anyone on this machine in",
+        );
     }
     let mut seen = HashSet::new();
     items.iter().filter_map(|item| user(reader, item, &mut seen)).collect()
@@ -214,7 +224,8 @@ fn remote(
         source_tls(reader, &entry.value, &mut config);
     }
     config.time_zone = time_zone(reader, keys);
-    let fits = reader.problems.len() == problems_before && !matches!(&config.address, Address::Url(url) if url.is_empty());
+    let fits =
+        reader.problems.len() == problems_before && !matches!(&config.address, Address::Url(url) if url.is_empty());
     fits.then_some(config)
 }
 
@@ -234,8 +245,15 @@ fn parts(reader: &mut Reader<'_>, keys: &mut Keys<'_>, node: &Node, has_url: boo
     }
     if given.iter().all(Option::is_none) {
         let at = reader.at(&node.place);
-        let help = "write `url: \"postgres://user:${PASSWORD}@host:5432/database\"`, or host, user, password and database";
-        reader.error(&at, "this data source has no address", "", help.replace("postgres://", if port == 3306 { "mysql://" } else { "postgres://" }).replace("5432", &port.to_string()));
+        let help =
+            "write `url: \"postgres://user:${PASSWORD}@host:5432/database\"`, or host, user, password and database";
+        reader.error(
+            &at,
+            "this data source has no address",
+            "",
+            help.replace("postgres://", if port == 3306 { "mysql://" } else { "postgres://" })
+                .replace("5432", &port.to_string()),
+        );
         return None;
     }
     let mut text = |index: usize, key: &str| {
@@ -310,8 +328,7 @@ fn time_zone(reader: &mut Reader<'_>, keys: &mut Keys<'_>) -> Option<String> {
 }
 
 pub(super) fn refresh(reader: &mut Reader<'_>, node: Option<&Node>, zone: Tz) -> Refresh {
-    let mut refresh =
-        Refresh { enabled: true, every: Duration::from_secs(30), concurrency: 2, time_zones: vec![zone] };
+    let mut refresh = Refresh { enabled: true, every: Duration::from_secs(30), concurrency: 2, time_zones: vec![zone] };
     let Some(mut keys) = node.and_then(|node| reader.keys(node, "refresh")) else { return refresh };
     if let Some(entry) = keys.take("enabled") {
         refresh.enabled = reader.boolean(&entry.value, "enabled").unwrap_or(true);

@@ -29,6 +29,9 @@ pub fn plan_error(error: DataFusionError, used: &[Arc<ViewTable>]) -> PlanError 
             PlanError::unsupported(format!("this statement is not supported: {}", first_line(message)))
         }
         DataFusionError::ResourcesExhausted(message) => PlanError::new("53200", first_line(message)),
+        DataFusionError::Internal(message) if message.contains("failed to match any signature") => {
+            plan_message(message, used)
+        }
         DataFusionError::ArrowError(inner, _) => PlanError::new("22000", first_line(&inner.to_string())),
         other => PlanError::internal(first_line(&other.strip_backtrace())),
     };
@@ -132,7 +135,30 @@ fn plan_message(message: &str, used: &[Arc<ViewTable>]) -> PlanError {
         return PlanError::new("42883", format!("no function matches these argument types: {line}"))
             .hint("You might need to add explicit type casts.");
     }
-    if line.contains("Aggregate functions are not allowed in WHERE") || line.contains("aggregate functions in WHERE") {
+    if let Some(at) = line.find("function ")
+        && let Some(end) = line[at..].find(" does not exist")
+        && line.contains("failed to match any signature")
+    {
+        return PlanError::new("42883", format!("{} does not exist", &line[at..at + end]))
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if line.contains("failed to match any signature") {
+        let name = line.split('\'').nth(1).unwrap_or_default();
+        return PlanError::new("42883", format!("function {name}(…) does not take these arguments"))
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if line.contains("cannot be nested") {
+        return PlanError::new("42803", "aggregate function calls cannot be nested")
+            .hint("Aggregate in a sub-query, then aggregate its result.");
+    }
+    if line.contains("non-boolean predicate") {
+        return PlanError::new("42804", "argument of WHERE or HAVING must be type boolean")
+            .hint("Compare the value, as in amount <> 0.");
+    }
+    if line.contains("ggregate functions are not allowed in the WHERE")
+        || line.contains("Aggregate functions are not allowed in WHERE")
+        || line.contains("aggregate functions in WHERE")
+    {
         return PlanError::new("42803", "aggregate functions are not allowed in WHERE").hint("Use HAVING.");
     }
     PlanError::new("42601", line)

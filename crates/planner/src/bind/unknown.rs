@@ -24,8 +24,8 @@ pub fn resolve_unknowns(plan: LogicalPlan, session: &SessionFacts) -> Result<Log
     plan.transform_up_with_subqueries(|node| {
         if let LogicalPlan::Limit(limit) = node {
             return Ok(Transformed::yes(LogicalPlan::Limit(Limit {
-                skip: limit.skip.map(limit_count).transpose()?,
-                fetch: limit.fetch.map(limit_count).transpose()?,
+                skip: limit.skip.map(|count| limit_count(*count).map(Box::new)).transpose()?,
+                fetch: limit.fetch.map(|count| limit_count(*count).map(Box::new)).transpose()?,
                 input: limit.input,
             })));
         }
@@ -55,8 +55,8 @@ pub fn input_schema(node: &LogicalPlan) -> DFSchema {
 }
 
 /// LIMIT and OFFSET are int8, parameters too.
-fn limit_count(expr: Box<Expr>) -> Result<Box<Expr>> {
-    Ok(Box::new(match *expr {
+fn limit_count(expr: Expr) -> Result<Expr> {
+    Ok(match expr {
         Expr::Placeholder(Placeholder { id, field: None }) => {
             Expr::Placeholder(Placeholder { id, field: Some(Arc::new(Field::new("parameter", DataType::Int64, true))) })
         }
@@ -66,7 +66,7 @@ fn limit_count(expr: Box<Expr>) -> Result<Box<Expr>> {
             .map_err(|_| PlanError::new("22P02", format!("invalid input syntax for type bigint: \"{text}\"")))?),
         Expr::Literal(ScalarValue::Null, _) => lit(ScalarValue::Int64(None)),
         other => fold_number(other),
-    }))
+    })
 }
 
 /// Resolves one expression, from the leaves up.
@@ -92,6 +92,13 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                     })));
                 }
                 call.args = call.args.into_iter().map(open_to_text).collect();
+                // A date has no zone and never shifts: truncated it is a timestamp without one, not PostgreSQL's timestamptz.
+                if call.func.name() == "date_trunc"
+                    && let Some(truncated) = call.args.get_mut(1)
+                    && truncated.get_type(schema)? == DataType::Date32
+                {
+                    *truncated = datafusion_expr::cast(truncated.clone(), crate::types::timestamp());
+                }
                 Expr::ScalarFunction(call)
             }
             Expr::BinaryExpr(binary) if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) => {
@@ -202,8 +209,8 @@ fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> R
         cast_exactly(item, &found, &common, session)
     };
     for (when, then) in &mut case.when_then_expr {
-        *when = Box::new(typed_like(when.as_ref().clone(), &DataType::Boolean, schema, session)?);
-        *then = Box::new(place(then.as_ref().clone())?);
+        **when = typed_like(when.as_ref().clone(), &DataType::Boolean, schema, session)?;
+        **then = place(then.as_ref().clone())?;
     }
     case.else_expr = case.else_expr.map(|other| place(*other).map(Box::new)).transpose()?;
     Ok(case)

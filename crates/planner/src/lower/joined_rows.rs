@@ -401,7 +401,7 @@ impl<'a> JoinedRows<'a> {
             self.presence(cube)?;
         }
         let columns = self.columns.get(&cube.naming.name).cloned().unwrap_or_default();
-        let relation = members::relation_sql(self.model(), cube, dialect)?;
+        let relation = members::relation_sql(self.model(), cube)?;
         let alias = members::alias_of(cube);
         let name = TableReference::bare(cube.naming.name.clone());
         if dialect == SourceDialect::Files {

@@ -277,7 +277,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
             }
         }
     }
-    guard_fan_trap(&leaves, &tree, model)?;
+    guard_fan_trap(leg, &outputs, &leaves, &tree, model)?;
 
     // Inputs of aggregates become columns first: the aggregate itself then reads plain columns, as sources want it.
     let mut inputs: Vec<Expr> = Vec::new();
@@ -362,18 +362,34 @@ fn arguments_as_columns(aggregate: Expr, number: usize, inputs: &mut Vec<Expr>) 
 }
 
 /// Refuses a leaf whose cube's rows the join tree repeats, unless repetition leaves it as it is.
-fn guard_fan_trap(leaves: &Leaves, tree: &JoinTree, model: &Model) -> Result<()> {
-    for leaf in &leaves.leaves {
-        if !leaf.kind.ignores_repetition() && tree.multiplies(model, &leaf.cube) {
-            return Err(PlanError::unsupported(format!(
-                "measure \"{}.{}\" would count rows of \"{}\" more than once",
-                leaf.cube, leaf.measure, leaf.cube
+fn guard_fan_trap(leg: &FactLeg, outputs: &[Output], leaves: &Leaves, tree: &JoinTree, model: &Model) -> Result<()> {
+    let facts: std::collections::BTreeSet<&str> = leaves.leaves.iter().map(|leaf| leaf.cube.as_str()).collect();
+    for (aggregate, output) in leg.aggregates.iter().zip(outputs) {
+        let (LegAggregate::Measure { column, .. }, Output::OverLeaves(value)) = (aggregate, output) else { continue };
+        let used = value.column_refs();
+        for (index, leaf) in leaves.leaves.iter().enumerate() {
+            if !used.iter().any(|column| column.name == leaf_name(index))
+                || leaf.kind.ignores_repetition()
+                || !tree.multiplies(model, &leaf.cube)
+            {
+                continue;
+            }
+            let cube = &leaf.cube;
+            let error = PlanError::unsupported(format!(
+                "measure \"{}\" would count rows of \"{cube}\" more than once",
+                column.name
             ))
             .detail(format!(
-                "The query joins \"{}\" to cubes with several rows for each of its own, so each row is repeated.",
-                leaf.cube
-            ))
-            .hint("Ask for the measure without members of those cubes, or in a sub-query of its own."));
+                "The query joins \"{cube}\" to cubes with several rows for each of its own, so each row is repeated."
+            ));
+            return Err(if facts.len() > 1 {
+                error.hint(
+                    "Measures of several facts in one query are not supported yet: ask for each fact's measures in a \
+                     sub-query of its own, and join those.",
+                )
+            } else {
+                error.hint("Ask for the measure without members of those cubes, or in a sub-query of its own.")
+            });
         }
     }
     Ok(())
