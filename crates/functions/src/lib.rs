@@ -19,6 +19,7 @@ pub mod output;
 mod to_char;
 pub mod types;
 pub mod value;
+mod window;
 
 pub use aggregate::{aggregate_functions, measure};
 pub use cast::{CastTarget, cast_target, pg_cast};
@@ -29,8 +30,11 @@ pub use library::scalar_functions;
 pub use operator::{BinaryOperator, binary_operator, binary_type, operator_functions, pg_neg, unknown_operand_type};
 pub use output::format_value;
 pub use types::{BARE_NUMERIC, PgType, QUOTIENT, common_type, comparison_type};
+pub use window::window_functions;
 
 #[cfg(test)]
 mod aggregate_test;
 #[cfg(test)]
 mod golden_test;
+#[cfg(test)]
+mod query_test;

@@ -46,7 +46,7 @@ impl Functions {
             aggregate.insert(function.name().to_owned(), function);
         }
         let mut window = HashMap::new();
-        for function in datafusion_functions_window::all_default_window_functions() {
+        for function in belvedere_functions::window_functions() {
             for alias in function.aliases() {
                 window.insert(alias.clone(), Arc::clone(&function));
             }
