@@ -64,19 +64,15 @@ pub fn from_source(error: &SourceError) -> SqlError {
                 .hint(format!("The log says why, under the id {id}."))
         }
         SourceError::Refused { source_name, message, sqlstate, .. } => {
-            tracing::warn!(
-                source = source_name.as_str(),
-                message = message.as_str(),
-                id,
-                "a data source refused a statement"
-            );
+            let message = scrubbed(message);
+            tracing::warn!(source = source_name.as_str(), message, id, "a data source refused a statement");
             // What the values of a query cause is the query's own error, in PostgreSQL's words.
             let own = match sqlstate.as_deref() {
                 Some("22012") => Some(SqlError::new("22012", "division by zero")),
-                Some("22003") => Some(SqlError::new("22003", without_value(message, "value out of range"))),
-                Some("22P02") => Some(SqlError::new("22P02", without_value(message, "invalid input syntax"))),
-                Some("22007") => Some(SqlError::new("22007", without_value(message, "invalid datetime format"))),
-                Some("22008") => Some(SqlError::new("22008", without_value(message, "datetime field overflow"))),
+                Some("22003") => Some(SqlError::new("22003", without_value(&message, "value out of range"))),
+                Some("22P02") => Some(SqlError::new("22P02", without_value(&message, "invalid input syntax"))),
+                Some("22007") => Some(SqlError::new("22007", without_value(&message, "invalid datetime format"))),
+                Some("22008") => Some(SqlError::new("22008", without_value(&message, "datetime field overflow"))),
                 Some("57014" | "70100") => Some(SqlError::new("57014", "canceling statement due to user request")),
                 Some("42501" | "42000") => Some(SqlError::new(
                     "42501",
@@ -101,6 +97,16 @@ pub fn from_source(error: &SourceError) -> SqlError {
             SqlError::new("58000", "a data source failed").hint(format!("The log says why, under the id {id}."))
         }
     }
+}
+
+/// A source's words for the log, without the values that they quote: `invalid input syntax for type integer: "…"`.
+fn scrubbed(message: &str) -> String {
+    let end = [": \"", "\nDETAIL", ")=(", " value '", "value: '"]
+        .iter()
+        .filter_map(|mark| message.find(mark))
+        .min()
+        .unwrap_or(message.len());
+    message[..end].to_owned()
 }
 
 /// PostgreSQL's words up to the value that they quote; other servers' words are not passed on.

@@ -1,5 +1,7 @@
 //! `EXPLAIN`: the plan, and what goes to each source, as text or as JSON of the documented shape.
 
+use std::borrow::Cow;
+
 use belvedere_planner::parse;
 use datafusion::error::Result;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -14,13 +16,13 @@ pub enum Format {
     Json,
 }
 
-/// Takes `EXPLAIN` and its options off a statement's front.
+/// Takes `EXPLAIN` and its options off a statement's front: blanks stand in their place, so that positions stay true.
 ///
 /// # Errors
 /// 0A000 for ANALYZE and formats other than text and JSON, 42601 for options that cannot be read.
-pub fn split(sql: &str) -> std::result::Result<(Option<Format>, &str), SqlError> {
+pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), SqlError> {
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location() else {
-        return Ok((None, sql));
+        return Ok((None, Cow::Borrowed(sql)));
     };
     let tokens: Vec<_> =
         tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect();
@@ -29,7 +31,7 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, &str), SqlError>
         _ => String::new(),
     };
     if word(0) != "EXPLAIN" {
-        return Ok((None, sql));
+        return Ok((None, Cow::Borrowed(sql)));
     }
     let mut format = Format::Text;
     let mut at = 1;
@@ -77,7 +79,8 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, &str), SqlError>
         return Err(SqlError::new("42601", "EXPLAIN needs a query"));
     };
     let start = parse_offset(sql, first.span.start.line, first.span.start.column);
-    Ok((Some(format), &sql[start..]))
+    let blank: String = sql[..start].chars().map(|character| if character == '\n' { '\n' } else { ' ' }).collect();
+    Ok((Some(format), Cow::Owned(format!("{blank}{}", &sql[start..]))))
 }
 
 fn parse_offset(sql: &str, line: u64, column: u64) -> usize {

@@ -357,6 +357,7 @@ impl Session for EngineSession {
             return Err(aborted());
         }
         let (explained, rest) = explain::split(sql)?;
+        let rest = rest.as_ref();
         let statement = belvedere_planner::parse::parse_one(rest).map_err(|error| from_plan(&error, rest))?;
         if explained.is_none() && belvedere_pgcatalog::is_catalog_statement(&statement) {
             let guard = TimerGuard::new(Stop::new(cancel.clone(), self.settings.statement_timeout()));
