@@ -342,24 +342,40 @@ impl<'a> JoinedRows<'a> {
     /// # Errors
     /// As [`JoinedRows::dimension`], for join conditions.
     pub fn build(mut self) -> Result<LogicalPlan> {
-        let edges = self.tree.edges.clone();
         self.refuse_unusable()?;
-        let mut conditions = Vec::with_capacity(edges.len());
-        for edge in &edges {
-            conditions.push(self.join_condition(&edge.from, &edge.to)?);
+        let edges = self.tree.edges.clone();
+        let mut joins = Vec::with_capacity(edges.len());
+        for edge in edges {
+            let condition = self.join_condition(&edge.from, &edge.to)?;
+            joins.push(TreeJoin { from: edge.from, to: edge.to, condition });
         }
         let root = self.tree.root.clone();
+        if joins.iter().all(TreeJoin::can_nest) {
+            return self.nested(&root, &joins);
+        }
         let mut plan = self.scan(&root)?;
-        for (edge, condition) in edges.iter().zip(conditions) {
-            let right = self.scan(&edge.to)?;
-            let builder = LogicalPlanBuilder::from(plan);
-            let joined = if condition.on.is_empty() {
-                builder.join_on(right, JoinType::Left, condition.filter)
-            } else {
-                let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = condition.on.into_iter().unzip();
-                join_with_keys(builder, right, left_keys, right_keys, condition.filter)
-            };
-            plan = joined.and_then(LogicalPlanBuilder::build).map_err(|error| bind::errors::plan_error(error, &[]))?;
+        for join in joins {
+            let right = self.scan(&join.to)?;
+            plan = left_join(plan, right, join.condition)?;
+        }
+        Ok(plan)
+    }
+
+    /// A cube with all that hangs below it, cubes of its own source first: what one source holds of a branch stays together, and
+    /// goes to that source as one statement.
+    ///
+    /// `(a ⟕ b) ⟕ c` on `b = c` is `a ⟕ (b ⟕ c)`, because the equality never holds for the NULLs of a `b` that was not found. It
+    /// would be wrong for a condition without an equality, or one that reads a third cube; see [`TreeJoin::can_nest`].
+    fn nested(&mut self, cube: &str, joins: &[TreeJoin]) -> Result<LogicalPlan> {
+        let source = self.cube(cube)?.data_source.clone();
+        let mut plan = self.scan(cube)?;
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for join in joins.iter().filter(|join| join.from == cube) {
+            if self.cube(&join.to)?.data_source == source { near.push(join) } else { far.push(join) }
+        }
+        for join in near.into_iter().chain(far) {
+            let right = self.nested(&join.to, joins)?;
+            plan = left_join(plan, right, join.condition.clone())?;
         }
         Ok(plan)
     }
@@ -524,9 +540,47 @@ impl<'a> JoinedRows<'a> {
     }
 }
 
+#[derive(Clone)]
 struct Condition {
+    /// Equalities: the left side's expression, the right side's.
     on: Vec<(Expr, Expr)>,
     filter: Vec<Expr>,
+}
+
+/// One edge of the tree with its condition.
+struct TreeJoin {
+    from: String,
+    to: String,
+    condition: Condition,
+}
+
+impl TreeJoin {
+    /// Whether the right side may be joined with what hangs below it first.
+    fn can_nest(&self) -> bool {
+        let own = |expr: &Expr, cubes: &[&str]| {
+            expr.column_refs()
+                .iter()
+                .all(|column| column.relation.as_ref().is_some_and(|relation| cubes.contains(&relation.table())))
+        };
+        let both = [self.from.as_str(), self.to.as_str()];
+        // A key that no NULL equals must read the left cube itself.
+        let rejects_nulls =
+            self.condition.on.iter().any(|(left, _)| matches!(left, Expr::Column(_)) && own(left, &both[..1]));
+        rejects_nulls
+            && self.condition.on.iter().all(|(left, right)| own(left, &both[..1]) && own(right, &both[1..]))
+            && self.condition.filter.iter().all(|filter| own(filter, &both))
+    }
+}
+
+fn left_join(left: LogicalPlan, right: LogicalPlan, condition: Condition) -> Result<LogicalPlan> {
+    let builder = LogicalPlanBuilder::from(left);
+    let joined = if condition.on.is_empty() {
+        builder.join_on(right, JoinType::Left, condition.filter)
+    } else {
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = condition.on.into_iter().unzip();
+        join_with_keys(builder, right, left_keys, right_keys, condition.filter)
+    };
+    joined.and_then(LogicalPlanBuilder::build).map_err(|error| bind::errors::plan_error(error, &[]))
 }
 
 /// LEFT JOIN on expressions of each side.
