@@ -1,4 +1,6 @@
 //! The command line: what can be asked of the process, and the exit code it answers with.
+// clap shows the comments below as they are, names of environment variables in brackets included.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 use std::collections::BTreeMap;
 use std::io::Write;
