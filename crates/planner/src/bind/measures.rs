@@ -197,6 +197,12 @@ fn kind_in_words(kind: MeasureKind) -> &'static str {
 /// 42803 with the way to write it.
 pub fn check_measures(plan: &LogicalPlan, _functions: &Arc<Functions>) -> Result<()> {
     plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Filter(filter) = node
+            && let Some(absorbed) = absorb(&filter.input)?
+            && let Some(column) = measures_in(&absorbed.resolved(&filter.predicate)?, &absorbed)?.into_iter().next()
+        {
+            return Err(measure_in_where(&column).into());
+        }
         if let LogicalPlan::Aggregate(aggregate) = node {
             match absorb(&aggregate.input)? {
                 Some(absorbed) => {

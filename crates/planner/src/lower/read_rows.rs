@@ -1,5 +1,7 @@
 //! `SELECT … FROM view` without grouping: each joined row is its own group (reference AG7).
 
+use std::collections::BTreeSet;
+
 use belvedere_model::MemberKind;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{Column, ScalarValue};
@@ -7,7 +9,7 @@ use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan};
 
 use crate::catalog::{JOIN_FIELD, ViewTableSource};
 use crate::error::{PlanError, Result};
-use crate::expand::choose_join_tree::choose_join_tree;
+use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::nodes::fact_leg::LegScan;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
@@ -29,6 +31,31 @@ pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common
     .data()
 }
 
+/// Rows of two facts side by side repeat each other: no row would be one row of anything (reference MF19).
+fn refuse_several_facts(
+    source: &ViewTableSource,
+    columns: &[Column],
+    tree: &JoinTree,
+    planning: Planning<'_>,
+) -> Result<()> {
+    let model = &planning.catalog.model;
+    let facts: BTreeSet<&String> = columns
+        .iter()
+        .filter_map(|column| source.table.columns.get(&column.name))
+        .filter(|member| member.kind == MemberKind::Measure)
+        .filter_map(|member| member.path.last())
+        .collect();
+    let repeated: Vec<&&String> = facts.iter().filter(|cube| tree.multiplies(model, cube)).collect();
+    match repeated.as_slice() {
+        [first, second, ..] => Err(PlanError::unsupported(format!(
+            "the rows of \"{first}\" and \"{second}\" cannot be listed side by side"
+        ))
+        .detail("They are facts of their own: each row of one would be repeated for every row of the other.")
+        .hint("Name columns of one fact, or group the query.")),
+        _ => Ok(()),
+    }
+}
+
 fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
     let leg_scan = LegScan { reference: scan.table_name.clone(), table: std::sync::Arc::clone(&source.table) };
@@ -48,6 +75,7 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
         hints.default_of(&leg_scan);
     }
     let tree = choose_join_tree(model, &hints.paths)?;
+    refuse_several_facts(source, &columns, &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
     let mut projection = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
