@@ -15,23 +15,29 @@ use datafusion_expr::utils::format_state_name;
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
 
 use crate::error::{PgError, PgResult};
+use crate::gather::{Finish, Gathered, IntervalTotal, row_states};
 use crate::numeric::Numeric;
 use crate::types::{PgType, QUOTIENT};
 use crate::value::{Value, build};
 
-/// `sum avg min max count` and `measure`.
+/// `sum avg min max count bool_and bool_or every string_agg array_agg`, the variances and `measure`.
 ///
-/// `count` is DataFusion's own; so are `min` and `max` except for floats (DataFusion's grouped max loses NaN) and intervals (it compares them
+/// `count`, `bool_and` and `bool_or` are DataFusion's own; so are `min` and `max` except for floats (DataFusion's grouped max loses NaN) and intervals (it compares them
 /// field by field, PostgreSQL by length). `min` and `max` of booleans are refused as in PostgreSQL.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    vec![
+    let mut all = vec![
         Arc::new(AggregateUDF::from(Total { name: "sum", signature: Signature::user_defined(Volatility::Immutable) })),
         Arc::new(AggregateUDF::from(Total { name: "avg", signature: Signature::user_defined(Volatility::Immutable) })),
         extreme(datafusion_functions_aggregate::min_max::min_udaf(), Ordering::Less),
         extreme(datafusion_functions_aggregate::min_max::max_udaf(), Ordering::Greater),
         datafusion_functions_aggregate::count::count_udaf(),
+        datafusion_functions_aggregate::bool_and_or::bool_or_udaf(),
+        Arc::new(datafusion_functions_aggregate::bool_and_or::bool_and_udaf().as_ref().clone().with_aliases(["every"])),
         measure(),
-    ]
+    ];
+    all.extend(crate::gather::gather_functions());
+    all.extend(crate::spread::spread_functions());
+    all
 }
 
 /// The placeholder for a measure of a view: its result is its argument's field. Executing it is an error, because the planner has to replace it.
@@ -84,6 +90,7 @@ fn sum_type(of: &DataType) -> Option<DataType> {
         DataType::Decimal128(_, s) | DataType::Decimal256(_, s) => DataType::Decimal256(76, *s),
         DataType::Float32 => DataType::Float32,
         DataType::Float64 => DataType::Float64,
+        DataType::Interval(_) => of.clone(),
         _ => return None,
     })
 }
@@ -92,6 +99,7 @@ fn sum_type(of: &DataType) -> Option<DataType> {
 fn avg_type(of: &DataType) -> Option<DataType> {
     Some(match sum_type(of)? {
         DataType::Float32 | DataType::Float64 => DataType::Float64,
+        DataType::Interval(unit) => DataType::Interval(unit),
         _ => QUOTIENT,
     })
 }
@@ -106,6 +114,7 @@ fn running_type(is_sum: bool, of: &DataType) -> DataType {
         DataType::Decimal256(_, s) => DataType::Decimal256(76, *s),
         DataType::Float32 if is_sum => DataType::Float32,
         DataType::Float32 | DataType::Float64 => DataType::Float64,
+        DataType::Interval(_) => of.clone(),
         _ => DataType::Decimal128(38, 0),
     }
 }
@@ -125,9 +134,6 @@ impl Total {
 
     fn totals(&self, args: &AccumulatorArgs) -> Result<Totals> {
         let of = args.expr_fields[0].data_type().clone();
-        if args.is_distinct {
-            return Err(PgError::unsupported(format!("{}(DISTINCT …) is not supported", self.name)).into());
-        }
         let is_sum = self.name == "sum";
         let running = running_type(is_sum, &of);
         let sums = match &running {
@@ -161,6 +167,9 @@ impl AggregateUDFImpl for Total {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if args.is_distinct {
+            return Ok(row_states(&args));
+        }
         let running = running_type(self.name == "sum", args.input_fields[0].data_type());
         Ok(vec![
             Arc::new(Field::new(format_state_name(args.name, "sum"), running, true)),
@@ -169,13 +178,23 @@ impl AggregateUDFImpl for Total {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if matches!(args.expr_fields[0].data_type(), DataType::Interval(_)) {
+            if args.is_distinct {
+                // 24 hours equal a day: which of the two counts would be left to chance.
+                return Err(PgError::unsupported(format!("{}(DISTINCT interval) is not supported", self.name)).into());
+            }
+            return Ok(Box::new(IntervalTotal { is_sum: self.name == "sum", ..IntervalTotal::default() }));
+        }
         let mut totals = self.totals(&args)?;
+        if args.is_distinct {
+            return Ok(Box::new(Gathered::new(&args, Finish::Total(totals))?));
+        }
         totals.grow(1);
         Ok(Box::new(OneTotal(totals)))
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        !args.is_distinct
+        !args.is_distinct && !matches!(args.expr_fields[0].data_type(), DataType::Interval(_))
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
@@ -194,7 +213,7 @@ enum Sums {
 
 /// One sum and one count of values per group.
 #[derive(Debug)]
-struct Totals {
+pub(crate) struct Totals {
     is_sum: bool,
     of: DataType,
     ret: DataType,
@@ -461,6 +480,14 @@ impl GroupsAccumulator for Totals {
 }
 
 impl Totals {
+    /// The result over one column.
+    pub fn of_column(&self, values: &ArrayRef) -> Result<ScalarValue> {
+        let mut single = self.empty();
+        single.grow(1);
+        single.add(values, None, None, None)?;
+        single.finish(&single.first(), single.counts[0])?.into_scalar(&self.ret)
+    }
+
     fn empty(&self) -> Self {
         let sums = match &self.sums {
             Sums::Narrow(_) => Sums::Narrow(Vec::new()),

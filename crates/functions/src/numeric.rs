@@ -312,12 +312,16 @@ impl Numeric {
         let root_weight = if weight >= 0 { (weight + 1) * 2 - 1 } else { 1 - (1 - weight) * 2 };
         let mut scale = (16 - root_weight).max(i32::try_from(self.scale).unwrap_or(1000)).max(0);
         scale = scale.min(1000);
-        let scale = u32::try_from(scale).unwrap_or(0);
+        Ok(self.sqrt_at(u32::try_from(scale).unwrap_or(0)))
+    }
+
+    /// The square root of a number that is not negative, rounded to `scale`.
+    pub(crate) fn sqrt_at(&self, scale: u32) -> Self {
         let wide = self.digits.clone() * pow10(2 * (scale + 1) + self.scale % 2);
         // digits * 10^(2k) at an even scale: the root has scale (scale + s)/2 + 1 digits to round away.
         let root = wide.sqrt();
         let root_scale = (self.scale + self.scale % 2) / 2 + scale + 1;
-        Ok(Self { digits: root, scale: root_scale }.round(scale))
+        Self { digits: root, scale: root_scale }.round(scale)
     }
 
     /// The nearest double.
