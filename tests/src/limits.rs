@@ -31,6 +31,12 @@ cubes:
     dimensions:
       - { name: id, sql: id, type: number, primary_key: true, public: true }
       - { name: name, sql: name, type: string }
+  - name: slow_there
+    sql: SELECT 1 AS id, SLEEP(30) AS slept
+    data_source: my
+    dimensions:
+      - { name: id, sql: id, type: number, primary_key: true, public: true }
+      - { name: slept, sql: slept, type: number }
   - name: few
     sql: SELECT i AS id, 'row ' || i AS label FROM generate_series(1, 500) AS i
     data_source: pg
@@ -56,6 +62,7 @@ const SLOW: &str = "SELECT id, slept, name FROM both";
 struct Setting {
     site: Site,
     behind: Client,
+    my_url: String,
     /// Held, for a shared server ends when nobody holds it.
     _servers: (PrivatePostgres, PrivateMariaDb),
 }
@@ -69,7 +76,7 @@ impl Setting {
             "CREATE TABLE names (id int PRIMARY KEY, name text); INSERT INTO names VALUES (1, 'one'), (2, 'two')",
         )?;
         let site = Site::start(&[source("pg", &pg), source("my", &my)], "", MODEL)?;
-        Ok(Self { site, behind: connect(&pg.parse()?).await?, _servers: servers })
+        Ok(Self { site, behind: connect(&pg.parse()?).await?, my_url: my, _servers: servers })
     }
 
     /// Statements that sleep at the source now.
@@ -88,6 +95,23 @@ impl Setting {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+
+    /// The same at MariaDB.
+    async fn wait_for_sleeping_in_mariadb(&self, wanted: &str, patience: Duration) -> Result<(), AnyError> {
+        let sql = "SELECT COUNT(*) FROM information_schema.processlist \
+                   WHERE info LIKE '%SLEEP(30)%' AND db = DATABASE() AND id <> CONNECTION_ID()";
+        let started = Instant::now();
+        loop {
+            let url = self.my_url.clone();
+            let count = tokio::task::spawn_blocking(move || PrivateMariaDb::run_sql(&url, sql)).await??;
+            if count.trim() == wanted {
+                return Ok(());
+            }
+            if started.elapsed() > patience {
+                return Err(format!("not {wanted} statements at MariaDB after {patience:?}").into());
+            }
+        }
     }
 
     async fn assert_alive(&self) -> Result<(), AnyError> {
@@ -112,6 +136,22 @@ async fn a_cancelled_query_is_gone_from_its_source_within_two_seconds() -> Resul
     assert_eq!(refusal(outcome)?, ("57014".to_owned(), "canceling statement due to user request".to_owned()));
     assert_eq!(client.query("SELECT id FROM names", &[]).await?.len(), 2, "the session goes on");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_cancelled_query_is_gone_from_mariadb_within_two_seconds() -> Result<(), AnyError> {
+    let setting = Setting::start().await?;
+    let client = setting.site.connect().await?;
+    let token = client.cancel_token();
+    let cancel = async {
+        setting.wait_for_sleeping_in_mariadb("1", Duration::from_secs(10)).await?;
+        token.cancel_query(NoTls).await?;
+        setting.wait_for_sleeping_in_mariadb("0", GONE).await
+    };
+    let (outcome, cancelled) = tokio::join!(client.query("SELECT id, slept FROM slow_there", &[]), cancel);
+    cancelled?;
+    assert_eq!(refusal(outcome)?.0, "57014");
+    setting.assert_alive().await
 }
 
 #[tokio::test]
