@@ -100,7 +100,9 @@ fn like(left: Expr, right: Expr, negated: bool, case_insensitive: bool) -> dataf
 
 impl Operators {
     fn call(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
-        let function = self.functions.needed_scalar(name)?;
+        let Some(function) = self.functions.scalar(name).cloned() else {
+            return Err(PlanError::unsupported(format!("the operator behind {name} is not supported yet")).into());
+        };
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
     }
 

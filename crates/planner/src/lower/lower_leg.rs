@@ -345,9 +345,18 @@ fn arguments_as_columns(aggregate: Expr, number: usize, inputs: &mut Vec<Expr>) 
     let Expr::AggregateFunction(mut call) = aggregate else {
         return Err(PlanError::internal("an aggregate over rows is not a function call"));
     };
+    let first = inputs.len();
     let column_for = |expr: Expr, inputs: &mut Vec<Expr>| -> Expr {
         if matches!(expr, Expr::Literal(..)) {
             return expr;
+        }
+        // The same expression is the same column: `string_agg(DISTINCT x, ', ' ORDER BY x)` asks for that.
+        let known = inputs[first..].iter().find_map(|input| match input {
+            Expr::Alias(alias) if *alias.expr == expr => Some(alias.name.clone()),
+            _ => None,
+        });
+        if let Some(name) = known {
+            return Expr::Column(Column::new_unqualified(name));
         }
         let name = format!("a{number}_{}", inputs.len());
         inputs.push(expr.alias(&name));
