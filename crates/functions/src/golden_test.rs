@@ -251,7 +251,7 @@ fn evaluate(expr: &Expr) -> Result<Node> {
         Expr::Position { expr, r#in } => function("position", vec![evaluate(r#in)?, evaluate(expr)?])?,
         Expr::Substring { expr, substring_from, substring_for, .. } => {
             let parts = [Some(expr), substring_from.as_ref(), substring_for.as_ref()];
-            function("substr", parts.into_iter().flatten().map(|e| evaluate(e)).collect::<Result<_>>()?)?
+            function("substring", parts.into_iter().flatten().map(|e| evaluate(e)).collect::<Result<_>>()?)?
         }
         Expr::Trim { expr, trim_what, .. } => {
             let parts = [Some(expr), trim_what.as_ref()];

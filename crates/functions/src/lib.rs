@@ -17,6 +17,7 @@ mod mysql;
 pub mod numeric;
 pub mod operator;
 pub mod output;
+mod pattern;
 mod spread;
 mod to_char;
 pub mod types;

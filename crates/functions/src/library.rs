@@ -349,6 +349,7 @@ fn definitions() -> Vec<Definition> {
     }));
     all.extend(FLOAT_FUNCTIONS.iter().map(|(name, _)| strict(name, I, plan_float_function)));
     all.extend(crate::mysql::definitions());
+    all.extend(crate::pattern::definitions());
     all
 }
 
@@ -465,6 +466,9 @@ fn plan_substr(name: &str, call: &Call<'_>) -> PgResult<Plan> {
         let first = start.max(1);
         Ok(Value::Text(text(&r[0]).chars().skip(size(first - 1)).take(size(end.saturating_sub(first))).collect()))
     };
+    if name == "substring" && call.types == [T::Text, T::Text] {
+        return Ok(Plan::new(DataType::Utf8, |_, r| crate::pattern::substring(r)).makes_null());
+    }
     if call.types.len() == 3 {
         fixed(name, call, &[T::Text, T::Int4, T::Int4], T::Text, eval)
     } else {
