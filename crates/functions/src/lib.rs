@@ -5,6 +5,7 @@
 pub const PG_TYPE: &str = "belvedere.pg_type";
 
 pub mod aggregate;
+mod calendar;
 pub mod cast;
 pub mod datetime;
 pub mod error;
@@ -19,8 +20,10 @@ pub mod operator;
 pub mod output;
 mod pattern;
 mod spread;
+mod text;
 mod to_char;
 pub mod types;
+mod unknown;
 pub mod value;
 mod window;
 
@@ -33,6 +36,7 @@ pub use library::scalar_functions;
 pub use operator::{BinaryOperator, binary_operator, binary_type, operator_functions, pg_neg, unknown_operand_type};
 pub use output::format_value;
 pub use types::{BARE_NUMERIC, PgType, QUOTIENT, common_type, comparison_type};
+pub use unknown::unknown_argument_type;
 pub use window::window_functions;
 
 #[cfg(test)]

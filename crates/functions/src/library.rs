@@ -350,6 +350,10 @@ fn definitions() -> Vec<Definition> {
     all.extend(FLOAT_FUNCTIONS.iter().map(|(name, _)| strict(name, I, plan_float_function)));
     all.extend(crate::mysql::definitions());
     all.extend(crate::pattern::definitions());
+    all.extend(crate::text::definitions());
+    all.extend(crate::calendar::definitions());
+    all.extend(TRIGONOMETRIC.iter().map(|(name, _)| strict(name, I, plan_trigonometric)));
+    all.extend(whole_number_functions());
     all
 }
 
@@ -397,7 +401,7 @@ fn limited(bytes: usize) -> PgResult<()> {
 }
 
 /// The text of any value, in `concat`'s way (booleans are t and f).
-fn shown(context: &Context<'_>, value: &Value) -> PgResult<Option<String>> {
+pub(crate) fn shown(context: &Context<'_>, value: &Value) -> PgResult<Option<String>> {
     match value {
         Value::Bool(b) => Ok(Some(if *b { "t" } else { "f" }.to_owned())),
         other => format_value(other, &T::Text, &context.zone),
@@ -405,7 +409,7 @@ fn shown(context: &Context<'_>, value: &Value) -> PgResult<Option<String>> {
 }
 
 /// A function of fixed argument types; arguments that convert implicitly are converted.
-fn fixed(name: &str, call: &Call<'_>, takes: &[T], ret: T, eval: Eval) -> PgResult<Plan> {
+pub(crate) fn fixed(name: &str, call: &Call<'_>, takes: &[T], ret: T, eval: Eval) -> PgResult<Plan> {
     let fits = call.types.len() == takes.len()
         && call.types.iter().zip(takes).all(|(from, to)| from.converts_implicitly_to(to));
     if !fits {
@@ -985,4 +989,108 @@ fn plan_float_function(name: &str, call: &Call<'_>) -> PgResult<Plan> {
         .map(|(_, e)| *e)
         .ok_or_else(|| no_function(name, &call.types))?;
     float1(name, call, eval)
+}
+
+/// Functions of one double that PostgreSQL has for doubles only: numerics convert.
+const TRIGONOMETRIC: &[(&str, Eval)] = &[
+    ("asin", |_, r| within_one(f(&r[0]), f64::asin)),
+    ("acos", |_, r| within_one(f(&r[0]), f64::acos)),
+    ("tanh", |_, r| Ok(Value::Float8(f(&r[0]).tanh()))),
+];
+
+fn within_one(x: f64, of: fn(f64) -> f64) -> PgResult<Value> {
+    if x.is_nan() || (-1.0..=1.0).contains(&x) {
+        Ok(Value::Float8(of(x)))
+    } else {
+        Err(PgError::new("22003", "input is out of range"))
+    }
+}
+
+fn plan_trigonometric(name: &str, call: &Call<'_>) -> PgResult<Plan> {
+    match TRIGONOMETRIC.iter().find(|(known, _)| *known == name) {
+        Some((_, eval)) => float1(name, call, *eval),
+        None => Err(no_function(name, &call.types)),
+    }
+}
+
+/// `gcd lcm` of integers, `atan2`, `width_bucket` of exact numbers.
+fn whole_number_functions() -> Vec<Definition> {
+    vec![
+        strict("atan2", I, |n, c| {
+            fixed(n, c, &[T::Float8, T::Float8], T::Float8, |_, r| Ok(Value::Float8(f(&r[0]).atan2(f(&r[1])))))
+        }),
+        strict("gcd", I, |n, c| plan_divisor(n, c, |_, r| divisor(r, false))),
+        strict("lcm", I, |n, c| plan_divisor(n, c, |_, r| divisor(r, true))),
+        strict("width_bucket", I, |n, c| {
+            let exact = |t: &T| t.is_integer() || *t == T::Numeric;
+            match c.types.as_slice() {
+                [x, low, high, count]
+                    if [x, low, high].into_iter().all(exact) && matches!(count, T::Int2 | T::Int4) =>
+                {
+                    Ok(Plan::new(DataType::Int32, |_, r| {
+                        let (x, low, high) = (to_numeric(&r[0])?, to_numeric(&r[1])?, to_numeric(&r[2])?);
+                        bucket(&x, &low, &high, int(&r[3]))
+                    }))
+                }
+                types if types.iter().any(T::is_float) => {
+                    Err(PgError::unsupported("width_bucket of double precision is not supported")
+                        .with_hint("Cast to numeric."))
+                }
+                types => Err(no_function(n, types)),
+            }
+        }),
+    ]
+}
+
+fn plan_divisor(name: &str, call: &Call<'_>, eval: Eval) -> PgResult<Plan> {
+    match call.types.as_slice() {
+        [a, b] if a.is_integer() && b.is_integer() => {
+            let wide = if *a == T::Int8 || *b == T::Int8 { T::Int8 } else { T::Int4 };
+            Ok(Plan::new(wide.arrow(), eval).taking(vec![wide.clone(), wide]))
+        }
+        types if types.contains(&T::Numeric) => {
+            Err(PgError::unsupported(format!("{name} of numeric is not supported")).with_hint("Cast to bigint."))
+        }
+        types => Err(no_function(name, types)),
+    }
+}
+
+fn divisor(row: &[Value], is_multiple: bool) -> PgResult<Value> {
+    let (a, b) = (i128::from(int(&row[0])), i128::from(int(&row[1])));
+    let (mut x, mut y) = (a.abs(), b.abs());
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    let result = if !is_multiple {
+        x
+    } else if x == 0 {
+        0
+    } else {
+        (a / x * b).abs()
+    };
+    if matches!(row[0], Value::Int8(_)) {
+        i64::try_from(result).map(Value::Int8).map_err(|_| PgError::out_of_range("bigint"))
+    } else {
+        i32::try_from(result).map(Value::Int4).map_err(|_| PgError::out_of_range("integer"))
+    }
+}
+
+fn bucket(x: &Numeric, low: &Numeric, high: &Numeric, count: i64) -> PgResult<Value> {
+    if count <= 0 {
+        return Err(PgError::new("2201G", "count must be greater than zero"));
+    }
+    if low == high {
+        return Err(PgError::new("2201G", "lower bound cannot equal upper bound"));
+    }
+    let (x, low, high) =
+        if low < high { (x.clone(), low.clone(), high.clone()) } else { (x.neg(), low.neg(), high.neg()) };
+    let bucket = if x < low {
+        0
+    } else if x >= high {
+        count + 1
+    } else {
+        let part = x.sub(&low).mul(&Numeric::from(count)).div_whole(&high.sub(&low))?;
+        part.to_i64_rounded().unwrap_or(0) + 1
+    };
+    i32::try_from(bucket).map(Value::Int4).map_err(|_| PgError::out_of_range("integer"))
 }
