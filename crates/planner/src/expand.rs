@@ -3,3 +3,5 @@
 pub mod absorb;
 pub mod build_legs;
 pub mod choose_join_tree;
+#[cfg(test)]
+mod choose_join_tree_tests;
