@@ -33,6 +33,10 @@ pub fn from_datafusion(error: &DataFusionError) -> SqlError {
         DataFusionError::Execution(message) if message.contains("Scalar subquery returned more than one row") => {
             SqlError::new("21000", "more than one row returned by a subquery used as an expression")
         }
+        DataFusionError::NotImplemented(message) => SqlError::new(
+            "0A000",
+            format!("this statement is not supported: {}", message.lines().next().unwrap_or_default()),
+        ),
         DataFusionError::ResourcesExhausted(message) => {
             tracing::warn!(%message, "a statement needed more memory than is allowed");
             SqlError::new("53200", "out of memory")

@@ -168,10 +168,14 @@ impl Settings {
                 }
             }
             Settable::DateStyle => {
-                if value.split(',').map(|part| part.trim().to_uppercase()).any(|part| {
-                    !matches!(part.as_str(), "ISO" | "MDY" | "DMY" | "YMD" | "US" | "EURO" | "EUROPEAN" | "DEFAULT")
-                }) {
-                    return Err(invalid().hint("Dates are shown in the ISO style."));
+                if value
+                    .split(',')
+                    .map(|part| part.trim().to_uppercase())
+                    .any(|part| !matches!(part.as_str(), "ISO" | "MDY" | "US" | "NONEURO" | "DEFAULT"))
+                {
+                    return Err(
+                        invalid().hint("Dates are shown in the ISO style, and read month before day: ISO, MDY.")
+                    );
                 }
                 "ISO, MDY".to_owned()
             }

@@ -181,7 +181,8 @@ fn set(words: &[Word], local: bool) -> Result<Utility, SqlError> {
     if value.is_empty() || name.is_empty() {
         return Err(syntax("syntax error: SET needs a name, = or TO, and a value"));
     }
-    if value.len() == 1 && value[0].upper == "DEFAULT" {
+    let is_local = name == "TimeZone" && value.len() == 1 && value[0].upper == "LOCAL";
+    if is_local || value.len() == 1 && value[0].upper == "DEFAULT" {
         return Ok(Utility::Reset { name });
     }
     Ok(Utility::Set { name, value: join(value), local })

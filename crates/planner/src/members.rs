@@ -311,6 +311,24 @@ pub enum JoinTerm {
 pub fn join_terms(condition: &SqlTemplate, dialect: SourceDialect) -> Result<Vec<JoinTerm>> {
     let marked = Marked::new(condition);
     let tokens = marked.tokens(dialect)?;
+    // OR binds looser than AND, and CASE … END holds ANDs of its own: such a condition stays whole.
+    let mut level = 0_i32;
+    let stays_whole = tokens.iter().any(|(token, _)| match token {
+        Token::LParen | Token::LBracket => {
+            level += 1;
+            false
+        }
+        Token::RParen | Token::RBracket => {
+            level -= 1;
+            false
+        }
+        Token::StringConcat => level == 0 && dialect == SourceDialect::MySql,
+        Token::Word(word) => level == 0 && matches!(word.keyword, Keyword::OR | Keyword::XOR | Keyword::CASE),
+        _ => false,
+    });
+    if stays_whole {
+        return Ok(vec![JoinTerm::Other(condition.clone())]);
+    }
     let mut terms = Vec::new();
     let mut start = 0;
     let mut depth = 0_i32;
@@ -383,4 +401,61 @@ fn unwrapped(text: &str) -> Option<&str> {
         }
     }
     (depth == 0).then_some(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use belvedere_model::{Place, SqlTemplate, TemplatePart};
+
+    use super::{JoinTerm, join_terms};
+    use crate::catalog::SourceDialect;
+
+    fn template(text: &str) -> SqlTemplate {
+        let place = Place { file: "m.yml".into(), line: 1, column: 1, length: 1 };
+        SqlTemplate { parts: vec![TemplatePart::Text(text.to_owned())], place, text: text.to_owned() }
+    }
+
+    /// Equalities as `left|right`, the rest as it is.
+    fn terms(text: &str) -> Vec<String> {
+        let plain = |template: &SqlTemplate| {
+            template
+                .parts
+                .iter()
+                .map(|part| match part {
+                    TemplatePart::Text(text) => text.trim(),
+                    _ => "{}",
+                })
+                .collect::<String>()
+        };
+        join_terms(&template(text), SourceDialect::Postgres)
+            .expect("the text can be read")
+            .iter()
+            .map(|term| match term {
+                JoinTerm::Equal(left, right) => format!("{}|{}", plain(left), plain(right)),
+                JoinTerm::Other(whole) => plain(whole),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_conjunction_of_equalities_is_split() {
+        assert_eq!(terms("a = b AND c = d"), ["a|b", "c|d"]);
+        assert_eq!(terms("(a = b AND c = d)"), ["a|b", "c|d"]);
+        assert_eq!(terms("a = b AND c > d"), ["a|b", "c > d"]);
+    }
+
+    #[test]
+    fn what_binds_looser_than_and_stays_whole() {
+        assert_eq!(terms("a = b OR c = d AND e = f"), ["a = b OR c = d AND e = f"]);
+        assert_eq!(terms("a = b AND c = d OR e = f"), ["a = b AND c = d OR e = f"]);
+        assert_eq!(terms("CASE WHEN p AND q THEN 1 END = x"), ["CASE WHEN p AND q THEN 1 END = x"]);
+    }
+
+    #[test]
+    fn and_inside_between_brackets_and_quotes_does_not_split() {
+        assert_eq!(terms("a BETWEEN b AND c AND d = e"), ["a BETWEEN b AND c", "d|e"]);
+        assert_eq!(terms("f(a AND b) = c"), ["f(a AND b)|c"]);
+        assert_eq!(terms("a = 'x AND y = z'"), ["a|'x AND y = z'"]);
+        assert_eq!(terms("(a = b OR c = d) AND e = f"), ["a = b OR c = d", "e|f"]);
+    }
 }

@@ -298,7 +298,9 @@ fn figure_name(expr: &Expr) -> Option<String> {
             let name = function.name.0.last()?.as_ident().map(normalized)?;
             Some(name)
         }
-        Expr::Cast { expr, data_type, .. } => figure_name(expr).or_else(|| Some(type_name(&data_type.to_string()))),
+        Expr::Cast { expr, data_type, .. } => {
+            figure_strong_name(expr).or_else(|| Some(type_name(&data_type.to_string())))
+        }
         Expr::TypedString(typed) => Some(type_name(&typed.data_type.to_string())),
         Expr::Interval(_) => Some("interval".to_owned()),
         Expr::Case { else_result, .. } => {

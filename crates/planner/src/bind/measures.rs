@@ -11,7 +11,7 @@ use datafusion_common::{Column, Result};
 use datafusion_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 
-use crate::catalog::{Catalog, MemberColumn};
+use crate::catalog::{Catalog, MemberColumn, ViewTableSource};
 use crate::error::PlanError;
 use crate::expand::absorb::{Absorbed, absorb};
 use crate::functions::Functions;
@@ -197,6 +197,11 @@ fn kind_in_words(kind: MeasureKind) -> &'static str {
 /// 42803 with the way to write it.
 pub fn check_measures(plan: &LogicalPlan, _functions: &Arc<Functions>) -> Result<()> {
     plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Window(window) = node {
+            for expr in &window.window_expr {
+                refuse_raw_measures(expr, &window.input)?;
+            }
+        }
         if let LogicalPlan::Filter(filter) = node
             && let Some(absorbed) = absorb(&filter.input)?
             && let Some(column) = measures_in(&absorbed.resolved(&filter.predicate)?, &absorbed)?.into_iter().next()
@@ -225,6 +230,9 @@ pub fn check_measures(plan: &LogicalPlan, _functions: &Arc<Functions>) -> Result
                 }
                 None => {
                     for expr in &aggregate.aggr_expr {
+                        refuse_raw_measures(expr, &aggregate.input)?;
+                    }
+                    for expr in &aggregate.aggr_expr {
                         if let Expr::AggregateFunction(call) = expr.clone().unalias()
                             && call.func.name() == MEASURE
                         {
@@ -243,6 +251,63 @@ pub fn check_measures(plan: &LogicalPlan, _functions: &Arc<Functions>) -> Result
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())
+}
+
+/// Values of a measure on single rows are not aggregated: a join may have repeated the rows.
+fn refuse_raw_measures(expr: &Expr, input: &LogicalPlan) -> Result<()> {
+    let mut arguments: Vec<&Expr> = Vec::new();
+    expr.apply(|node| {
+        match node {
+            Expr::AggregateFunction(call) if call.func.name() != MEASURE => arguments.extend(&call.params.args),
+            Expr::WindowFunction(call) => {
+                if matches!(call.fun, datafusion_expr::WindowFunctionDefinition::AggregateUDF(_)) {
+                    arguments.extend(&call.params.args);
+                }
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    for column in arguments.into_iter().flat_map(Expr::column_refs) {
+        if let Some(name) = raw_measure(input, column) {
+            return Err(PlanError::new("42803", format!("values of the measure \"{name}\" on single rows cannot be aggregated"))
+                .detail("A measure is an aggregate already, and a join, DISTINCT, LIMIT or window below may repeat or drop its rows.")
+                .hint(format!("Aggregate first, as in SELECT …, MEASURE({name}) … GROUP BY …, in a sub-query of its own."))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// The measure that a column of `plan` passes through unchanged, or as part of an expression, from a view below.
+fn raw_measure(plan: &LogicalPlan, column: &Column) -> Option<String> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let source = scan.source.downcast_ref::<ViewTableSource>()?;
+            let member = source.table.columns.get(&column.name)?;
+            (member.kind == MemberKind::Measure).then(|| column.name.clone())
+        }
+        LogicalPlan::Projection(projection) => {
+            let index = projection.schema.maybe_index_of_column(column)?;
+            projection.expr[index].column_refs().into_iter().find_map(|inner| raw_measure(&projection.input, inner))
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            let index = alias.schema.maybe_index_of_column(column)?;
+            let inner: Column = alias.input.schema().columns().into_iter().nth(index)?;
+            raw_measure(&alias.input, &inner)
+        }
+        LogicalPlan::Union(union) => {
+            let index = union.schema.maybe_index_of_column(column)?;
+            union.inputs.iter().find_map(|input| raw_measure(input, &input.schema().columns().into_iter().nth(index)?))
+        }
+        // What an aggregate gives is a number of its own.
+        LogicalPlan::Aggregate(_) => None,
+        other => other
+            .inputs()
+            .into_iter()
+            .filter(|input| input.schema().has_column(column))
+            .find_map(|input| raw_measure(input, column)),
+    }
 }
 
 fn measure_in_where(column: &Column) -> PlanError {

@@ -177,6 +177,12 @@ pub fn compare(op: Operator, left: Expr, right: Expr, schema: &DFSchema, session
         belvedere_functions::comparison_type(&left_type, &right_type)
             .ok_or_else(|| no_operator(&left_type, &op.to_string(), &right_type))?
     };
+    if matches!(common, DataType::Interval(_)) {
+        // Arrow compares months, days and time one after the other; PostgreSQL says that a month is 30 days.
+        return Err(PlanError::unsupported("comparing intervals is not supported yet")
+            .hint("Compare the timestamps, or EXTRACT(EPOCH FROM …).")
+            .into());
+    }
     let left = cast_exactly(left, &left_type, &common, session)?;
     let right = cast_exactly(right, &right_type, &common, session)?;
     Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))

@@ -91,6 +91,10 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                         field: Some(Arc::new(field)),
                     })));
                 }
+                if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least") {
+                    call.args = in_common_type(call.args, schema, session)?;
+                    return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+                }
                 call.args = call.args.into_iter().map(open_to_text).collect();
                 // A date has no zone and never shifts: truncated it is a timestamp without one, not PostgreSQL's timestamptz.
                 if call.func.name() == "date_trunc"
@@ -210,10 +214,38 @@ fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> R
     };
     for (when, then) in &mut case.when_then_expr {
         **when = typed_like(when.as_ref().clone(), &DataType::Boolean, schema, session)?;
+        let found = when.get_type(schema)?;
+        if found != DataType::Boolean {
+            let found = super::operators::pg_name(&found);
+            return Err(PlanError::new(
+                "42804",
+                format!("argument of CASE/WHEN must be type boolean, not type {found}"),
+            )
+            .into());
+        }
         **then = place(then.as_ref().clone())?;
     }
     case.else_expr = case.else_expr.map(|other| place(*other).map(Box::new)).transpose()?;
     Ok(case)
+}
+
+/// The arguments of a function that chooses among them, in PostgreSQL's common type.
+fn in_common_type(arguments: Vec<Expr>, schema: &DFSchema, session: &SessionFacts) -> Result<Vec<Expr>> {
+    let arguments: Vec<Expr> = arguments.into_iter().map(fold_number).collect();
+    let known: Vec<DataType> =
+        arguments.iter().filter(|item| !is_unknown(item)).map(|item| item.get_type(schema)).collect::<Result<_>>()?;
+    let common = belvedere_functions::common_type(&known).ok_or_else(|| {
+        let names: Vec<String> = known.iter().map(super::operators::pg_name).collect();
+        PlanError::new("42804", format!("types {} cannot be matched", names.join(" and ")))
+    })?;
+    arguments
+        .into_iter()
+        .map(|item| {
+            let item = typed_like(item, &common, schema, session)?;
+            let found = item.get_type(schema)?;
+            cast_exactly(item, &found, &common, session)
+        })
+        .collect()
 }
 
 /// `x = ANY (array)`: a list of values once the array is known, a typed parameter before.

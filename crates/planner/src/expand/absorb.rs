@@ -4,7 +4,7 @@
 //! that passes through unchanged is still that measure. It would be wrong to see through LIMIT, DISTINCT, a window or a join
 //! that is not the model's own: those decide which rows there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, Result};
@@ -18,6 +18,10 @@ use crate::nodes::fact_leg::LegScan;
 pub struct Absorbed {
     pub scans: Vec<LegScan>,
     pub filters: Vec<Expr>,
+    /// The columns that a sub-query in between names, for `COUNT(*)` over it: they decide which rows it has.
+    pub listed: Vec<Column>,
+    /// Some tables stand beside each other without a condition (`CROSS JOIN`): the model's join is meant.
+    crossed: bool,
     columns: HashMap<Column, Expr>,
 }
 
@@ -61,6 +65,8 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
                     table: std::sync::Arc::clone(&source.table),
                 }],
                 filters: scan.filters.clone(),
+                listed: Vec::new(),
+                crossed: false,
                 columns,
             })
         }
@@ -81,6 +87,11 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
                 return Ok(None);
             }
             let predicate = inner.resolved(&filter.predicate)?;
+            // `FROM a, b WHERE a.x = b.y` is a join of the statement's own: plain SQL is meant, not the model's join.
+            let tables: HashSet<_> = predicate.column_refs().into_iter().filter_map(|c| c.relation.as_ref()).collect();
+            if inner.crossed && tables.len() > 1 {
+                return Ok(None);
+            }
             inner.filters.extend(datafusion_expr::utils::split_conjunction_owned(predicate));
             Some(inner)
         }
@@ -93,6 +104,15 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
                 }
                 columns.insert(column, inner.resolved(expr)?.unalias_nested().data);
             }
+            let mut listed: Vec<Column> = Vec::new();
+            for column in projection.schema.columns().iter().filter_map(|column| columns.get(column)) {
+                for used in column.column_refs() {
+                    if !listed.contains(used) {
+                        listed.push(used.clone());
+                    }
+                }
+            }
+            inner.listed = listed;
             inner.columns = columns;
             Some(inner)
         }
@@ -112,6 +132,8 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
                 return Ok(None);
             }
             let mut both = left;
+            both.listed.extend(right.listed);
+            both.crossed |= right.crossed || is_cross;
             both.scans.extend(right.scans);
             both.filters.extend(right.filters);
             both.columns.extend(right.columns);

@@ -47,7 +47,9 @@ fn leg_of(aggregate: &Aggregate) -> Result<Option<FactLeg>> {
         .iter()
         .map(|expr| leg_aggregate(expr.clone().unalias_nested().data, &absorbed))
         .collect::<Result<Vec<_>>>()?;
+    let counts_rows = aggregates.iter().any(|aggregate| matches!(aggregate, LegAggregate::CountRows { .. }));
     Ok(Some(FactLeg {
+        listed: if counts_rows { absorbed.listed.clone() } else { Vec::new() },
         scans: absorbed.scans.clone(),
         group,
         aggregates,

@@ -51,6 +51,9 @@ pub fn leg_tree(leg: &FactLeg, model: &Model) -> Result<JoinTree> {
             LegAggregate::Measure { filter: None, .. } | LegAggregate::CountRows { filter: None } => {}
         }
     }
+    for column in listed_in_order(leg) {
+        hints.member(column)?;
+    }
     for expr in leg.group.iter().chain(&leg.filters) {
         hints.expr(&leg.scans, expr)?;
     }
@@ -61,6 +64,15 @@ pub fn leg_tree(leg: &FactLeg, model: &Model) -> Result<JoinTree> {
         }
     }
     choose_join_tree(model, &hints.paths)
+}
+
+/// The columns of a counted sub-query, measures first as in a query of its own, so that it has the same rows.
+fn listed_in_order(leg: &FactLeg) -> Vec<&MemberColumn> {
+    let members: Vec<&MemberColumn> = leg.listed.iter().filter_map(|column| member(&leg.scans, column).ok()).collect();
+    [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment]
+        .into_iter()
+        .flat_map(|kind| members.iter().copied().filter(move |member| member.kind == kind))
+        .collect()
 }
 
 /// The cubes that members need, in order of appearance.
@@ -263,7 +275,11 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
                 over_rows.push(over);
             }
             LegAggregate::CountRows { filter } => {
-                guard_count_rows(&tree, planning)?;
+                if leg.listed.is_empty() {
+                    guard_count_rows(&tree, planning)?;
+                } else {
+                    super::read_rows::refuse_several_facts(listed_in_order(leg), &tree, planning)?;
+                }
                 let filter = filter.as_ref().map(|filter| rows.over_rows(&leg.scans, filter)).transpose()?;
                 let one = datafusion_expr::lit(1_i64);
                 let input = match filter {

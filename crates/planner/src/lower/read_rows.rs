@@ -7,7 +7,7 @@ use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan};
 
-use crate::catalog::{JOIN_FIELD, ViewTableSource};
+use crate::catalog::{JOIN_FIELD, MemberColumn, ViewTableSource};
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::nodes::fact_leg::LegScan;
@@ -32,16 +32,17 @@ pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common
 }
 
 /// Rows of two facts side by side repeat each other: no row would be one row of anything (reference MF19).
-fn refuse_several_facts(
-    source: &ViewTableSource,
-    columns: &[Column],
+///
+/// # Errors
+/// 0A000 naming both.
+pub(crate) fn refuse_several_facts<'a>(
+    members: impl IntoIterator<Item = &'a MemberColumn>,
     tree: &JoinTree,
     planning: Planning<'_>,
 ) -> Result<()> {
     let model = &planning.catalog.model;
-    let facts: BTreeSet<&String> = columns
-        .iter()
-        .filter_map(|column| source.table.columns.get(&column.name))
+    let facts: BTreeSet<&String> = members
+        .into_iter()
         .filter(|member| member.kind == MemberKind::Measure)
         .filter_map(|member| member.path.last())
         .collect();
@@ -75,7 +76,8 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
         hints.default_of(&leg_scan);
     }
     let tree = choose_join_tree(model, &hints.paths)?;
-    refuse_several_facts(source, &columns, &tree, planning)?;
+    let asked = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
+    refuse_several_facts(asked, &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
     let mut projection = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {

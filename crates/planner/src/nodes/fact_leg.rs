@@ -38,6 +38,8 @@ pub struct FactLeg {
     pub aggregates: Vec<LegAggregate>,
     /// All must hold; over dimensions and segments of the scans.
     pub filters: Vec<Expr>,
+    /// The columns of the sub-query that `COUNT(*)` counts the rows of; empty where there is none.
+    pub listed: Vec<Column>,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
 }
