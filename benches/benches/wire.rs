@@ -4,7 +4,7 @@ use belvedere_benches::{Served, connect};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const QUERIES: [(&str, &str); 2] =
-    [("SELECT 1", "SELECT 1"), ("revenue by status", "SELECT status, MEASURE(count) FROM sales GROUP BY 1 ORDER BY 1")];
+    [("SELECT 1", "SELECT 1"), ("lines by status", "SELECT status, MEASURE(count) FROM sales GROUP BY 1 ORDER BY 1")];
 
 fn wire(criterion: &mut Criterion) {
     let served = Served::shop().expect("the release program serves the shop");
