@@ -78,13 +78,9 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), S
     let Some(first) = tokens.get(at) else {
         return Err(SqlError::new("42601", "EXPLAIN needs a query"));
     };
-    let start = parse_offset(sql, first.span.start.line, first.span.start.column);
+    let start = parse::text_offset(sql, first.span.start.line, first.span.start.column);
     let blank: String = sql[..start].chars().map(|character| if character == '\n' { '\n' } else { ' ' }).collect();
     Ok((Some(format), Cow::Owned(format!("{blank}{}", &sql[start..]))))
-}
-
-fn parse_offset(sql: &str, line: u64, column: u64) -> usize {
-    parse::text_offset(sql, line, column)
 }
 
 /// The lines of the answer: one for JSON.

@@ -15,12 +15,6 @@ pub const TOKENS_MAX: usize = 200_000;
 /// Deepest nesting of brackets, and longest chain of operators without a comma between them. Both become recursion.
 pub const DEPTH_MAX: usize = 500;
 
-/// One statement of a text, and where it stands.
-#[derive(Debug, Clone)]
-pub struct ParsedStatement {
-    pub statement: Statement,
-}
-
 /// Reads exactly one statement; a closing semicolon is allowed.
 ///
 /// # Errors

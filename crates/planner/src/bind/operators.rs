@@ -52,14 +52,10 @@ impl ExprPlanner for Operators {
             BinaryOperator::GtEq => self.comparison(Operator::GtEq, left, right, schema)?,
             BinaryOperator::And => logical(Operator::And, left, right, schema)?,
             BinaryOperator::Or => logical(Operator::Or, left, right, schema)?,
-            BinaryOperator::PGRegexMatch => self.text_match("pg_regex_match", left, right, schema)?,
-            BinaryOperator::PGRegexIMatch => self.text_match("pg_regex_imatch", left, right, schema)?,
-            BinaryOperator::PGRegexNotMatch => {
-                Expr::Not(Box::new(self.text_match("pg_regex_match", left, right, schema)?))
-            }
-            BinaryOperator::PGRegexNotIMatch => {
-                Expr::Not(Box::new(self.text_match("pg_regex_imatch", left, right, schema)?))
-            }
+            BinaryOperator::PGRegexMatch => self.text_match("pg_regex_match", left, right)?,
+            BinaryOperator::PGRegexIMatch => self.text_match("pg_regex_imatch", left, right)?,
+            BinaryOperator::PGRegexNotMatch => Expr::Not(Box::new(self.text_match("pg_regex_match", left, right)?)),
+            BinaryOperator::PGRegexNotIMatch => Expr::Not(Box::new(self.text_match("pg_regex_imatch", left, right)?)),
             BinaryOperator::PGLikeMatch => datafusion_expr::Expr::Like(like(left, right, false, false)),
             BinaryOperator::PGNotLikeMatch => datafusion_expr::Expr::Like(like(left, right, true, false)),
             BinaryOperator::PGILikeMatch => datafusion_expr::Expr::Like(like(left, right, false, true)),
@@ -69,7 +65,7 @@ impl ExprPlanner for Operators {
         Ok(PlannerResult::Planned(planned))
     }
 
-    fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+    fn plan_array_literal(&self, exprs: Vec<Expr>, _schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
         // Constant arrays only: they stand in ANY (…) and IN (…).
         let mut values = Vec::with_capacity(exprs.len());
         for expr in &exprs {
@@ -83,7 +79,6 @@ impl ExprPlanner for Operators {
                 }
             }
         }
-        let _: &DFSchema = schema;
         let element = values.iter().map(ScalarValue::data_type).find(|t| !t.is_null()).unwrap_or(DataType::Utf8);
         let values: Vec<ScalarValue> = values
             .into_iter()
@@ -106,9 +101,9 @@ impl Operators {
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
     }
 
-    fn text_match(&self, name: &str, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
-        let left = typed_like(left, &DataType::Utf8, schema, &self.session)?;
-        let right = typed_like(right, &DataType::Utf8, schema, &self.session)?;
+    fn text_match(&self, name: &str, left: Expr, right: Expr) -> Result<Expr> {
+        let left = typed_like(left, &DataType::Utf8, &self.session)?;
+        let right = typed_like(right, &DataType::Utf8, &self.session)?;
         self.call(name, vec![left, right])
     }
 
@@ -116,12 +111,12 @@ impl Operators {
         let (left, right) = match (is_unknown(&left), is_unknown(&right)) {
             (false, true) => {
                 let wanted = other_operand(&left.get_type(schema)?, sign);
-                let right = typed_like(right, &wanted, schema, &self.session)?;
+                let right = typed_like(right, &wanted, &self.session)?;
                 (left, right)
             }
             (true, false) => {
                 let wanted = other_operand(&right.get_type(schema)?, sign);
-                let left = typed_like(left, &wanted, schema, &self.session)?;
+                let left = typed_like(left, &wanted, &self.session)?;
                 (left, right)
             }
             (true, true) => {
@@ -151,12 +146,12 @@ pub fn compare(op: Operator, left: Expr, right: Expr, schema: &DFSchema, session
     let (left, right) = match (is_unknown(&left), is_unknown(&right)) {
         (false, true) => {
             let wanted = left.get_type(schema)?;
-            let right = typed_like(right, &wanted, schema, session)?;
+            let right = typed_like(right, &wanted, session)?;
             (left, right)
         }
         (true, false) => {
             let wanted = right.get_type(schema)?;
-            let left = typed_like(left, &wanted, schema, session)?;
+            let left = typed_like(left, &wanted, session)?;
             (left, right)
         }
         (true, true) => (default_to_text(left), default_to_text(right)),
@@ -295,7 +290,7 @@ fn default_to_text(expr: Expr) -> Expr {
 ///
 /// # Errors
 /// 22P02, 22007, 22008, 22003 for text that is not of that type.
-pub fn typed_like(expr: Expr, wanted: &DataType, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
+pub fn typed_like(expr: Expr, wanted: &DataType, session: &SessionFacts) -> Result<Expr> {
     if wanted.is_null() {
         return Ok(default_to_text(expr));
     }
@@ -313,10 +308,7 @@ pub fn typed_like(expr: Expr, wanted: &DataType, schema: &DFSchema, session: &Se
             id,
             field: Some(Arc::new(Field::new("parameter", unbounded(wanted), true))),
         })),
-        other => {
-            let _: &DFSchema = schema;
-            Ok(other)
-        }
+        other => Ok(other),
     }
 }
 

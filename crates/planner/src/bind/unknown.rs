@@ -109,8 +109,8 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                 compare(binary.op, *binary.left, *binary.right, schema, session)?
             }
             Expr::Like(mut like) => {
-                like.expr = Box::new(typed_like(*like.expr, &DataType::Utf8, schema, session)?);
-                like.pattern = Box::new(typed_like(*like.pattern, &DataType::Utf8, schema, session)?);
+                like.expr = Box::new(typed_like(*like.expr, &DataType::Utf8, session)?);
+                like.pattern = Box::new(typed_like(*like.pattern, &DataType::Utf8, session)?);
                 let found = like.expr.get_type(schema)?;
                 if found != DataType::Utf8 {
                     return Err(PlanError::new(
@@ -154,12 +154,12 @@ fn in_list(expr: Expr, list: Vec<Expr>, negated: bool, schema: &DFSchema, sessio
         Some(known) => known.get_type(schema)?,
         None => DataType::Utf8,
     };
-    let expr = typed_like(expr, &anchor, schema, session)?;
+    let expr = typed_like(expr, &anchor, session)?;
     let left_type = expr.get_type(schema)?;
     let items = list
         .into_iter()
         .map(|item| {
-            let item = typed_like(item, &anchor, schema, session)?;
+            let item = typed_like(item, &anchor, session)?;
             Ok(narrowed(&item, &left_type).unwrap_or(item))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -208,12 +208,12 @@ fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> R
         })?
     };
     let place = |item: Expr| -> Result<Expr> {
-        let item = typed_like(fold_number(item), &common, schema, session)?;
+        let item = typed_like(fold_number(item), &common, session)?;
         let found = item.get_type(schema)?;
         cast_exactly(item, &found, &common, session)
     };
     for (when, then) in &mut case.when_then_expr {
-        **when = typed_like(when.as_ref().clone(), &DataType::Boolean, schema, session)?;
+        **when = typed_like(when.as_ref().clone(), &DataType::Boolean, session)?;
         let found = when.get_type(schema)?;
         if found != DataType::Boolean {
             let found = super::operators::pg_name(&found);
@@ -241,7 +241,7 @@ fn in_common_type(arguments: Vec<Expr>, schema: &DFSchema, session: &SessionFact
     arguments
         .into_iter()
         .map(|item| {
-            let item = typed_like(item, &common, schema, session)?;
+            let item = typed_like(item, &common, session)?;
             let found = item.get_type(schema)?;
             cast_exactly(item, &found, &common, session)
         })

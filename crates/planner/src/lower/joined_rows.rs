@@ -238,7 +238,7 @@ impl<'a> JoinedRows<'a> {
         let dialect = self.dialect(cube)?;
         match idents {
             [only] => match marked.reference(only).cloned() {
-                Some(TemplatePart::Member(reference)) => self.referenced_here(cube, &reference, depth),
+                Some(TemplatePart::Member(reference)) => self.referenced(&reference, depth),
                 Some(_) => Err(PlanError::unsupported(format!(
                     "a member of cube \"{}\" uses a whole cube as a value",
                     cube.naming.name
@@ -263,11 +263,6 @@ impl<'a> JoinedRows<'a> {
             },
             _ => Err(PlanError::unsupported("a name of more than two parts in a member's SQL")),
         }
-    }
-
-    fn referenced_here(&mut self, cube: &'a Cube, reference: &MemberRef, depth: usize) -> Result<Expr> {
-        let _: &Cube = cube;
-        self.referenced(reference, depth)
     }
 
     /// A column of the cube's base scan, added once.
