@@ -32,8 +32,8 @@ pub struct SourceColumn {
     pub field: Field,
     /// The type in the source's own words, such as `numeric(12,2)` or `bigint unsigned`.
     pub native_type: String,
-    /// Whether the source's own comparison of this column is by code point (PostgreSQL: always, we add `COLLATE "C"`; MySQL:
-    /// only binary collations). Columns that are not text are true.
+    /// Whether equality at the source is that of code points: PostgreSQL's text types with a deterministic collation (we add
+    /// `COLLATE "C"` for order), MySQL's binary collations that keep trailing blanks. Columns that are not text here are true.
     pub compares_by_code_point: bool,
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use belvedere_functions::PG_TYPE;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -24,7 +25,7 @@ use futures::StreamExt;
 
 use crate::push_down::fragment::Fragment;
 use crate::push_down::select::{Base, Output, Select};
-use crate::{RemoteSource, SourceColumn, Statement};
+use crate::{Dialect, RemoteSource, Statement};
 
 /// One column that a base relation offers.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,27 +34,23 @@ pub struct BaseColumn {
     pub sql: String,
     /// Name, type, nullability and metadata of the column here.
     pub field: Field,
-    /// See [`SourceColumn::compares_by_code_point`](crate::SourceColumn::compares_by_code_point); false for text of
-    /// PostgreSQL means that it is never compared there.
+    /// See [`SourceColumn::compares_by_code_point`](crate::SourceColumn::compares_by_code_point).
     pub compares_by_code_point: bool,
 }
 
 impl BaseColumn {
-    /// The column `name` whose row expression `sql` the source described as `described`.
+    /// What stands in the base scan, and whether that is compared by code point.
     ///
-    /// What is text only here stays out of comparisons there: PostgreSQL's `character(n)` (its operators ignore trailing
-    /// blanks) and enums of both (ordered as they were declared).
-    pub fn described(name: &str, sql: String, described: &SourceColumn) -> Self {
-        const TEXT: &[&str] =
-            &["text", "character varying", "varchar", "name", "char", "tinytext", "mediumtext", "longtext"];
-        let native = described.native_type.split('(').next().unwrap_or_default().trim();
-        let is_text = TEXT.iter().any(|text| native.eq_ignore_ascii_case(text));
-        let field = described.field.clone().with_name(name);
-        Self {
-            compares_by_code_point: described.compares_by_code_point
-                && (is_text || field.data_type() != &DataType::Utf8),
-            sql,
-            field,
+    /// Text that PostgreSQL would compare otherwise (`character(n)`, `citext`, enums, nondeterministic collations) becomes what
+    /// its cast to text says, under the collation "C": every operation there and here then sees the same value. An index on
+    /// the bare column does not help any longer.
+    fn as_sent(&self, dialect: Dialect) -> (String, bool) {
+        let is_text = self.field.data_type() == &DataType::Utf8 && !self.field.metadata().contains_key(PG_TYPE);
+        match dialect {
+            Dialect::Postgres if is_text && !self.compares_by_code_point => {
+                (format!("(({})::pg_catalog.text COLLATE pg_catalog.\"C\")", self.sql), true)
+            }
+            Dialect::Postgres | Dialect::MySql => (self.sql.clone(), self.compares_by_code_point),
         }
     }
 }
@@ -81,12 +78,9 @@ impl RemoteTable {
         let mut texts = Vec::with_capacity(columns.len());
         let mut outputs = Vec::with_capacity(columns.len());
         for (index, column) in columns.into_iter().enumerate() {
-            texts.push(column.sql.into());
-            outputs.push(Output {
-                sql: Fragment::column(0, index),
-                field: Arc::new(column.field),
-                code_point: column.compares_by_code_point,
-            });
+            let (sql, code_point) = column.as_sent(source.dialect());
+            texts.push(sql.into());
+            outputs.push(Output { sql: Fragment::column(0, index), field: Arc::new(column.field), code_point });
         }
         let base = Base { relation: relation_sql.into(), alias: relation_alias.into(), columns: texts };
         Self { source, select: Select::base(Arc::new(base), outputs), schema }

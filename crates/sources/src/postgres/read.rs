@@ -30,7 +30,59 @@ pub(super) async fn describe(
 ) -> Result<Vec<SourceColumn>, SourceError> {
     let preparing = connection.client.prepare(sql).map_err(|error| pool.connector.error(&error));
     let statement = within_limit(&pool.connector, preparing).await?;
-    Ok(statement.columns().iter().map(describe_column).collect())
+    let mut columns: Vec<SourceColumn> = statement.columns().iter().map(describe_column).collect();
+    let texts: Vec<usize> =
+        (0..columns.len()).filter(|index| is_collated(statement.columns()[*index].type_())).collect();
+    if !texts.is_empty() {
+        let asking = loosely_collated(connection, sql, columns.len(), &texts);
+        let loose = within_limit(&pool.connector, asking.map_err(|error| pool.connector.error(&error))).await?;
+        for (index, loose) in texts.into_iter().zip(loose) {
+            columns[index].compares_by_code_point &= !loose;
+        }
+    }
+    Ok(columns)
+}
+
+fn is_collated(of: &Type) -> bool {
+    matches!(*of, Type::TEXT | Type::VARCHAR)
+}
+
+/// Which of the columns `texts` of `sql`, which has `width` columns, have a collation to which different strings are equal.
+///
+/// The protocol does not tell the collation of a column, `pg_collation_for` does; it looks at the type of its argument, so that
+/// one row of NULLs is enough and nothing is read. Such collations exist from PostgreSQL 12 on and are rare: mostly the first
+/// question is the last.
+async fn loosely_collated(
+    connection: &Pooled<PostgresConnector>,
+    sql: &str,
+    width: usize,
+    texts: &[usize],
+) -> Result<Vec<bool>, tokio_postgres::Error> {
+    // Older servers have no such column: to them the JSON has no such key.
+    const LOOSE: &str = "pg_catalog.to_jsonb(k) ->> 'collisdeterministic' = 'false'";
+    let exists = format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_collation k WHERE {LOOSE})");
+    if !connection.client.query_one(&exists, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(vec![false; texts.len()]);
+    }
+    let sql = sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+    let names: Vec<String> = (0..width).map(|index| format!("c{index}")).collect();
+    let questions: Vec<String> = texts
+        .iter()
+        .map(|index| {
+            format!(
+                "EXISTS (SELECT FROM pg_catalog.pg_collation k JOIN pg_catalog.pg_namespace n ON n.oid = k.collnamespace \
+                 WHERE {LOOSE} AND pg_catalog.pg_collation_for(t.c{index}) COLLATE pg_catalog.\"C\" IN (pg_catalog.quote_ident(k.collname), \
+                 pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(k.collname)))"
+            )
+        })
+        .collect();
+    let question = format!(
+        "SELECT {} FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM ({sql}\n) AS s LIMIT 0) AS t ({}) ON true",
+        questions.join(", "),
+        names.join(", ")
+    );
+    let row = connection.client.query_one(&question, &[]).await?;
+    (0..texts.len()).map(|index| row.try_get(index)).collect()
 }
 
 /// Feeds `batches` until the statement ends, fails, takes too long, or the stream is dropped.

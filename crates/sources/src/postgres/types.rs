@@ -75,6 +75,8 @@ pub(super) fn wire_of(of: &Type, type_modifier: i32) -> Wire {
         _ => match of.kind() {
             Kind::Enum(_) => Wire::Text,
             Kind::Domain(base) => wire_of(base, type_modifier),
+            // The extension's type: text whose operators ignore case.
+            Kind::Simple if of.name() == "citext" => Wire::Text,
             Kind::Array(element) => match wire_of(element, type_modifier) {
                 Wire::Other => Wire::Other,
                 element => Wire::Array(Box::new(element)),
@@ -142,7 +144,21 @@ pub(super) fn describe(column: &Column) -> SourceColumn {
         // PostgreSQL does not say whether an output column can be NULL.
         field: Field::new(column.name(), arrow, true).with_metadata(of_column),
         native_type: native_name(column.type_(), column.type_modifier()),
-        compares_by_code_point: true,
+        compares_by_code_point: is_compared_as_text(column.type_()),
+    }
+}
+
+/// Whether a type that is text here is compared as text there, too. Not so: `character(n)` (trailing blanks do not count),
+/// `citext` (case does not), enums (ordered as they were declared) and `"char"` (a byte).
+fn is_compared_as_text(of: &Type) -> bool {
+    match *of {
+        Type::BPCHAR | Type::CHAR => false,
+        _ => match of.kind() {
+            Kind::Enum(_) => false,
+            Kind::Domain(base) => is_compared_as_text(base),
+            Kind::Simple => of.name() != "citext",
+            _ => true,
+        },
     }
 }
 

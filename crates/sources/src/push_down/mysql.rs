@@ -259,10 +259,6 @@ impl Rules for MySql {
         exact_sql(sql)
     }
 
-    fn is_opaque(&self, _: &Term) -> bool {
-        false
-    }
-
     fn may_correlate(&self, term: &Term) -> bool {
         // MariaDB keeps the results of a correlated sub-select under the outer column's value, compared by that column's
         // collation: what EXISTS gave for 'a' it gives for 'A' too, whatever is compared inside (seen in 10.11).

@@ -90,17 +90,15 @@ impl Rules for Postgres {
         if !comparable(left.ty) || !left.ty.same_class(right.ty) {
             return None;
         }
-        if self.is_opaque(left) || self.is_opaque(right) {
-            return None;
-        }
-        // Equality is the same in every collation (that is deterministic); without COLLATE it can use any index.
+        // Equality is the same in every deterministic collation (base columns of others are cast); without COLLATE it can use any
+        // index.
         let left =
             if left.ty == SqlType::Text && comparison.is_ordering() { collated(&left.sql) } else { left.sql.clone() };
         Some(Fragment::infix(&left, operator(comparison), &right.sql))
     }
 
     fn in_list(&self, tested: &Term, items: &[ScalarValue], negated: bool) -> Option<Fragment> {
-        if !comparable(tested.ty) || self.is_opaque(tested) || !items.iter().all(travels) {
+        if !comparable(tested.ty) || !items.iter().all(travels) {
             return None;
         }
         let left = &tested.sql;
@@ -125,7 +123,7 @@ impl Rules for Postgres {
     }
 
     fn like(&self, text: &Term, pattern: &str, negated: bool) -> Option<Fragment> {
-        if text.ty != SqlType::Text || self.is_opaque(text) || !is_whole_pattern(pattern) {
+        if text.ty != SqlType::Text || !is_whole_pattern(pattern) {
             return None;
         }
         let pattern = self.parameter(&ScalarValue::from(pattern), SqlType::Text)?;
@@ -151,11 +149,11 @@ impl Rules for Postgres {
     }
 
     fn key(&self, term: &Term) -> Option<Fragment> {
-        (comparable(term.ty) && !self.is_opaque(term)).then(|| term.sql.clone())
+        comparable(term.ty).then(|| term.sql.clone())
     }
 
     fn can_order_by(&self, term: &Term) -> bool {
-        comparable(term.ty) && !self.is_opaque(term)
+        comparable(term.ty)
     }
 
     fn can_group_distinct_by(&self, _: &Term) -> bool {
@@ -199,11 +197,6 @@ impl Rules for Postgres {
 
     fn by_code_point(&self, sql: &Fragment) -> Fragment {
         collated(sql)
-    }
-
-    fn is_opaque(&self, term: &Term) -> bool {
-        // character(n), whose operators ignore trailing blanks, and enums, which are ordered as they were declared.
-        term.ty == SqlType::Text && !term.code_point
     }
 
     fn may_correlate(&self, _: &Term) -> bool {

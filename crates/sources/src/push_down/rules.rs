@@ -60,10 +60,6 @@ pub(crate) trait Rules: Sync {
     /// `sql`, which is text, so that it is compared by code point.
     fn by_code_point(&self, sql: &Fragment) -> Fragment;
 
-    /// Whether a value can only be read, counted and tested for NULL, because operators of the source would take it for
-    /// something else than text.
-    fn is_opaque(&self, term: &Term) -> bool;
-
     /// Whether a sub-select may refer to such a column of the outer one.
     fn may_correlate(&self, term: &Term) -> bool;
 

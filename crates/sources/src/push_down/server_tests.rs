@@ -94,7 +94,8 @@ impl Server {
             }
             Dialect::MySql => {
                 let mut client = mysql_async::Conn::from_url(&self.url).await?;
-                client.query_drop("SET time_zone = '+00:00'").await?;
+                // The shortest that there is: nothing that is pushed may depend on where a sort stops looking.
+                client.query_drop("SET time_zone = '+00:00', max_sort_length = 64").await?;
                 let values: Vec<mysql_async::Value> = values.into_iter().map(|value| value.0.into()).collect();
                 let values = if values.is_empty() {
                     mysql_async::Params::Empty
@@ -187,7 +188,7 @@ const ORDERS: &str = "
     INSERT INTO customers VALUES (1, 'a', 'Oslo'), (2, 'ä', 'oslo'), (3, NULL, 'Zürich'), (4, 'A', NULL), (5, 'x', 'Oslo ');";
 
 /// A context with no tables yet.
-fn context() -> SessionContext {
+pub(super) fn context() -> SessionContext {
     let config = SessionConfig::new().set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
     let context = SessionContext::new_with_config(config);
     context.remove_optimizer_rule("single_distinct_aggregation_to_group_by");
@@ -226,7 +227,11 @@ fn register(context: &SessionContext, prefix: &str, server: Server) -> Result<()
     Ok(())
 }
 
-async fn run(context: &SessionContext, sql: &str, pushed: bool) -> Result<(Vec<String>, usize), Box<dyn Error>> {
+pub(super) async fn run(
+    context: &SessionContext,
+    sql: &str,
+    pushed: bool,
+) -> Result<(Vec<String>, usize), Box<dyn Error>> {
     let state = context.state();
     let mut plan = context.sql(sql).await?.into_optimized_plan()?;
     if pushed {

@@ -166,24 +166,15 @@ fn a_mark_join_stays_here() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-fn postgres_text_that_is_more_than_text_is_only_read() -> Result<(), Box<dyn Error>> {
-    let base = "SELECT t.mood AS c0 FROM things AS t";
-    let table = || -> Result<LogicalPlanBuilder, Box<dyn Error>> {
-        Ok(scan(Dialect::Postgres, "t")?.project([col("t.mood")])?)
-    };
-    for plan in [
-        table()?.filter(col("t.mood").eq(lit("sad")))?.build()?,
-        table()?.filter(col("t.mood").in_list(vec![lit("sad"), lit("glad")], false))?.build()?,
-        table()?.filter(col("t.mood").like(lit("s%")))?.build()?,
-        table()?.sort_with_limit([col("t.mood").sort(true, false)], Some(3))?.build()?,
-        table()?.distinct()?.build()?,
-        table()?.aggregate([col("t.mood")], Vec::<datafusion::logical_expr::Expr>::new())?.build()?,
-    ] {
-        assert_eq!(statements(&plan)?, [base], "{plan}");
-    }
-    let plan = table()?.filter(col("t.mood").is_null())?.build()?;
-    let expected = "SELECT t0.c2 AS c0 FROM (SELECT t.mood AS c2 FROM things AS t) AS t0 WHERE (t0.c2 IS NULL)";
-    assert_eq!(statements(&plan)?, [expected]);
+fn postgres_text_that_is_more_than_text_is_cast_in_the_base_scan() -> Result<(), Box<dyn Error>> {
+    let plan = scan(Dialect::Postgres, "t")?.project([col("t.mood")])?.filter(col("t.mood").eq(lit("sad")))?.build()?;
+    assert_eq!(
+        statements(&plan)?,
+        [concat!(
+            "SELECT t0.c2 AS c0 FROM (SELECT ((t.mood)::pg_catalog.text COLLATE pg_catalog.\"C\") AS c2 FROM things AS t) ",
+            "AS t0 WHERE (t0.c2 = $1::text)"
+        )]
+    );
     Ok(())
 }
 
@@ -214,25 +205,6 @@ fn equal_to_any_of_a_literal_array_is_a_list() -> Result<(), Box<dyn Error>> {
         assert_eq!(any(values)?, ["SELECT t.n AS c0 FROM things AS t"]);
     }
     Ok(())
-}
-
-#[test]
-fn only_plain_text_types_are_compared_at_the_source() {
-    let described = |native_type: &str, data_type| {
-        let described = SourceColumn {
-            field: Field::new("x", data_type, true),
-            native_type: native_type.to_owned(),
-            compares_by_code_point: true,
-        };
-        BaseColumn::described("x", "t.x".to_owned(), &described).compares_by_code_point
-    };
-    for native_type in ["text", "character varying(20)", "varchar(20)", "name", "char(3)", "longtext"] {
-        assert!(described(native_type, DataType::Utf8), "{native_type}");
-    }
-    for native_type in ["character(3)", "mood", "enum('a','b')", "set('a')"] {
-        assert!(!described(native_type, DataType::Utf8), "{native_type}");
-    }
-    assert!(described("integer", DataType::Int32));
 }
 
 #[tokio::test]

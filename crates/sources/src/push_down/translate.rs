@@ -205,7 +205,7 @@ impl Scope<'_> {
         }
         let terms: Vec<Term> = function.args.iter().map(|argument| self.term(argument)).collect::<Option<_>>()?;
         let types: Vec<SqlType> = terms.iter().map(|term| term.ty).collect();
-        if types.is_empty() || !(row.takes)(&types) || terms.iter().any(|term| self.rules.is_opaque(term)) {
+        if types.is_empty() || !(row.takes)(&types) {
             return None;
         }
         let (_, result) = Expr::ScalarFunction(function.clone()).to_field(self.schema).ok()?;
@@ -287,9 +287,6 @@ impl Scope<'_> {
 
         let argument = self.term(&params.args[0])?;
         if !(row.takes)(argument.ty, result) {
-            return None;
-        }
-        if self.rules.is_opaque(&argument) && !matches!(row.form, AggregateForm::Count) {
             return None;
         }
         let mut code_point = true;
