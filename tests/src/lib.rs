@@ -30,3 +30,5 @@ mod psql_shows;
 mod pushed_statements;
 #[cfg(test)]
 mod recipe;
+#[cfg(test)]
+mod values_and_types;

@@ -1,13 +1,10 @@
 //! Arrow fields to PostgreSQL's types, as clients see them.
 
-use belvedere_functions::PG_TYPE;
+use belvedere_functions::{PG_TYPE, PG_TYPMOD};
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use postgres_types::Type;
 
 use crate::Column;
-
-/// The precision and scale that stand for a numeric without either.
-const BARE_NUMERIC: (u8, i8) = (76, 20);
 
 /// The column that a field is to a client; `name` may carry our inner suffix.
 #[must_use]
@@ -46,14 +43,9 @@ pub fn pg_type_of(field: &Field) -> (Type, i32) {
         DataType::UInt64 => Type::NUMERIC,
         DataType::Float16 | DataType::Float32 => Type::FLOAT4,
         DataType::Float64 => Type::FLOAT8,
-        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
-            let typmod = if (*precision, *scale) == BARE_NUMERIC || *precision == 38 || *precision > 38 {
-                // Results of aggregates and expressions: PostgreSQL gives those no modifier either.
-                -1
-            } else {
-                ((i32::from(*precision) << 16) | i32::from(*scale)) + 4
-            };
-            return (Type::NUMERIC, typmod);
+        DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            let typmod = field.metadata().get(PG_TYPMOD).and_then(|typmod| typmod.parse().ok());
+            return (Type::NUMERIC, typmod.unwrap_or(-1));
         }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Type::BYTEA,
         DataType::Date32 | DataType::Date64 => Type::DATE,

@@ -7,9 +7,12 @@ use belvedere_model::{Cube, Model, Place};
 use belvedere_planner::catalog::{Catalog, SourceDialect, TypedExpr};
 use belvedere_planner::functions::Functions;
 use belvedere_planner::lower::joined_rows::Planning;
+use belvedere_planner::member_types::numeric_type;
 use belvedere_planner::members;
 use belvedere_planner::tables::{self, BaseExpression};
+use belvedere_planner::types::BARE_NUMERIC;
 use belvedere_sources::SourceError;
+use datafusion::arrow::datatypes::Field;
 
 use crate::sources::{DataSource, DataSources, TypedSources};
 
@@ -44,6 +47,17 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
     let mut unreachable: HashMap<String, String> = HashMap::new();
     for cube in model.cubes.values() {
         let Some(wanted) = expressions.get(&cube.naming.name) else { continue };
+        let numerics = |typed: &mut HashMap<String, TypedExpr>, columns: &[Field]| {
+            let session = tables::neutral_session();
+            let (mentioned, notices) = Default::default();
+            let planning =
+                Planning { catalog: &untyped, functions, session: &session, mentioned: &mentioned, notices: &notices };
+            for (sql, expression) in typed.iter_mut().filter(|(_, expression)| is_bare_numeric(expression)) {
+                if let Some(derived) = numeric_type(planning, cube, sql, columns) {
+                    expression.field = expression.field.clone().with_data_type(derived);
+                }
+            }
+        };
         let result = match sources.get(&cube.data_source) {
             None => {
                 problems.push(SourceProblem {
@@ -60,7 +74,13 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
                     problems.push(unreachable_problem(cube, reason));
                     continue;
                 }
-                describe_remote(&model, cube, source.as_ref(), wanted).await
+                let mut result = describe_remote(&model, cube, source.as_ref(), wanted).await;
+                if let Ok(described) = &mut result
+                    && described.typed.values().any(is_bare_numeric)
+                {
+                    numerics(&mut described.typed, &relation_columns(&model, cube, source.as_ref()).await);
+                }
+                result
             }
             Some(DataSource::Files(_)) => Ok(describe_files(&untyped, functions, cube, wanted)),
         };
@@ -170,6 +190,19 @@ async fn describe_remote(
         }
     }
     Ok(described)
+}
+
+fn is_bare_numeric(expression: &TypedExpr) -> bool {
+    *expression.field.data_type() == BARE_NUMERIC
+}
+
+/// The columns of the cube's relation; none where the source does not say.
+async fn relation_columns(model: &Model, cube: &Cube, source: &dyn belvedere_sources::RemoteSource) -> Vec<Field> {
+    let Ok(relation) = members::relation_sql(model, cube) else { return Vec::new() };
+    match source.describe(&format!("SELECT * FROM {relation} AS t")).await {
+        Ok(columns) => columns.into_iter().map(|column| column.field).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 fn relation_place(cube: &Cube) -> Place {

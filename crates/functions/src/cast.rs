@@ -9,6 +9,7 @@ use datafusion_expr::{
 };
 use num_traits::ToPrimitive;
 
+use crate::PG_TYPMOD;
 use crate::datetime::{DAY, Zone, check_date, f64_to_i64, from_local, round_fraction, timestamp_from, to_local};
 use crate::error::{PgError, PgResult};
 use crate::function::{pg_types, result_field, run_rows, session_zone, signature};
@@ -25,6 +26,7 @@ pub struct CastTarget {
     pub pg: PgType,
     /// Precision and scale of `numeric(p,s)`; `None` is `numeric` alone, whose digits depend on what is cast.
     pub numeric: Option<(u8, i8)>,
+    /// Of numeric: [`crate::numeric_typmod`], where a user wrote `numeric(p,s)`; nothing is done with it but to show it.
     /// `varchar(n)`: characters kept. `timestamp(n)`, `time(n)`, `interval(n)`: fractional digits kept.
     pub modifier: Option<u32>,
 }
@@ -102,7 +104,15 @@ impl PgCast {
             .into());
         }
         let nullable = from.is_nullable() || from.data_type().is_null();
-        Ok(result_field("pg_cast", self.target.arrow(from.data_type()), self.target.pg.metadata_name(), nullable))
+        let field =
+            result_field("pg_cast", self.target.arrow(from.data_type()), self.target.pg.metadata_name(), nullable);
+        Ok(match (&self.target.pg, self.target.modifier) {
+            (PgType::Numeric, Some(typmod)) => {
+                let metadata = [(PG_TYPMOD.to_owned(), typmod.to_string())].into();
+                Arc::new(field.as_ref().clone().with_metadata(metadata))
+            }
+            _ => field,
+        })
     }
 }
 
@@ -114,7 +124,10 @@ impl ScalarUDFImpl for PgCast {
     fn schema_name(&self, args: &[datafusion_expr::Expr]) -> Result<String> {
         let arg = args.first().map(|a| a.schema_name().to_string()).unwrap_or_default();
         let digits = self.target.numeric.map(|(p, s)| format!("({p},{s})")).unwrap_or_default();
-        let modifier = self.target.modifier.map(|m| format!("({m})")).unwrap_or_default();
+        let modifier = match self.target.numeric {
+            Some(_) => String::new(),
+            None => self.target.modifier.map(|m| format!("({m})")).unwrap_or_default(),
+        };
         Ok(format!("{arg}::{}{digits}{modifier}", self.target.pg.name()))
     }
 
@@ -142,7 +155,7 @@ impl ScalarUDFImpl for PgCast {
         let source = args.arg_fields[0].data_type();
         if source == args.return_field.data_type()
             && from[0] == self.target.pg
-            && self.target.modifier.is_none()
+            && (self.target.modifier.is_none() || self.target.pg == PgType::Numeric)
             && !source.is_nested()
         {
             // Same type, same digits: nothing to do.

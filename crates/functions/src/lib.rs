@@ -4,6 +4,10 @@
 /// `jsonb`, `bit`, `name`, `oid`, ….
 pub const PG_TYPE: &str = "belvedere.pg_type";
 
+/// Key of the field metadata with PostgreSQL's type modifier, as its protocol writes it. Columns that were declared as
+/// `numeric(p,s)` and casts to it have one; what is computed has none, as in PostgreSQL.
+pub const PG_TYPMOD: &str = "belvedere.pg_typmod";
+
 pub mod aggregate;
 mod calendar;
 pub mod cast;
@@ -35,7 +39,7 @@ pub use input::parse_literal;
 pub use library::scalar_functions;
 pub use operator::{BinaryOperator, binary_operator, binary_type, operator_functions, pg_neg, unknown_operand_type};
 pub use output::format_value;
-pub use types::{BARE_NUMERIC, PgType, QUOTIENT, common_type, comparison_type};
+pub use types::{BARE_NUMERIC, PgType, QUOTIENT, common_type, comparison_type, numeric_typmod};
 pub use unknown::unknown_argument_type;
 pub use window::window_functions;
 

@@ -14,6 +14,11 @@ pub const QUOTIENT: DataType = DataType::Decimal256(DECIMAL256_MAX_PRECISION, QU
 /// The carrier of a numeric without precision: `Decimal256(76, 20)`.
 pub const BARE_NUMERIC: DataType = DataType::Decimal256(DECIMAL256_MAX_PRECISION, 20);
 
+/// The modifier of `numeric(precision, scale)`, as [`PG_TYPMOD`](crate::PG_TYPMOD) has it.
+pub fn numeric_typmod(precision: u8, scale: u8) -> i32 {
+    ((i32::from(precision) << 16) | i32::from(scale)) + 4
+}
+
 /// A PostgreSQL type as far as operators and functions care.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PgType {

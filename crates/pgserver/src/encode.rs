@@ -415,8 +415,9 @@ fn numeric(array: &ArrayRef, typmod: i32) -> Result<Values, String> {
         }
         DataType::Decimal256(_, scale) => {
             let shown = match array.data_type() {
-                bare if typmod == -1 && *bare == BARE_NUMERIC => Scale::Shortest,
                 quotient if typmod == -1 && *quotient == QUOTIENT => Scale::Quotient,
+                // A bare numeric, or what was computed of one.
+                DataType::Decimal256(76, 20..) if typmod == -1 => Scale::Shortest,
                 _ => Scale::Declared,
             };
             Ok(Values::Numeric256(downcast_array(array.as_ref()), *scale, shown))

@@ -10,6 +10,7 @@ mod files;
 pub mod functions;
 pub mod gate;
 pub mod lower;
+pub mod member_types;
 pub mod members;
 pub mod name;
 pub mod nodes;

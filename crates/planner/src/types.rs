@@ -53,6 +53,12 @@ pub fn cast_target(sql_type: &SqlType) -> Result<CastTarget> {
             Some(CharacterLength::Max) | None => None,
         },
         SqlType::Timestamp(digits, _) | SqlType::Time(digits, _) => *digits,
+        SqlType::Numeric(_) | SqlType::Decimal(_) | SqlType::Dec(_) => match field.data_type() {
+            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => u8::try_from(*scale)
+                .ok()
+                .and_then(|scale| u64::try_from(belvedere_functions::numeric_typmod(*precision, scale)).ok()),
+            _ => None,
+        },
         _ => None,
     };
     Ok(match modifier.and_then(|modifier| u32::try_from(modifier).ok()) {

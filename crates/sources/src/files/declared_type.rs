@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use belvedere_functions::PG_TYPE;
+use belvedere_functions::{PG_TYPE, PG_TYPMOD, numeric_typmod};
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, Field, TimeUnit};
 use serde::de::IgnoredAny;
 
@@ -107,14 +107,15 @@ impl DeclaredType {
     }
 
     pub(super) fn field(self, name: &str) -> Field {
-        let type_name = match self {
-            Self::Uuid => Some("uuid"),
-            Self::Json => Some("json"),
-            Self::Jsonb => Some("jsonb"),
+        let metadata = match self {
+            Self::Uuid => Some((PG_TYPE, "uuid".to_owned())),
+            Self::Json => Some((PG_TYPE, "json".to_owned())),
+            Self::Jsonb => Some((PG_TYPE, "jsonb".to_owned())),
+            Self::Numeric(Some((precision, scale))) => Some((PG_TYPMOD, numeric_typmod(precision, scale).to_string())),
             _ => None,
         };
         let metadata: HashMap<String, String> =
-            type_name.map(|name| (PG_TYPE.to_owned(), name.to_owned())).into_iter().collect();
+            metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         Field::new(name, self.data_type(), true).with_metadata(metadata)
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use belvedere_functions::{PG_TYPMOD, numeric_typmod};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef, TimeUnit};
@@ -66,7 +67,14 @@ pub(super) fn open(
         let ours = ours.ok_or_else(|| {
             place.wrong(format!("column \"{}\" has type {}, which is not supported", field.name(), field.data_type()))
         })?;
-        Ok(Field::new(field.name(), ours, field.is_nullable()))
+        let typmod = match &ours {
+            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+                u8::try_from(*scale).ok().map(|scale| numeric_typmod(*precision, scale))
+            }
+            _ => None,
+        };
+        let metadata = typmod.map(|typmod| (PG_TYPMOD.to_owned(), typmod.to_string())).into_iter().collect();
+        Ok(Field::new(field.name(), ours, field.is_nullable()).with_metadata(metadata))
     });
     let schema = Arc::new(Schema::new(fields.collect::<Result<Vec<_>, SourceError>>()?));
     let format = ParquetFormat::default().with_force_view_types(false);
@@ -213,6 +221,9 @@ impl ScalarUDFImpl for ReadExactly {
 
 /// The same values as `target`, or the kind of value that has none there.
 fn exactly(values: &ArrayRef, target: &DataType) -> Result<ArrayRef, String> {
+    if values.data_type() == target && matches!(target, DataType::Decimal128(..) | DataType::Decimal256(..)) {
+        return Ok(Arc::clone(values));
+    }
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let converted = cast_with_options(values, target, &options)
         .map_err(|_| format!("a value of type {} that does not fit", values.data_type()))?;

@@ -62,7 +62,7 @@ fn types(source: &FilesSource, table: &str) -> Vec<String> {
                 "{}: {} {}",
                 field.name(),
                 field.data_type(),
-                field.metadata().values().cloned().collect::<String>()
+                field.metadata().get(belvedere_functions::PG_TYPE).cloned().unwrap_or_default()
             )
         })
         .collect()

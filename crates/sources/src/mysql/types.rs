@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use belvedere_functions::PG_TYPE;
+use belvedere_functions::{PG_TYPE, PG_TYPMOD, numeric_typmod};
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use mysql_async::Column;
 use mysql_async::consts::{ColumnFlags, ColumnType};
@@ -136,8 +136,14 @@ pub(super) fn describe(column: &Column) -> Option<SourceColumn> {
         Meaning::Json => Some("json"),
         _ => None,
     };
-    let metadata: HashMap<String, String> =
+    let mut metadata: HashMap<String, String> =
         type_name.map(|name| (PG_TYPE.to_owned(), name.to_owned())).into_iter().collect();
+    // What is computed has digits of its own, which PostgreSQL would not show as a modifier.
+    if let Meaning::Decimal { precision, scale } = meaning
+        && !column.org_name_ref().is_empty()
+    {
+        metadata.insert(PG_TYPMOD.to_owned(), numeric_typmod(precision, scale).to_string());
+    }
     let enumerated = is_enumerated(column);
     // A column on the inner side of an outer join keeps its NOT NULL here and there; nothing is promised.
     Some(SourceColumn {

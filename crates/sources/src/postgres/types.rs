@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use belvedere_functions::PG_TYPE;
+use belvedere_functions::{PG_TYPE, PG_TYPMOD};
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use tokio_postgres::Column;
 use tokio_postgres::types::{Kind, Type};
@@ -138,7 +138,11 @@ fn metadata(wire: &Wire, of: &Type) -> HashMap<String, String> {
 pub(super) fn describe(column: &Column) -> SourceColumn {
     let wire = wire_of(column.type_(), column.type_modifier());
     let of_element = metadata(&wire, column.type_());
-    let of_column = if matches!(wire, Wire::Array(_)) { HashMap::new() } else { of_element.clone() };
+    let of_column = match wire {
+        Wire::Array(_) => HashMap::new(),
+        Wire::Numeric(Some(_)) => HashMap::from([(PG_TYPMOD.to_owned(), column.type_modifier().to_string())]),
+        _ => of_element.clone(),
+    };
     let arrow = data_type(&wire, |_| of_element.clone());
     SourceColumn {
         // PostgreSQL does not say whether an output column can be NULL.

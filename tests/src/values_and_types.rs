@@ -1,0 +1,130 @@
+//! Values to the last zero and types with their modifiers, over a table of a test's own, beside plain SQL on the same table.
+
+use std::fmt::Write as _;
+
+use belvedere_testkit::PrivatePostgres;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::AnyError;
+use crate::servers::{Site, connect, source};
+
+const TABLE: &str = "
+    CREATE EXTENSION citext;
+    CREATE TYPE mood AS ENUM ('sad', 'fair', 'glad');
+    CREATE DOMAIN money_like AS numeric(10,3);
+    CREATE TABLE lines (id int PRIMARY KEY, price numeric(12,2), rate numeric(6,4), huge numeric(38,10), fee money_like,
+        qty int, big bigint, bare numeric, ratio double precision, code character(5), mood mood, tag citext);
+    INSERT INTO lines VALUES
+        (1, 12.50, 0.1900, 1234567890123456789012345678.0123456789, 1.5, 3, 4000000000, 7, 0.5, 'ab', 'glad', 'Red'),
+        (2, 0.10, 0.0700, 0, 0, 0, -1, 7.25, -2, 'AB', 'sad', 'red'),
+        (3, -3.00, NULL, -0.0000000001, 2, -7, NULL, 0.5, 1e10, 'b', 'fair', 'blue'),
+        (4, NULL, 1.0000, NULL, NULL, NULL, 5, NULL, NULL, NULL, NULL, NULL),
+        (5, 9999999999.99, 99.9999, 5, 0.001, 2147483647, 9, 12345678901234567890.12345, 3, 'a', 'sad', 'RED');";
+
+/// Dimensions, then sums of the same expressions.
+const EXPRESSIONS: &[(&str, &str)] = &[
+    ("price", "price"),
+    ("fee", "fee"),
+    ("huge", "huge"),
+    ("amount", "price * qty"),
+    ("taxed", "price * (1 + rate)"),
+    ("wide", "price * rate * 0.125"),
+    ("sum_of", "{CUBE}.price + rate"),
+    ("minus", "-price"),
+    ("whole", "big - qty"),
+    ("rounded", "round(price * rate, 2)"),
+    ("magnitude", "abs(price)"),
+    ("cast_to", "(price * rate)::numeric(14,1)"),
+    ("either", "CASE WHEN qty > 0 THEN price ELSE -price END"),
+    ("first", "COALESCE(price, -1.00)"),
+];
+
+fn model() -> String {
+    let mut dimensions = String::new();
+    let mut measures = String::new();
+    for (name, sql) in EXPRESSIONS {
+        let _ = writeln!(dimensions, "      - {{ name: {name}, sql: '{sql}', type: number }}");
+        let _ = writeln!(measures, "      - {{ name: total_{name}, sql: '{sql}', type: sum }}");
+        let _ = writeln!(measures, "      - {{ name: most_{name}, sql: '{sql}', type: max }}");
+    }
+    format!(
+        "
+cubes:
+  - name: lines
+    sql_table: lines
+    data_source: pg
+    dimensions:
+      - {{ name: id, sql: id, type: number, primary_key: true, public: true }}
+      - {{ name: code, sql: code, type: string }}
+      - {{ name: mood, sql: mood, type: string }}
+      - {{ name: tag, sql: tag, type: string }}
+      - {{ name: qty, sql: qty, type: number }}
+{dimensions}
+    measures:
+      - {{ name: count, type: count }}
+{measures}"
+    )
+}
+
+/// Names, types with modifiers, and every value as its text.
+async fn answer(client: &Client, sql: &str) -> Result<String, AnyError> {
+    let described = client.prepare(sql).await?;
+    let mut text = String::new();
+    for column in described.columns() {
+        let _ = write!(text, "{} {}/{} | ", column.name(), column.type_(), column.type_modifier());
+    }
+    for message in client.simple_query(sql).await? {
+        if let SimpleQueryMessage::Row(row) = message {
+            let values: Vec<&str> = (0..row.len()).map(|column| row.get(column).unwrap_or("NULL")).collect();
+            let _ = write!(text, "\n{}", values.join(" | "));
+        }
+    }
+    Ok(text)
+}
+
+async fn compare(site: &Site, reference: &Client, pairs: &[(String, String)]) -> Result<(), AnyError> {
+    let ours = site.connect().await?;
+    let mut differences = String::new();
+    for (sql, plain) in pairs {
+        let expected = answer(reference, plain).await.map_err(|error| format!("{plain}: {error:?}"))?;
+        match answer(&ours, sql).await {
+            Ok(got) if got == expected => {}
+            Ok(got) => {
+                let _ = writeln!(differences, "{sql}\n{got}\n-- PostgreSQL: {plain}\n{expected}\n");
+            }
+            Err(error) => {
+                let _ = writeln!(differences, "{sql}\n{error:?}\n");
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{differences}\n{}", site.server.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn numerics_show_the_digits_and_modifiers_of_plain_sql() -> Result<(), AnyError> {
+    let server = PrivatePostgres::shared()?;
+    let url = server.fresh_database()?;
+    PrivatePostgres::run_sql(&url, TABLE)?;
+    let site = Site::start(&[source("pg", &url)], "", &model())?;
+    let reference = connect(&url.parse()?).await?;
+    let mut pairs = Vec::new();
+    for (name, sql) in EXPRESSIONS {
+        let plain = sql.replace("{CUBE}", "lines");
+        pairs.push((
+            format!("SELECT id, {name} FROM lines ORDER BY id"),
+            format!("SELECT id, {plain} AS {name} FROM lines ORDER BY id"),
+        ));
+        pairs.push((
+            format!("SELECT MEASURE(total_{name}) AS t, MEASURE(most_{name}) AS m FROM lines"),
+            format!("SELECT sum({plain}) AS t, max({plain}) AS m FROM lines"),
+        ));
+        pairs.push((
+            format!("SELECT code, MEASURE(total_{name}) AS t FROM lines GROUP BY 1 ORDER BY 1"),
+            format!(
+                "SELECT rtrim(code) AS code, sum({plain}) AS t FROM lines GROUP BY code ORDER BY code COLLATE \"C\""
+            ),
+        ));
+    }
+    compare(&site, &reference, &pairs).await
+}
