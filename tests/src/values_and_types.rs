@@ -1,6 +1,8 @@
 //! Values to the last zero and types with their modifiers, over a table of a test's own, beside plain SQL on the same table.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use belvedere_testkit::PrivatePostgres;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -59,6 +61,10 @@ cubes:
       - {{ name: mood, sql: mood, type: string }}
       - {{ name: tag, sql: tag, type: string }}
       - {{ name: qty, sql: qty, type: number }}
+      - {{ name: big, sql: big, type: number }}
+      - {{ name: rate, sql: rate, type: number }}
+      - {{ name: bare, sql: bare, type: number }}
+      - {{ name: ratio, sql: ratio, type: number }}
 {dimensions}
     measures:
       - {{ name: count, type: count }}
@@ -98,6 +104,46 @@ async fn compare(site: &Site, reference: &Client, pairs: &[(String, String)]) ->
         }
     }
     assert!(differences.is_empty(), "{differences}\n{}", site.server.log());
+    Ok(())
+}
+
+/// What a statement gives, or the SQLSTATE with which it is refused.
+async fn outcome(client: &Client, sql: &str) -> Result<String, AnyError> {
+    match answer(client, sql).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            match error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error) {
+                Some(refused) => Ok(format!("{} {}", refused.code().code(), refused.message())),
+                None => Err(error),
+            }
+        }
+    }
+}
+
+/// `values_and_types.txt` has a statement a line that means the same to both, with the same outcome to the last zero, or to the
+/// SQLSTATE. A line that begins with `#` is a comment.
+#[tokio::test]
+async fn statements_give_what_postgres_gives() -> Result<(), AnyError> {
+    let server = PrivatePostgres::shared()?;
+    let url = server.fresh_database_by_code_point()?;
+    PrivatePostgres::run_sql(&url, TABLE)?;
+    let site = Site::start(&[source("pg", &url)], "", &model())?;
+    let (ours, reference) = (site.connect().await?, connect(&url.parse()?).await?);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/values_and_types.txt");
+    let mut differences = String::new();
+    let text = fs::read_to_string(file)?;
+    for sql in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (got, expected) = (outcome(&ours, sql).await?, outcome(&reference, sql).await?);
+        let same = match expected.split_at_checked(6) {
+            // Of a refusal only the SQLSTATE.
+            Some((state, _)) if state.ends_with(' ') && !expected.contains('/') => got.starts_with(state),
+            _ => got == expected,
+        };
+        if !same {
+            let _ = writeln!(differences, "{sql}\n{got}\n-- PostgreSQL:\n{expected}\n");
+        }
+    }
+    assert!(differences.is_empty(), "{differences}");
     Ok(())
 }
 
