@@ -36,7 +36,7 @@ const KNOWN: &[(&str, &str, Settable)] = &[
     ("DateStyle", "ISO, MDY", Settable::DateStyle),
     ("default_transaction_isolation", "read committed", Settable::Any),
     ("default_transaction_read_only", "on", Settable::Any),
-    ("extra_float_digits", "1", Settable::Any),
+    ("extra_float_digits", "1", Settable::Only(&["1", "2", "3"])),
     ("idle_in_transaction_session_timeout", "0", Settable::Any),
     ("in_hot_standby", "off", Settable::No),
     ("integer_datetimes", "on", Settable::No),

@@ -613,6 +613,25 @@ impl AggregateUDFImpl for Extreme {
         Ok(arg_types.first().cloned().unwrap_or(DataType::Null))
     }
 
+    fn return_field(&self, arg_fields: &[FieldRef]) -> Result<FieldRef> {
+        let of = arg_fields.first().and_then(|field| PgType::of_field(field));
+        match &of {
+            // Its text is not ordered as its values are.
+            Some(PgType::Other(name)) => {
+                return Err(PgError::unsupported(format!("{} of type {name} is not supported", self.name()))
+                    .with_hint("Cast the column to a type that Belvedere knows.")
+                    .into());
+            }
+            Some(PgType::Uuid | PgType::Json | PgType::Jsonb) => {
+                let shown = of.map(|of| of.name()).unwrap_or_default();
+                return Err(PgError::new("42883", format!("function {}({shown}) does not exist", self.name())).into());
+            }
+            _ => {}
+        }
+        let types: Vec<DataType> = arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, self.is_nullable())))
+    }
+
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         self.inner.state_fields(args)
     }

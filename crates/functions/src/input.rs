@@ -13,6 +13,16 @@ use crate::numeric::Numeric;
 use crate::types::PgType;
 use crate::value::Value;
 
+/// A text as a decimal with just its own digits; `None` where it is no number, or has more than 76 digits.
+pub fn numeric_literal(text: &str) -> Option<ScalarValue> {
+    let value = Numeric::parse(text)?;
+    let (whole, scale) = (i32::try_from(value.integer_digits()).ok()?, i32::try_from(value.scale).ok()?);
+    if whole + scale > 76 {
+        return None;
+    }
+    Value::Numeric(value).into_scalar(&crate::types::decimal_type(whole, scale)).ok()
+}
+
 /// An untyped literal as a value of an Arrow type (and of the PostgreSQL type `pg_type`, where the Arrow type is text).
 ///
 /// `to` numeric: the value is rounded to its scale as a cast would.

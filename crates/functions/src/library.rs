@@ -27,6 +27,18 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     definitions().iter().map(PgFunction::udf).collect()
 }
 
+/// The length by which PostgreSQL compares intervals, in microseconds: 30 days a month, 24 hours a day. Not for users' SQL.
+pub fn interval_span() -> Arc<ScalarUDF> {
+    PgFunction::udf(&strict("pg_interval_span", I, |n, c| {
+        fixed(n, c, &[T::Interval], T::Numeric, |_, r| {
+            Ok(match &r[0] {
+                Value::Interval(interval) => Value::Numeric(Numeric::new(interval.comparison_micros(), 0)),
+                _ => Value::Null,
+            })
+        })
+    }))
+}
+
 fn strict(name: &'static str, volatility: Volatility, plan: fn(&str, &Call<'_>) -> PgResult<Plan>) -> Definition {
     Definition { name, volatility, strict: true, plan }
 }

@@ -8,6 +8,8 @@ pub mod errors;
 pub mod granularities;
 pub mod measures;
 pub mod operators;
+pub mod set_operations;
+pub mod subqueries;
 pub mod unknown;
 
 use std::collections::HashMap;
@@ -87,7 +89,9 @@ pub fn bind(
 
     let plan = measures::resolve_measures(plan, catalog, functions).map_err(to_error)?;
     let plan = granularities::resolve_granularities(plan, catalog, functions, session).map_err(to_error)?;
+    let plan = set_operations::resolve_set_operations(plan, functions, session).map_err(to_error)?;
     let plan = unknown::resolve_unknowns(plan, session).map_err(to_error)?;
+    let plan = subqueries::count_subqueries(plan, functions, session).map_err(to_error)?;
     let parameters = parameter_fields(&plan, declared, parameter_count, &context)?;
     let plan = coerce(plan, &config).map_err(to_error)?;
     measures::check_measures(&plan, functions).map_err(to_error)?;

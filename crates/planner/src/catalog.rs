@@ -78,11 +78,15 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The table that a name in SQL means: the exact one, else the only one that differs just in case.
+    /// The table that a name in SQL means: the exact one, else the only one that differs just in case. A name with capitals was
+    /// quoted, and is exact.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Arc<ViewTable>> {
         if let Some(exact) = self.tables.get(name) {
             return Some(exact);
+        }
+        if name.chars().any(char::is_uppercase) {
+            return None;
         }
         let mut matching = self.tables.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         match (matching.next(), matching.next()) {

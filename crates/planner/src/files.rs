@@ -9,7 +9,7 @@ use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use datafusion_sql::sqlparser::ast::Statement;
 
 use crate::bind::context::BindContext;
-use crate::bind::{self, errors, unknown};
+use crate::bind::{self, errors, set_operations, subqueries, unknown};
 use crate::catalog::BaseColumn;
 use crate::error::{PlanError, Result};
 use crate::lower::joined_rows::Planning;
@@ -70,7 +70,9 @@ pub fn bind_text(planning: Planning<'_>, cube: &Cube, text: &str) -> Result<Logi
     let planner = SqlToRel::new_with_options(&context, bind::parser_options());
     planner
         .sql_statement_to_plan_with_context(Statement::Query(query), &mut PlannerContext::new())
+        .and_then(|plan| set_operations::resolve_set_operations(plan, planning.functions, planning.session))
         .and_then(|plan| unknown::resolve_unknowns(plan, planning.session))
+        .and_then(|plan| subqueries::count_subqueries(plan, planning.functions, planning.session))
         .and_then(|plan| bind::coerce(plan, &context.config()))
         .map_err(|error| errors::plan_error(error, &[]))
 }

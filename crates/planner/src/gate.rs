@@ -123,6 +123,8 @@ impl Visitor for Gate {
             GroupByExpr::All(_) => return refuse("GROUP BY ALL"),
             GroupByExpr::Expressions(_, modifiers) => absent!(!modifiers.is_empty(), "GROUP BY … WITH"),
         }
+        // DataFusion would make it a column with the value 1.
+        absent!(select.projection.is_empty(), "SELECT without columns");
         for item in &select.projection {
             match item {
                 SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => {}
@@ -218,11 +220,6 @@ fn is_negative(expr: &Expr) -> bool {
 fn gate_set_expr(body: &SetExpr) -> ControlFlow<PlanError> {
     if let SetExpr::SetOperation { op, set_quantifier, left, right } = body {
         absent!(matches!(op, SetOperator::Minus), "MINUS");
-        // DataFusion keeps every left row that has an equal on the right; PostgreSQL counts them against each other.
-        absent!(
-            matches!(op, SetOperator::Intersect | SetOperator::Except) && matches!(set_quantifier, SetQuantifier::All),
-            "INTERSECT ALL or EXCEPT ALL"
-        );
         absent!(
             matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName),
             "BY NAME"

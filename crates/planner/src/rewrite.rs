@@ -3,12 +3,13 @@
 
 use std::ops::ControlFlow;
 
+use arrow::datatypes::DataType;
 use belvedere_functions::CastTarget;
 use datafusion_sql::sqlparser::ast::{
-    Array, BinaryOperator, CastKind, CeilFloorKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, OrderByKind, Query,
-    Select, Statement, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut, WindowFrameBound,
-    WindowType,
+    Array, BinaryOperator, CastKind, CeilFloorKind, DataType as SqlType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart,
+    OrderByKind, Query, Select, SetExpr, Statement, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut, WindowFrameBound, WindowType,
 };
 
 use crate::error::{PlanError, Result};
@@ -31,12 +32,15 @@ impl Casts {
     }
 
     fn name_for(&mut self, sql_type: &SqlType) -> Result<String> {
-        let target = types::cast_target(sql_type)?;
+        Ok(self.name_of(types::cast_target(sql_type)?))
+    }
+
+    fn name_of(&mut self, target: CastTarget) -> String {
         let index = self.targets.iter().position(|known| *known == target).unwrap_or_else(|| {
             self.targets.push(target);
             self.targets.len() - 1
         });
-        Ok(format!("::{index}"))
+        format!("::{index}")
     }
 }
 
@@ -105,6 +109,13 @@ impl VisitorMut for Rewriter<'_> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<PlanError> {
+        match self.values(&mut query.body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<PlanError> {
@@ -269,7 +280,7 @@ impl Rewriter<'_> {
         })
     }
 
-    fn value(&self, value: ValueWithSpan) -> Result<Expr> {
+    fn value(&mut self, value: ValueWithSpan) -> Result<Expr> {
         let span = value.span;
         Ok(match value.value {
             Value::Number(digits, long) => {
@@ -280,7 +291,13 @@ impl Rewriter<'_> {
                 }
                 let plain = plain_decimal(&digits)
                     .ok_or_else(|| PlanError::syntax(format!("\"{digits}\" is not a number that can be read")))?;
-                Expr::Value(ValueWithSpan { value: Value::Number(plain, long), span })
+                match plain.strip_suffix('.') {
+                    // DataFusion would read it as a float, or give it a digit behind the point.
+                    Some(whole) => {
+                        call(&self.casts.name_for(&SqlType::Numeric(ExactNumberInfo::None))?, vec![string(whole)])
+                    }
+                    None => Expr::Value(ValueWithSpan { value: Value::Number(plain, long), span }),
+                }
             }
             Value::DollarQuotedString(text) => {
                 Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text.value), span })
@@ -290,6 +307,47 @@ impl Rewriter<'_> {
             }
             other => Expr::Value(ValueWithSpan { value: other, span }),
         })
+    }
+
+    /// Casts the entries of VALUES to PostgreSQL's common type where DataFusion would choose another one.
+    fn values(&mut self, body: &mut SetExpr) -> Result<()> {
+        let values = match body {
+            SetExpr::Values(values) => values,
+            SetExpr::SetOperation { left, right, .. } => {
+                self.values(left)?;
+                return self.values(right);
+            }
+            _ => return Ok(()),
+        };
+        let width = values.rows.first().map_or(0, |row| row.content.len());
+        for column in 0..width {
+            let entries: Vec<&mut Expr> =
+                values.rows.iter_mut().filter_map(|row| row.content.get_mut(column)).collect();
+            let kinds: Option<Vec<DataType>> = entries.iter().map(|entry| literal_type(entry)).collect();
+            // Only what is written out; DataFusion knows the types of the rest.
+            let Some(kinds) = kinds else { continue };
+            let Some(first) = kinds.iter().find(|kind| !kind.is_null()) else { continue };
+            if kinds.iter().all(|kind| kind == first) {
+                continue;
+            }
+            let common = belvedere_functions::common_type(&kinds).ok_or_else(|| {
+                let names: Vec<String> =
+                    kinds.iter().filter(|kind| !kind.is_null()).map(crate::bind::operators::pg_name).collect();
+                PlanError::new("42804", format!("VALUES types {} cannot be matched", names.join(" and ")))
+            })?;
+            // Integers beside other numerics show no zeros behind the point: digits value by value.
+            let common = match common {
+                DataType::Decimal128(..) | DataType::Decimal256(..) => types::BARE_NUMERIC,
+                other => other,
+            };
+            let Some(target) = CastTarget::of(&common) else { continue };
+            let name = self.casts.name_of(target);
+            for entry in entries {
+                let value = std::mem::replace(entry, Expr::Value(Value::Null.into()));
+                *entry = call(&name, vec![value]);
+            }
+        }
+        Ok(())
     }
 
     fn in_list(&self, expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr> {
@@ -382,6 +440,14 @@ impl Rewriter<'_> {
             return Ok(call(&name, vec![string(&text)]));
         }
         if let FunctionArguments::List(list) = &mut function.args {
+            // The same as count(*), and DataFusion names both alike.
+            if lower == "count"
+                && list.duplicate_treatment.is_none()
+                && let [FunctionArg::Unnamed(argument)] = list.args.as_mut_slice()
+                && matches!(argument, FunctionArgExpr::Expr(number) if is_number(number))
+            {
+                *argument = FunctionArgExpr::Wildcard;
+            }
             if lower == "date_trunc"
                 && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(unit)))) = list.args.first()
                 && let Value::SingleQuotedString(unit) = &unit.value
@@ -542,6 +608,32 @@ fn round_call(name: &str, expr: Expr, field: CeilFloorKind) -> Result<Expr> {
     }
 }
 
+/// The type of an entry that says it by itself; `Null` for a quoted string or NULL, whose type is open.
+fn literal_type(expr: &Expr) -> Option<DataType> {
+    match expr {
+        Expr::Value(ValueWithSpan { value, .. }) => match value {
+            Value::Number(digits, _) => Some(match digits.parse::<i64>() {
+                Ok(small) if i32::try_from(small).is_ok() => DataType::Int32,
+                Ok(_) => DataType::Int64,
+                Err(_) => types::BARE_NUMERIC,
+            }),
+            Value::Boolean(_) => Some(DataType::Boolean),
+            Value::Null | Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_) => Some(DataType::Null),
+            _ => None,
+        },
+        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => {
+            literal_type(inner)
+        }
+        Expr::Cast { data_type, .. } => types::field_of(data_type).ok().map(|field| field.data_type().clone()),
+        Expr::TypedString(typed) => types::field_of(&typed.data_type).ok().map(|field| field.data_type().clone()),
+        _ => None,
+    }
+}
+
+fn is_number(expr: &Expr) -> bool {
+    matches!(expr, Expr::Cast { expr, data_type, .. } if is_typed_number(expr, data_type))
+}
+
 fn is_typed_number(expr: &Expr, data_type: &SqlType) -> bool {
     matches!(expr, Expr::Value(ValueWithSpan { value: Value::Number(..), .. }))
         && matches!(data_type, SqlType::Int(None) | SqlType::BigInt(None))
@@ -585,7 +677,8 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
     })
 }
 
-/// `1.5e3` as `1500`: DataFusion reads exponents as floats or with a negative scale, PostgreSQL as numeric.
+/// `1.5e3` as `1500.`: DataFusion reads exponents as floats or with a negative scale, PostgreSQL as numeric. A number without digits
+/// behind the point ends with it.
 fn plain_decimal(digits: &str) -> Option<String> {
     let (mantissa, exponent) = match digits.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
@@ -601,11 +694,10 @@ fn plain_decimal(digits: &str) -> Option<String> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all = format!("{whole}{fraction}");
     let point = whole.len() as i32 + exponent;
-    // A decimal point makes it a numeric, whatever its digits are.
     let plain = if point <= 0 {
         format!("0.{}{all}", "0".repeat(point.unsigned_abs() as usize))
     } else if point as usize >= all.len() {
-        format!("{all}{}.0", "0".repeat(point as usize - all.len()))
+        format!("{all}{}.", "0".repeat(point as usize - all.len()))
     } else {
         format!("{}.{}", &all[..point as usize], &all[point as usize..])
     };

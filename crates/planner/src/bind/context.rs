@@ -205,7 +205,10 @@ pub fn used_tables(query: &Query, catalog: &Catalog) -> Vec<Arc<ViewTable>> {
         type Break = ();
         fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
             if let Some(name) = relation.0.last().and_then(|part| part.as_ident())
-                && let Some(table) = self.catalog.table(&name.value)
+                && let Some(table) = self.catalog.table(&match name.quote_style {
+                    Some(_) => name.value.clone(),
+                    None => name.value.to_lowercase(),
+                })
                 && !self.used.iter().any(|known| known.name == table.name)
             {
                 self.used.push(Arc::clone(table));

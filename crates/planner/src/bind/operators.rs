@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use belvedere_functions::{CastTarget, Zone};
+use belvedere_functions::{CastTarget, PgType, Zone};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::{Placeholder, ScalarFunction};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -143,6 +143,10 @@ impl Operators {
 /// # Errors
 /// 42883 where the types do not compare, 22P02 and its kin for a literal that is not of the other side's type.
 pub fn compare(op: Operator, left: Expr, right: Expr, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
+    let left = uuid_like(left, &right, schema, session)?;
+    let right = uuid_like(right, &left, schema, session)?;
+    check_comparable(&left, schema)?;
+    check_comparable(&right, schema)?;
     let (left, right) = match (is_unknown(&left), is_unknown(&right)) {
         (false, true) => {
             let wanted = left.get_type(schema)?;
@@ -172,15 +176,59 @@ pub fn compare(op: Operator, left: Expr, right: Expr, schema: &DFSchema, session
         belvedere_functions::comparison_type(&left_type, &right_type)
             .ok_or_else(|| no_operator(&left_type, &op.to_string(), &right_type))?
     };
-    if matches!(common, DataType::Interval(_)) {
-        // Arrow compares months, days and time one after the other; PostgreSQL says that a month is 30 days.
-        return Err(PlanError::unsupported("comparing intervals is not supported yet")
-            .hint("Compare the timestamps, or EXTRACT(EPOCH FROM …).")
-            .into());
-    }
-    let left = cast_exactly(left, &left_type, &common, session)?;
-    let right = cast_exactly(right, &right_type, &common, session)?;
+    let left = spanned(cast_exactly(left, &left_type, &common, session)?, &common);
+    let right = spanned(cast_exactly(right, &right_type, &common, session)?, &common);
     Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
+}
+
+/// An interval as the length that PostgreSQL compares: a month is 30 days. Arrow compares months, days and time one after the other.
+/// Everything else stays as it is.
+#[must_use]
+pub fn spanned(expr: Expr, data_type: &DataType) -> Expr {
+    match data_type {
+        DataType::Interval(_) => {
+            Expr::ScalarFunction(ScalarFunction::new_udf(belvedere_functions::interval_span(), vec![expr]))
+        }
+        _ => expr,
+    }
+}
+
+/// A literal beside a uuid, in the form in which its text is compared.
+///
+/// # Errors
+/// 22P02 for a text that is no uuid.
+pub fn uuid_like(literal: Expr, other: &Expr, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
+    match &literal {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), None) if type_of(other, schema) == Some(PgType::Uuid) => {
+            belvedere_functions::parse_literal(text, &DataType::Utf8, Some("uuid"), &Zone::Named(session.zone))
+                .map(|value| Expr::Literal(value, None))
+                .map_err(pg_error)
+        }
+        _ => Ok(literal),
+    }
+}
+
+fn type_of(expr: &Expr, schema: &DFSchema) -> Option<PgType> {
+    expr.to_field(schema).ok().and_then(|(_, field)| PgType::of_field(&field))
+}
+
+/// Refuses a value that is text here and is ordered, or equal, otherwise than its text: money, inet, ranges, json, ….
+///
+/// # Errors
+/// 0A000, with a hint.
+pub fn check_comparable(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    match type_of(expr, schema) {
+        Some(found @ (PgType::Json | PgType::Jsonb | PgType::Other(_))) => {
+            let name = found.name();
+            if matches!(name.as_str(), "bit" | "varbit") {
+                return Ok(());
+            }
+            Err(PlanError::unsupported(format!("comparing values of type {name} is not supported"))
+                .hint("Cast it to a type that Belvedere knows, or to text, in the model.")
+                .into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A constant in the type of the other side, where that loses nothing: the column stays as it is, so that a source can use its
@@ -359,6 +407,16 @@ fn cast(expr: Expr, to: &DataType) -> Expr {
 #[must_use]
 pub fn fold_number(expr: Expr) -> Expr {
     match expr {
+        // `'1.50'::numeric` has the digits that are written, as `1.50` has.
+        Expr::ScalarFunction(call) if belvedere_functions::cast_target(&call.func).is_some_and(is_bare_numeric) => {
+            match call.args.as_slice() {
+                [Expr::Literal(ScalarValue::Utf8(Some(text)), _)] => match belvedere_functions::numeric_literal(text) {
+                    Some(value) => Expr::Literal(value, None),
+                    None => Expr::ScalarFunction(call),
+                },
+                _ => Expr::ScalarFunction(call),
+            }
+        }
         Expr::Cast(Cast { expr: inner, field }) => match (*inner, field.data_type()) {
             (Expr::Literal(ScalarValue::Int64(Some(value)), metadata), DataType::Int32) => match i32::try_from(value) {
                 Ok(small) => Expr::Literal(ScalarValue::Int32(Some(small)), metadata),
@@ -369,6 +427,10 @@ pub fn fold_number(expr: Expr) -> Expr {
         },
         other => other,
     }
+}
+
+fn is_bare_numeric(target: &CastTarget) -> bool {
+    *target == CastTarget::from_type(PgType::Numeric)
 }
 
 /// MySQL's operators, for calculated measures of MySQL cubes: `/` divides as decimals and gives NULL for a zero divisor.

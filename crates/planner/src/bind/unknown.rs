@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use belvedere_functions::Zone;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{DFSchema, Result, ScalarValue};
+use datafusion_common::{DFSchema, NullEquality, Result, ScalarValue};
 use datafusion_expr::expr::{InList, Placeholder};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Case, Expr, ExprSchemable, Limit, LogicalPlan, Operator, lit};
@@ -14,7 +14,9 @@ use datafusion_expr::{Case, Expr, ExprSchemable, Limit, LogicalPlan, Operator, l
 use crate::error::PlanError;
 use crate::session::SessionFacts;
 
-use super::operators::{cast_exactly, compare, fold_number, is_unknown, narrowed, typed_like};
+use super::operators::{
+    cast_exactly, check_comparable, compare, fold_number, is_unknown, narrowed, spanned, typed_like, uuid_like,
+};
 
 /// Resolves what is still open in every expression of the plan.
 ///
@@ -30,15 +32,47 @@ pub fn resolve_unknowns(plan: LogicalPlan, session: &SessionFacts) -> Result<Log
             })));
         }
         let schema = input_schema(&node);
+        check_intervals(&node, &schema)?;
+        let is_sort = matches!(node, LogicalPlan::Sort(_));
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let saved = names.save(&expr);
-            let resolved = resolve_in_expr(expr, &schema, session)?;
+            let mut resolved = resolve_in_expr(expr, &schema, session)?;
+            if is_sort {
+                check_comparable(&resolved, &schema)?;
+                let data_type = resolved.get_type(&schema)?;
+                resolved = spanned(resolved, &data_type);
+            }
             Ok(Transformed::yes(saved.restore(resolved)))
         })?
         .map_data(LogicalPlan::recompute_schema)
     })
     .data()
+}
+
+/// Refuses to find equal intervals: a month equals 30 days and a day 24 hours, and which of them is shown would be left to chance.
+fn check_intervals(node: &LogicalPlan, schema: &DFSchema) -> Result<()> {
+    let is_interval = |data_type: &DataType| matches!(data_type, DataType::Interval(_));
+    let found = match node {
+        LogicalPlan::Distinct(_) => schema.fields().iter().any(|field| is_interval(field.data_type())),
+        LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => {
+            schema.fields().iter().any(|field| is_interval(field.data_type()))
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let mut found = false;
+            for key in &aggregate.group_expr {
+                found |= key.get_type(schema).is_ok_and(|data_type| is_interval(&data_type));
+            }
+            found
+        }
+        _ => false,
+    };
+    if found {
+        return Err(PlanError::unsupported("grouping by intervals is not supported")
+            .hint("Group by EXTRACT(EPOCH FROM …), or by the interval as text.")
+            .into());
+    }
+    Ok(())
 }
 
 /// The columns that a node's expressions can name.
@@ -91,6 +125,19 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                         field: Some(Arc::new(field)),
                     })));
                 }
+                // The type is the first one's, which DataFusion would widen to hold the second.
+                if call.func.name() == "nullif"
+                    && let [value, other] = call.args.as_slice()
+                    && !is_unknown(value)
+                    && !is_unknown(other)
+                    && value.get_type(schema)? != other.get_type(schema)?
+                {
+                    let equal = compare(Operator::Eq, value.clone(), other.clone(), schema, session)?;
+                    let null = Expr::Literal(ScalarValue::try_from(&value.get_type(schema)?)?, None);
+                    let branches = vec![(Box::new(equal), Box::new(null))];
+                    let otherwise = Some(Box::new(value.clone()));
+                    return Ok(Transformed::yes(Expr::Case(Case::new(None, branches, otherwise))));
+                }
                 if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least") {
                     call.args = in_common_type(call.args, schema, session)?;
                     return Ok(Transformed::yes(Expr::ScalarFunction(call)));
@@ -111,6 +158,12 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
             Expr::Like(mut like) => {
                 like.expr = Box::new(typed_like(*like.expr, &DataType::Utf8, session)?);
                 like.pattern = Box::new(typed_like(*like.pattern, &DataType::Utf8, session)?);
+                if let Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) = like.pattern.as_ref()
+                    && pattern.chars().rev().take_while(|character| *character == '\\').count() % 2 == 1
+                {
+                    // PostgreSQL says so when a row reaches the end of the pattern, DataFusion never.
+                    return Err(PlanError::new("22025", "LIKE pattern must not end with escape character").into());
+                }
                 let found = like.expr.get_type(schema)?;
                 if found != DataType::Utf8 {
                     return Err(PlanError::new(
@@ -149,6 +202,9 @@ fn open_to_text(expr: Expr) -> Expr {
 fn in_list(expr: Expr, list: Vec<Expr>, negated: bool, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
     let expr = fold_number(expr);
     let list: Vec<Expr> = list.into_iter().map(fold_number).collect();
+    check_comparable(&expr, schema)?;
+    let list: Vec<Expr> =
+        list.into_iter().map(|item| uuid_like(item, &expr, schema, session)).collect::<Result<_>>()?;
     // Literals without type take the left side's, or that of the first value that has one.
     let anchor = match std::iter::once(&expr).chain(&list).find(|item| !is_unknown(item)) {
         Some(known) => known.get_type(schema)?,
@@ -182,7 +238,7 @@ fn in_list(expr: Expr, list: Vec<Expr>, negated: bool, schema: &DFSchema, sessio
     }
     let place = |item: Expr| -> Result<Expr> {
         let found = item.get_type(schema)?;
-        cast_exactly(item, &found, &common, session)
+        Ok(spanned(cast_exactly(item, &found, &common, session)?, &common))
     };
     let list = items.into_iter().map(place).collect::<Result<Vec<_>>>()?;
     Ok(Expr::InList(InList { expr: Box::new(place(expr)?), list, negated }))
