@@ -5,10 +5,12 @@ use std::sync::Arc;
 use belvedere_sources::{push_down, remote_statements};
 use chrono_tz::Tz;
 use dashmap::DashMap;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
@@ -79,6 +81,7 @@ impl Runner {
     /// # Errors
     /// DataFusion's: a plan that one of its rules refuses.
     pub fn logical(&self, plan: LogicalPlan, zone: Tz) -> datafusion::common::Result<LogicalPlan> {
+        let plan = tell_subqueries_apart(plan)?;
         let optimized = Optimizer::with_rules(rules()).optimize(plan, self.state_in(zone).as_ref(), |_, _| {})?;
         push_down(optimized)
     }
@@ -90,6 +93,35 @@ impl Runner {
     pub fn start(&self, executable: &Executable) -> datafusion::common::Result<SendableRecordBatchStream> {
         execute_stream(Arc::clone(&executable.physical), self.state.task_ctx())
     }
+}
+
+/// Names the value of every sub-query differently.
+///
+/// DataFusion computes equal sub-queries once, and to it scans are equal when name and schema are, whatever they read:
+/// `SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM t WHERE x)` gave the same number twice.
+fn tell_subqueries_apart(plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
+    let mut count = 0;
+    plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let saved = names.save(&expr);
+            let told = expr.transform_up(|expr| match expr {
+                Expr::ScalarSubquery(query) if query.outer_ref_columns.is_empty() => {
+                    let Some(value) = query.subquery.schema().columns().into_iter().next() else {
+                        return Ok(Transformed::no(Expr::ScalarSubquery(query)));
+                    };
+                    count += 1;
+                    let named = LogicalPlanBuilder::from(query.subquery.as_ref().clone())
+                        .project([Expr::Column(value).alias(format!("__value_{count}"))])?
+                        .build()?;
+                    Ok(Transformed::yes(Expr::ScalarSubquery(query.with_plan(Arc::new(named)))))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(told.update_data(|expr| saved.restore(expr)))
+        })
+    })
+    .data()
 }
 
 /// The statements that a plan sends, by source.

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use belvedere_functions::Zone;
+use belvedere_functions::{CastTarget, PG_TYPMOD, Zone};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, NullEquality, Result, ScalarValue};
-use datafusion_expr::expr::{InList, Placeholder};
+use datafusion_expr::expr::{InList, Placeholder, ScalarFunction};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Case, Expr, ExprSchemable, Limit, LogicalPlan, Operator, lit};
 
@@ -34,6 +34,7 @@ pub fn resolve_unknowns(plan: LogicalPlan, session: &SessionFacts) -> Result<Log
         let schema = input_schema(&node);
         check_intervals(&node, &schema)?;
         let is_sort = matches!(node, LogicalPlan::Sort(_));
+        let is_projection = matches!(node, LogicalPlan::Projection(_));
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let saved = names.save(&expr);
@@ -42,6 +43,9 @@ pub fn resolve_unknowns(plan: LogicalPlan, session: &SessionFacts) -> Result<Log
                 check_comparable(&resolved, &schema)?;
                 let data_type = resolved.get_type(&schema)?;
                 resolved = spanned(resolved, &data_type);
+            }
+            if is_projection {
+                resolved = with_typmod(resolved, &schema);
             }
             Ok(Transformed::yes(saved.restore(resolved)))
         })?
@@ -103,6 +107,49 @@ fn limit_count(expr: Expr) -> Result<Expr> {
     })
 }
 
+/// What chooses among values has their type modifier where they have the same one; DataFusion forgets it.
+fn with_typmod(expr: Expr, schema: &DFSchema) -> Expr {
+    let expr = match expr {
+        Expr::Alias(mut alias) => {
+            alias.expr = Box::new(with_typmod(*alias.expr, schema));
+            return Expr::Alias(alias);
+        }
+        other => other,
+    };
+    let chosen: Vec<&Expr> = match &expr {
+        Expr::Case(Case { when_then_expr, else_expr: Some(otherwise), .. }) => {
+            when_then_expr.iter().map(|(_, then)| then.as_ref()).chain([otherwise.as_ref()]).collect()
+        }
+        Expr::ScalarFunction(call) => match (call.func.name(), call.args.as_slice()) {
+            ("coalesce" | "greatest" | "least", arguments) => arguments.iter().collect(),
+            ("nullif", [value, _]) => vec![value],
+            _ => return expr,
+        },
+        _ => return expr,
+    };
+    let Some((first, rest)) = chosen.split_first() else { return expr };
+    let found = typmod(first, schema);
+    let found = found.filter(|found| rest.iter().all(|other| typmod(other, schema) == Some(*found)));
+    carrying(expr, found, schema)
+}
+
+fn typmod(expr: &Expr, schema: &DFSchema) -> Option<u32> {
+    let (_, field) = expr.to_field(schema).ok()?;
+    field.metadata().get(PG_TYPMOD)?.parse().ok()
+}
+
+/// The value cast to the type that it has, for the sake of its modifier.
+fn carrying(expr: Expr, typmod: Option<u32>, schema: &DFSchema) -> Expr {
+    let target = expr.get_type(schema).ok().and_then(|data_type| CastTarget::of(&data_type));
+    match (typmod, target) {
+        (Some(typmod), Some(target)) => Expr::ScalarFunction(ScalarFunction::new_udf(
+            belvedere_functions::pg_cast(target.with_modifier(typmod)),
+            vec![expr],
+        )),
+        _ => expr,
+    }
+}
+
 /// Resolves one expression, from the leaves up.
 ///
 /// # Errors
@@ -136,7 +183,8 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                     let null = Expr::Literal(ScalarValue::try_from(&value.get_type(schema)?)?, None);
                     let branches = vec![(Box::new(equal), Box::new(null))];
                     let otherwise = Some(Box::new(value.clone()));
-                    return Ok(Transformed::yes(Expr::Case(Case::new(None, branches, otherwise))));
+                    let chosen = Expr::Case(Case::new(None, branches, otherwise));
+                    return Ok(Transformed::yes(carrying(chosen, typmod(value, schema), schema)));
                 }
                 if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least") {
                     call.args = in_common_type(call.args, schema, session)?;
