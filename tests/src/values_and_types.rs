@@ -174,3 +174,59 @@ async fn numerics_show_the_digits_and_modifiers_of_plain_sql() -> Result<(), Any
     }
     compare(&site, &reference, &pairs).await
 }
+
+/// What would need PostgreSQL's own order or equality of a type is refused.
+#[tokio::test]
+async fn values_whose_text_says_nothing_of_their_order_are_not_compared() -> Result<(), AnyError> {
+    let server = PrivatePostgres::shared()?;
+    let url = server.fresh_database()?;
+    PrivatePostgres::run_sql(
+        &url,
+        "CREATE TABLE odd (id int PRIMARY KEY, cost money, address inet, note jsonb, token uuid, span interval);
+         INSERT INTO odd VALUES
+            (1, '9.50', '10.0.0.1', '{}', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', '1 month'),
+            (2, '10.00', '9.0.0.1', NULL, NULL, '30 days')",
+    )?;
+    let model = "
+cubes:
+  - name: odd
+    sql_table: odd
+    data_source: pg
+    dimensions:
+      - { name: id, sql: id, type: number, primary_key: true, public: true }
+      - { name: cost, sql: cost, type: string }
+      - { name: address, sql: address, type: string }
+      - { name: note, sql: note, type: string }
+      - { name: token, sql: token, type: string }
+      - { name: span, sql: span, type: string }
+    measures:
+      - { name: count, type: count }
+      - { name: least, sql: cost, type: min }
+";
+    let site = Site::start(&[source("pg", &url)], "", model)?;
+    let ours = site.connect().await?;
+    for (sql, expected) in [
+        ("SELECT id FROM odd WHERE cost < '$10.00'", "0A000"),
+        ("SELECT id FROM odd WHERE address = '9.0.0.1'", "0A000"),
+        ("SELECT id FROM odd WHERE note IN ('{}')", "0A000"),
+        ("SELECT id FROM odd ORDER BY cost", "0A000"),
+        ("SELECT min(address) FROM odd", "0A000"),
+        ("SELECT MEASURE(least) FROM odd", "0A000"),
+        ("SELECT max(token) FROM odd", "42883"),
+        ("SELECT span, count(*) FROM odd GROUP BY 1", "0A000"),
+        ("SELECT count(DISTINCT span) FROM odd", "0A000"),
+        ("SELECT DISTINCT span FROM odd", "0A000"),
+        ("SELECT row_number() OVER (ORDER BY span) FROM odd", "0A000"),
+        ("SELECT id FROM odd WHERE token = 'no uuid'", "22P02"),
+        (
+            "SELECT id, cost FROM odd WHERE token = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
+            "id int4/-1 | cost text/-1 | \n1 | $9.50",
+        ),
+        ("SELECT id FROM odd WHERE token IN ('{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}')", "id int4/-1 | \n1"),
+        ("SELECT count(*) FROM odd WHERE span = '1 month' AND cost IS NOT NULL", "count int8/-1 | \n2"),
+    ] {
+        let got = outcome(&ours, sql).await?;
+        assert!(got.starts_with(expected), "{sql}\n{got}");
+    }
+    Ok(())
+}

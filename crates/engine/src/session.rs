@@ -221,6 +221,18 @@ impl EngineSession {
                     effects.changed_settings.extend(self.settings.set(name, value)?);
                 }
             }
+            Utility::SetConfig { name, value, local } => {
+                if !(*local && self.status == TransactionStatus::Idle) {
+                    effects.changed_settings.extend(self.settings.set(name, value)?);
+                }
+                let value = self.settings.show(name)?.1;
+                return Ok(match one_row(&[("set_config", value.as_str())], utility.tag()) {
+                    Outcome::Rows { columns, schema, rows, tag, .. } => {
+                        Outcome::Rows { columns, schema, rows, tag, effects }
+                    }
+                    other => other,
+                });
+            }
             Utility::Reset { name } => effects.changed_settings.extend(self.settings.reset(name)?),
             Utility::ResetAll => effects.changed_settings = self.settings.reset_all(),
             Utility::Show { name } => {
@@ -343,6 +355,7 @@ impl Session for EngineSession {
             let text = |name: &str| Column { name: name.to_owned(), pg_type: Type::TEXT, typmod: -1 };
             let columns = match &utility {
                 Utility::Show { name } => Some(vec![text(&self.settings.show(name)?.0)]),
+                Utility::SetConfig { .. } => Some(vec![text("set_config")]),
                 Utility::ShowAll => Some(vec![text("name"), text("setting"), text("description")]),
                 _ => None,
             };

@@ -13,6 +13,12 @@ pub enum Utility {
         value: String,
         local: bool,
     },
+    /// `SELECT set_config(name, value, is_local)`: a query that sets.
+    SetConfig {
+        name: String,
+        value: String,
+        local: bool,
+    },
     /// `SET name TO DEFAULT`, `RESET name`.
     Reset {
         name: String,
@@ -51,6 +57,7 @@ impl Utility {
     pub fn tag(&self) -> &'static str {
         match self {
             Self::Set { .. } => "SET",
+            Self::SetConfig { .. } => "SELECT 1",
             Self::Reset { .. } | Self::ResetAll => "RESET",
             Self::Show { .. } | Self::ShowAll => "SHOW",
             Self::Begin => "BEGIN",
@@ -100,6 +107,13 @@ pub fn parse_utility(sql: &str) -> Result<Option<Utility>, SqlError> {
         ["SET", "CONSTRAINTS", ..] => Utility::Nothing { tag: "SET CONSTRAINTS" },
         ["SET", scope @ ("SESSION" | "LOCAL"), ..] => set(&words[2..], *scope == "LOCAL")?,
         ["SET", ..] => set(&words[1..], false)?,
+        ["SELECT", call @ ..] => match call.strip_prefix(&["PG_CATALOG", "."]).unwrap_or(call) {
+            ["SET_CONFIG", "(", "", ",", "", ",", local @ ("TRUE" | "FALSE"), ")"] => {
+                let first = words.len() - 6;
+                Utility::SetConfig { name: name_at(first)?, value: name_at(first + 2)?, local: *local == "TRUE" }
+            }
+            _ => return Ok(None),
+        },
         ["RESET", "ALL"] => Utility::ResetAll,
         ["RESET", "SESSION", "AUTHORIZATION"] => Utility::Nothing { tag: "RESET" },
         ["RESET", "TIME", "ZONE"] => Utility::Reset { name: "TimeZone".to_owned() },

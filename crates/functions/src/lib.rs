@@ -26,6 +26,7 @@ mod pattern;
 mod spread;
 mod text;
 mod to_char;
+mod to_char_number;
 pub mod types;
 mod unknown;
 pub mod value;

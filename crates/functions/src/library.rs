@@ -341,6 +341,11 @@ fn definitions() -> Vec<Definition> {
         }),
     ];
     all.push(strict("to_char", S, |n, c| {
+        if let [number, T::Text | T::Unknown] = c.types.as_slice()
+            && number.is_number()
+        {
+            return plan_to_char_of_number(number);
+        }
         if !matches!(c.types.as_slice(), [T::Date | T::Timestamp | T::Timestamptz, T::Text]) {
             return Err(no_function(n, &c.types));
         }
@@ -970,6 +975,32 @@ const FLOAT_FUNCTIONS: &[(&str, Eval)] = &[
     ("tan", |_, r| trigonometric(f(&r[0]), f64::tan)),
     ("atan", |_, r| Ok(Value::Float8(f(&r[0]).atan()))),
 ];
+
+fn plan_to_char_of_number(of: &T) -> PgResult<Plan> {
+    let takes = match of {
+        T::Float4 | T::Float8 => T::Float8,
+        T::Numeric => T::Numeric,
+        _ => T::Int8,
+    };
+    let eval: Eval = |_, r| {
+        let pattern = crate::to_char_number::Pattern::read(text(&r[1]))?;
+        let number = match &r[0] {
+            Value::Float8(x) => {
+                if !x.is_finite() {
+                    return Err(PgError::unsupported("to_char of NaN and infinity is not supported"));
+                }
+                // No digits beyond those that a double has.
+                let whole = format!("{:.0}", x.abs()).len();
+                let behind = pattern.behind.min(15_usize.saturating_sub(whole));
+                let shown = format!("{:.behind$}", x.abs());
+                return Ok(Value::Text(pattern.write(x.is_sign_negative() && *x != 0.0, &shown, behind)));
+            }
+            number => to_numeric(number)?.round(u32::try_from(pattern.behind).unwrap_or(u32::MAX)),
+        };
+        Ok(Value::Text(pattern.write(number.signum() < 0, &number.abs().to_string(), pattern.behind)))
+    };
+    Ok(Plan::new(DataType::Utf8, eval).taking(vec![takes, T::Text]))
+}
 
 fn logarithm(x: f64, of: fn(f64) -> f64) -> PgResult<Value> {
     if x == 0.0 {

@@ -31,6 +31,7 @@ impl Functions {
             .chain([
                 Arc::new(ScalarUDF::from(Placeholder::eq_any())),
                 Arc::new(ScalarUDF::from(Placeholder::granularity())),
+                Arc::new(ScalarUDF::from(Placeholder::type_of())),
             ]);
         for function in ours {
             for alias in function.aliases() {
@@ -129,6 +130,16 @@ impl Placeholder {
             result: DataType::Boolean,
             left_over: "= ANY over an array that differs from row to row is not supported",
             signature: Signature::any(2, Volatility::Immutable),
+        }
+    }
+
+    /// `pg_typeof(x)`; the name of the type when it is known.
+    fn type_of() -> Self {
+        Self {
+            name: "pg_typeof",
+            result: DataType::Utf8,
+            left_over: "pg_typeof of a value whose type is not known is not supported",
+            signature: Signature::any(1, Volatility::Immutable),
         }
     }
 

@@ -440,6 +440,15 @@ impl Rewriter<'_> {
             return Ok(call(&name, vec![string(&text)]));
         }
         if let FunctionArguments::List(list) = &mut function.args {
+            // age(x) counts from the midnight at which today began.
+            if lower == "age" && list.args.len() == 1 {
+                let today = self.session.now.with_timezone(&self.session.zone).format("%Y-%m-%d").to_string();
+                let name = self
+                    .casts
+                    .name_for(&SqlType::Timestamp(None, datafusion_sql::sqlparser::ast::TimezoneInfo::None))?;
+                let midnight = call(&name, vec![string(&today)]);
+                list.args.insert(0, FunctionArg::Unnamed(FunctionArgExpr::Expr(midnight)));
+            }
             // The same as count(*), and DataFusion names both alike.
             if lower == "count"
                 && list.duplicate_treatment.is_none()

@@ -208,7 +208,9 @@ pub fn uuid_like(literal: Expr, other: &Expr, schema: &DFSchema, session: &Sessi
     }
 }
 
-fn type_of(expr: &Expr, schema: &DFSchema) -> Option<PgType> {
+/// The PostgreSQL type of an expression.
+#[must_use]
+pub fn type_of(expr: &Expr, schema: &DFSchema) -> Option<PgType> {
     expr.to_field(schema).ok().and_then(|(_, field)| PgType::of_field(&field))
 }
 

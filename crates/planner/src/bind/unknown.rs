@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use belvedere_functions::{CastTarget, PG_TYPMOD, Zone};
+use belvedere_functions::{CastTarget, PG_TYPMOD, PgType, Zone};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, NullEquality, Result, ScalarValue};
 use datafusion_expr::expr::{InList, Placeholder, ScalarFunction};
@@ -15,7 +15,7 @@ use crate::error::PlanError;
 use crate::session::SessionFacts;
 
 use super::operators::{
-    cast_exactly, check_comparable, compare, fold_number, is_unknown, narrowed, spanned, typed_like, uuid_like,
+    cast_exactly, check_comparable, compare, fold_number, is_unknown, narrowed, spanned, type_of, typed_like, uuid_like,
 };
 
 /// Resolves what is still open in every expression of the plan.
@@ -57,23 +57,35 @@ pub fn resolve_unknowns(plan: LogicalPlan, session: &SessionFacts) -> Result<Log
 /// Refuses to find equal intervals: a month equals 30 days and a day 24 hours, and which of them is shown would be left to chance.
 fn check_intervals(node: &LogicalPlan, schema: &DFSchema) -> Result<()> {
     let is_interval = |data_type: &DataType| matches!(data_type, DataType::Interval(_));
+    let of = |expr: &Expr| expr.get_type(schema).is_ok_and(|data_type| is_interval(&data_type));
+    let any_column = || schema.fields().iter().any(|field| is_interval(field.data_type()));
     let found = match node {
-        LogicalPlan::Distinct(_) => schema.fields().iter().any(|field| is_interval(field.data_type())),
-        LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => {
-            schema.fields().iter().any(|field| is_interval(field.data_type()))
-        }
+        LogicalPlan::Distinct(_) => any_column(),
+        LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => any_column(),
+        // USING and NATURAL; other conditions are compared by length.
+        LogicalPlan::Join(join) => join.on.iter().any(|(left, right)| of(left) || of(right)),
         LogicalPlan::Aggregate(aggregate) => {
-            let mut found = false;
-            for key in &aggregate.group_expr {
-                found |= key.get_type(schema).is_ok_and(|data_type| is_interval(&data_type));
-            }
-            found
+            let is_distinct = |expr: &Expr| match expr {
+                Expr::AggregateFunction(call) => call.params.distinct && call.params.args.iter().any(of),
+                _ => false,
+            };
+            aggregate.group_expr.iter().any(of)
+                || aggregate.aggr_expr.iter().any(|expr| expr.exists(|inner| Ok(is_distinct(inner))).unwrap_or(true))
+        }
+        LogicalPlan::Window(window) => {
+            let is_ordered = |expr: &Expr| match expr {
+                Expr::WindowFunction(call) => {
+                    call.params.partition_by.iter().any(of) || call.params.order_by.iter().any(|key| of(&key.expr))
+                }
+                _ => false,
+            };
+            window.window_expr.iter().any(|expr| expr.exists(|inner| Ok(is_ordered(inner))).unwrap_or(true))
         }
         _ => false,
     };
     if found {
-        return Err(PlanError::unsupported("grouping by intervals is not supported")
-            .hint("Group by EXTRACT(EPOCH FROM …), or by the interval as text.")
+        return Err(PlanError::unsupported("grouping, joining and windows by intervals are not supported")
+            .hint("Use EXTRACT(EPOCH FROM …), or the interval as text.")
             .into());
     }
     Ok(())
@@ -160,6 +172,17 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
             Expr::InList(InList { expr, list, negated }) => in_list(*expr, list, negated, schema, session)?,
             Expr::Case(case) => Expr::Case(case_branches(case, schema, session)?),
             Expr::ScalarFunction(call) if call.func.name() == "pg_eq_any" => eq_any(call, schema, session)?,
+            Expr::ScalarFunction(call) if call.func.name() == "pg_typeof" => {
+                let known = match call.args.as_slice() {
+                    [argument] if !is_unknown(argument) => type_of(argument, schema),
+                    [_] => Some(PgType::Unknown),
+                    _ => None,
+                };
+                match known {
+                    Some(known) => lit(known.name()),
+                    None => Expr::ScalarFunction(call),
+                }
+            }
             Expr::ScalarFunction(mut call) => {
                 if let [Expr::Placeholder(Placeholder { id, field: None })] = call.args.as_slice()
                     && call.func.name().starts_with("pg_cast")
@@ -177,7 +200,8 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                     && let [value, other] = call.args.as_slice()
                     && !is_unknown(value)
                     && !is_unknown(other)
-                    && value.get_type(schema)? != other.get_type(schema)?
+                    && (value.get_type(schema)? != other.get_type(schema)?
+                        || matches!(value.get_type(schema)?, DataType::Interval(_)))
                 {
                     let equal = compare(Operator::Eq, value.clone(), other.clone(), schema, session)?;
                     let null = Expr::Literal(ScalarValue::try_from(&value.get_type(schema)?)?, None);
@@ -202,6 +226,15 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
             }
             Expr::BinaryExpr(binary) if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) => {
                 compare(binary.op, *binary.left, *binary.right, schema, session)?
+            }
+            Expr::InSubquery(within) => {
+                check_comparable(&within.expr, schema)?;
+                if matches!(within.expr.get_type(schema)?, DataType::Interval(_)) {
+                    return Err(PlanError::unsupported("IN (SELECT …) over intervals is not supported")
+                        .hint("Compare EXTRACT(EPOCH FROM …).")
+                        .into());
+                }
+                Expr::InSubquery(within)
             }
             Expr::Like(mut like) => {
                 like.expr = Box::new(typed_like(*like.expr, &DataType::Utf8, session)?);
