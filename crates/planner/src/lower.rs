@@ -12,6 +12,8 @@ use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
+use crate::pipeline::{Rule, Tree, Watch};
+
 use joined_rows::Planning;
 
 /// Lowers a whole plan: views that are read row by row, and legs.
@@ -19,10 +21,23 @@ use joined_rows::Planning;
 /// # Errors
 /// 0A000 for what is not executed yet, among it every query that would count a measure's rows more than once.
 pub fn lower(plan: LogicalPlan, planning: Planning<'_>) -> Result<LogicalPlan> {
-    // Views that are read row by row ask only for the columns in use.
+    lower_watched(plan, planning, &mut |_, _| {})
+}
+
+/// As [`lower`]; `watch` sees what each rule makes of the plan.
+pub(crate) fn lower_watched(plan: LogicalPlan, planning: Planning<'_>, watch: &mut Watch<'_>) -> Result<LogicalPlan> {
+    let plan = prune_columns(plan)?;
+    watch(Rule::PruneColumns, Tree::Plan(&plan));
+    let plan = read_rows::read_rows(plan, planning)?;
+    watch(Rule::ReadRows, Tree::Plan(&plan));
+    let plan = lower_leg::lower_legs(plan, planning)?;
+    watch(Rule::LowerLegs, Tree::Plan(&plan));
+    Ok(plan)
+}
+
+/// Views that are read row by row ask only for the columns in use.
+fn prune_columns(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(OptimizeProjections::new())];
     let config = OptimizerContext::new().with_max_passes(1);
-    let plan = Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})?;
-    let plan = read_rows::read_rows(plan, planning)?;
-    lower_leg::lower_legs(plan, planning)
+    Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})
 }
