@@ -207,6 +207,8 @@ struct Scripts {
     functions: Arc<Functions>,
     catalog: Option<Catalog>,
     session: SessionFacts,
+    /// Rules that fired or were silent where the script says otherwise.
+    faults: Vec<String>,
 }
 
 impl Scripts {
@@ -217,7 +219,7 @@ impl Scripts {
             zone: chrono_tz::UTC,
             now: DateTime::from_timestamp(1_773_570_600, 0).expect("2026-03-15 10:30 exists"),
         };
-        Self { functions: Arc::new(Functions::new()), catalog: None, session }
+        Self { functions: Arc::new(Functions::new()), catalog: None, session, faults: Vec::new() }
     }
 
     fn load(&mut self, name: &str) -> Result<()> {
@@ -341,17 +343,24 @@ impl goldenscript::Runner for Scripts {
             Ok(trace) => trace,
             Err(error) => return Ok(shown_error("parse", &error, &sql)),
         };
+        let refused = trace.refused_by();
         for rule in fires {
-            if trace.refused_by() != Some(rule) && !trace.steps.iter().any(|step| step.rule == rule && step.changed) {
-                return Err(format!("{} did not fire: {:#?}", rule.name(), trace.result.err()).into());
+            if refused != Some(rule) && !trace.steps.iter().any(|step| step.rule == rule && step.changed) {
+                let why = trace.result.as_ref().err().map_or("it changed nothing".to_owned(), ToString::to_string);
+                self.faults.push(format!("line {}: {} did not fire: {why}", command.line_number, rule.name()));
             }
         }
         for rule in silent {
             if !trace.steps.iter().any(|step| step.rule == rule && !step.changed) {
-                return Err(format!("{} was not silent: {:#?}", rule.name(), trace.steps).into());
+                let why = trace.result.as_ref().err().map_or("it changed the plan".to_owned(), ToString::to_string);
+                self.faults.push(format!("line {}: {} was not silent: {why}", command.line_number, rule.name()));
             }
         }
         shown(&trace, last, &sql)
+    }
+
+    fn end_script(&mut self) -> Result<()> {
+        if self.faults.is_empty() { Ok(()) } else { Err(self.faults.join("\n").into()) }
     }
 }
 
