@@ -73,7 +73,8 @@ pub fn bind(
     let spellings = context::spellings(&used);
     let mentioned = Arc::new(context::mentioned_names(&query));
     let parameter_count = context::parameter_count(&query).max(declared.len());
-    name::name(&mut query, &spellings)?;
+    let columns = used.iter().flat_map(|table| table.columns.keys().cloned()).collect();
+    name::name(&mut query, &spellings, &columns)?;
     watch(Rule::Name, Tree::Sql(&query));
     let mut casts = Casts::default();
     rewrite::rewrite(&mut query, session, &mut casts)?;

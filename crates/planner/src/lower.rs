@@ -8,6 +8,7 @@ pub mod read_rows;
 use std::sync::Arc;
 
 use datafusion_common::Result;
+use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
@@ -35,8 +36,23 @@ pub(crate) fn lower_watched(plan: LogicalPlan, planning: Planning<'_>, watch: &m
     Ok(plan)
 }
 
-/// Views that are read row by row ask only for the columns in use.
+/// Views that are read row by row ask only for the columns in use, those inside sub-queries too: a column more may be a join more,
+/// and that other rows.
 fn prune_columns(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan
+        .transform_down_with_subqueries(|node| match node {
+            LogicalPlan::Subquery(subquery) => {
+                let pruned = prune_one(subquery.subquery.as_ref().clone())?;
+                Ok(Transformed::yes(LogicalPlan::Subquery(subquery.with_plan(Arc::new(pruned)))))
+            }
+            other => Ok(Transformed::no(other)),
+        })
+        .data()?;
+    prune_one(plan)
+}
+
+/// All of a plan but its sub-queries.
+fn prune_one(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(OptimizeProjections::new())];
     let config = OptimizerContext::new().with_max_passes(1);
     Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})
