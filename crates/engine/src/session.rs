@@ -20,6 +20,7 @@ use crate::errors::{from_datafusion, from_plan};
 use crate::explain::{self, Format};
 use crate::settings::Settings;
 use crate::streaming::{Stop, TimerGuard, guarded};
+use crate::transaction::Transaction;
 use crate::utility::{Utility, parse_utility};
 use crate::{
     Column, Deallocate, Effects, Login, Outcome, Prepared, RowStream, Session, Severity, SqlError, TransactionStatus,
@@ -31,11 +32,7 @@ pub struct EngineSession {
     engine: Arc<Engine>,
     login: Login,
     settings: Settings,
-    status: TransactionStatus,
-    /// `now()` is the same through a transaction.
-    transaction_start: Option<DateTime<Utc>>,
-    /// Settings as they were when the transaction began, for ROLLBACK.
-    before_transaction: Option<Settings>,
+    transaction: Option<Transaction>,
     /// Keeps the place among the allowed connections.
     _place: tokio::sync::OwnedSemaphorePermit,
 }
@@ -72,15 +69,7 @@ impl EngineSession {
         settings: Settings,
         place: tokio::sync::OwnedSemaphorePermit,
     ) -> Self {
-        Self {
-            engine,
-            login,
-            settings,
-            status: TransactionStatus::Idle,
-            transaction_start: None,
-            before_transaction: None,
-            _place: place,
-        }
+        Self { engine, login, settings, transaction: None, _place: place }
     }
 
     fn facts(&self) -> SessionFacts {
@@ -88,8 +77,13 @@ impl EngineSession {
             user: self.login.user.clone(),
             database: self.login.database.clone(),
             zone: self.settings.zone(),
-            now: self.transaction_start.unwrap_or_else(|| self.engine.clock().now()),
+            now: self.now(),
         }
+    }
+
+    /// The same through a transaction.
+    fn now(&self) -> DateTime<Utc> {
+        self.transaction.as_ref().map_or_else(|| self.engine.clock().now(), |transaction| transaction.start)
     }
 
     fn plan_settings(&self) -> PlanSettings {
@@ -181,11 +175,10 @@ impl EngineSession {
     }
 
     fn catalog_facts(&self) -> belvedere_pgcatalog::SessionFacts {
-        let now = self.transaction_start.unwrap_or_else(|| self.engine.clock().now());
         crate::catalog::session_facts(
             &self.login,
             &self.settings,
-            now.timestamp_micros(),
+            self.now().timestamp_micros(),
             self.engine.started().timestamp_micros(),
         )
     }
@@ -207,81 +200,123 @@ impl EngineSession {
         Ok(Outcome::Rows { columns, schema, rows, tag: "SELECT".to_owned(), effects: Effects::default() })
     }
 
+    /// A change that COMMIT keeps.
+    fn change(&mut self, change: impl Fn(&mut Settings) -> Result<(), SqlError>) -> Result<(), SqlError> {
+        change(&mut self.settings)?;
+        match &mut self.transaction {
+            Some(transaction) => transaction.lastingly(change),
+            None => {
+                self.settings.end_transaction();
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, isolation: Option<&str>) {
+        self.transaction = Some(Transaction::begin(self.engine.clock().now(), &self.settings));
+        self.settings.begin_at(isolation);
+    }
+
     fn utility(&mut self, utility: &Utility) -> Result<Outcome, SqlError> {
+        let before = self.settings.clone();
         let mut effects = Effects::default();
-        let mut tag = utility.tag().to_owned();
-        let notice = |sqlstate: &'static str, message: &str| {
+        let mut tag = utility.tag();
+        let warning = |sqlstate: &'static str, message: &str| {
             SqlError::new(sqlstate, message.to_owned()).severity(Severity::Warning)
         };
+        let only_inside = |what: &str| SqlError::new("25P01", format!("{what} can only be used in transaction blocks"));
         match utility {
-            Utility::Set { name, value, local } => {
-                if *local && self.status == TransactionStatus::Idle {
-                    effects.notices.push(notice("25P01", "SET LOCAL can only be used in transaction blocks"));
-                } else {
-                    effects.changed_settings.extend(self.settings.set(name, value)?);
+            Utility::Set { name, value, local: false } => self.change(|settings| settings.set(name, value))?,
+            Utility::Set { name, value, local: true } => match self.transaction {
+                Some(_) => self.settings.set(name, value)?,
+                None => {
+                    // The value is checked all the same.
+                    self.settings.clone().set(name, value)?;
+                    effects.notices.push(warning("25P01", "SET LOCAL can only be used in transaction blocks"));
+                }
+            },
+            Utility::Reset { name } => self.change(|settings| settings.reset(name))?,
+            Utility::ResetAll => self.change(|settings| {
+                settings.reset_all();
+                Ok(())
+            })?,
+            Utility::SetTransaction { isolation } => {
+                if self.transaction.is_none() {
+                    effects.notices.push(warning("25P01", "SET TRANSACTION can only be used in transaction blocks"));
+                } else if isolation.is_some() {
+                    self.settings.begin_at(*isolation);
                 }
             }
-            Utility::Reset { name } => effects.changed_settings.extend(self.settings.reset(name)?),
-            Utility::ResetAll => effects.changed_settings = self.settings.reset_all(),
+            Utility::SessionCharacteristics { isolation } => {
+                if let Some(level) = isolation {
+                    self.change(|settings| settings.set("default_transaction_isolation", level))?;
+                }
+            }
             Utility::Show { name } => {
                 let (name, value) = self.settings.show(name)?;
                 return Ok(one_row(&[(name.as_str(), value.as_str())], "SHOW"));
             }
             Utility::ShowAll => return Ok(self.show_all()),
-            Utility::Begin => {
-                if self.status == TransactionStatus::Idle {
-                    self.status = TransactionStatus::InTransaction;
-                    self.transaction_start = Some(self.engine.clock().now());
-                    self.before_transaction = Some(self.settings.clone());
+            Utility::Begin { isolation, .. } => {
+                if self.transaction.is_none() {
+                    self.begin(*isolation);
                 } else {
-                    effects.notices.push(notice("25001", "there is already a transaction in progress"));
-                }
-            }
-            Utility::Commit | Utility::Rollback => {
-                match self.status {
-                    TransactionStatus::Idle => {
-                        effects.notices.push(notice("25P01", "there is no transaction in progress"));
+                    effects.notices.push(warning("25001", "there is already a transaction in progress"));
+                    if isolation.is_some() {
+                        self.settings.begin_at(*isolation);
                     }
-                    TransactionStatus::Failed => tag = "ROLLBACK".to_owned(),
-                    TransactionStatus::InTransaction => {}
                 }
-                let undone = tag == "ROLLBACK";
-                if let Some(before) = self.before_transaction.take()
-                    && undone
-                {
-                    let old: Vec<_> = self.settings.reported();
-                    self.settings = before;
-                    effects.changed_settings =
-                        self.settings.reported().into_iter().filter(|entry| !old.contains(entry)).collect();
+            }
+            Utility::Commit { chain } | Utility::Rollback { chain } => match self.transaction.take() {
+                None if *chain => return Err(only_inside(&format!("{tag} AND CHAIN"))),
+                None => effects.notices.push(warning("25P01", "there is no transaction in progress")),
+                Some(transaction) => {
+                    if transaction.failed {
+                        tag = "ROLLBACK";
+                    }
+                    let isolation = self.settings.show("transaction_isolation")?.1;
+                    self.settings = if tag == "ROLLBACK" { transaction.rolled_back() } else { transaction.committed() };
+                    self.settings.end_transaction();
+                    if *chain {
+                        self.begin(Some(&isolation));
+                    }
                 }
-                self.status = TransactionStatus::Idle;
-                self.transaction_start = None;
-            }
-            Utility::Savepoint { .. } | Utility::Release { .. } if self.status == TransactionStatus::Idle => {
-                return Err(SqlError::new(
-                    "25P01",
-                    format!("{} can only be used in transaction blocks", utility.tag()),
-                ));
-            }
-            Utility::RollbackTo { .. } => {
-                if self.status == TransactionStatus::Idle {
-                    return Err(SqlError::new("25P01", "ROLLBACK TO SAVEPOINT can only be used in transaction blocks"));
-                }
-                self.status = TransactionStatus::InTransaction;
-            }
-            Utility::Savepoint { .. } | Utility::Release { .. } | Utility::Nothing { .. } => {}
+            },
+            Utility::Savepoint { name } => match &mut self.transaction {
+                None => return Err(only_inside("SAVEPOINT")),
+                Some(transaction) => transaction.savepoint(name, &self.settings),
+            },
+            Utility::Release { name } => match &mut self.transaction {
+                None => return Err(only_inside("RELEASE SAVEPOINT")),
+                Some(transaction) => transaction.release(name)?,
+            },
+            Utility::RollbackTo { name } => match &mut self.transaction {
+                None => return Err(only_inside("ROLLBACK TO SAVEPOINT")),
+                Some(transaction) => self.settings = transaction.rollback_to(name)?,
+            },
+            Utility::Nothing { .. } => {}
             Utility::Deallocate { name } => {
                 effects.deallocate = Some(name.clone().map_or(Deallocate::All, Deallocate::One));
             }
             Utility::DiscardAll => {
-                if self.status != TransactionStatus::Idle {
+                if self.transaction.is_some() {
                     return Err(SqlError::new("25001", "DISCARD ALL cannot run inside a transaction block"));
                 }
-                effects.changed_settings = self.settings.reset_all();
+                self.change(|settings| {
+                    settings.reset_all();
+                    Ok(())
+                })?;
                 effects.deallocate = Some(Deallocate::All);
             }
         }
-        Ok(Outcome::Command { tag, effects })
+        effects.changed_settings = self.settings.reported_since(&before);
+        Ok(Outcome::Command { tag: tag.to_owned(), effects })
+    }
+
+    /// After an error only the end of the transaction, or going back to a savepoint, is left.
+    fn refuse_after_error(&self, utility: &Utility) -> Result<(), SqlError> {
+        let goes_on = matches!(utility, Utility::Commit { .. } | Utility::Rollback { .. } | Utility::RollbackTo { .. });
+        if self.transaction_status() == TransactionStatus::Failed && !goes_on { Err(aborted()) } else { Ok(()) }
     }
 
     fn show_all(&self) -> Outcome {
@@ -340,20 +375,16 @@ impl Session for EngineSession {
             return Ok(prepared(vec![], None, Plan::Empty));
         }
         if let Some(utility) = parse_utility(sql)? {
+            self.refuse_after_error(&utility)?;
             let text = |name: &str| Column { name: name.to_owned(), pg_type: Type::TEXT, typmod: -1 };
             let columns = match &utility {
                 Utility::Show { name } => Some(vec![text(&self.settings.show(name)?.0)]),
                 Utility::ShowAll => Some(vec![text("name"), text("setting"), text("description")]),
                 _ => None,
             };
-            if self.status == TransactionStatus::Failed
-                && !matches!(utility, Utility::Commit | Utility::Rollback | Utility::RollbackTo { .. })
-            {
-                return Err(aborted());
-            }
             return Ok(prepared(vec![], columns, Plan::Utility(utility)));
         }
-        if self.status == TransactionStatus::Failed {
+        if self.transaction_status() == TransactionStatus::Failed {
             return Err(aborted());
         }
         let (explained, rest) = explain::split(sql)?;
@@ -382,11 +413,7 @@ impl Session for EngineSession {
         let bound = Box::new(bound);
         Ok(match explained {
             Some(format) => {
-                let column = Column {
-                    name: "QUERY PLAN".to_owned(),
-                    pg_type: if format == Format::Json { Type::JSON } else { Type::TEXT },
-                    typmod: -1,
-                };
+                let column = Column { name: "QUERY PLAN".to_owned(), pg_type: Type::TEXT, typmod: -1 };
                 prepared(parameters, Some(vec![column]), Plan::Explain { query, declared, format })
             }
             None => {
@@ -411,9 +438,10 @@ impl Session for EngineSession {
             return Err(SqlError::new("XX000", "a statement of another engine was executed"));
         };
         if let Plan::Utility(utility) = plan {
+            self.refuse_after_error(utility)?;
             return self.utility(utility);
         }
-        if self.status == TransactionStatus::Failed {
+        if self.transaction_status() == TransactionStatus::Failed {
             return Err(aborted());
         }
         let guard = TimerGuard::new(Stop::new(cancel, self.settings.statement_timeout()));
@@ -457,13 +485,17 @@ impl Session for EngineSession {
     }
 
     fn statement_failed(&mut self) {
-        if self.status == TransactionStatus::InTransaction {
-            self.status = TransactionStatus::Failed;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
         }
     }
 
     fn transaction_status(&self) -> TransactionStatus {
-        self.status
+        match &self.transaction {
+            None => TransactionStatus::Idle,
+            Some(transaction) if transaction.failed => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::InTransaction,
+        }
     }
 }
 
