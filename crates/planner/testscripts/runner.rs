@@ -15,7 +15,7 @@
 //!
 //! `fires=RULE` holds when the rule changed the statement or refused it, `silent=RULE` when it ran and did not; both may occur
 //! several times, and the names are those of `pipeline::Rule`. `declared=` and `bind=` hold one type or value for each parameter, with `|`
-//! between them; `\N` is NULL.
+//! between them; `\N` is NULL. With `repeat=N` what stands between `«` and `»` stands there N times.
 //!
 //! After a change: `UPDATE_GOLDENFILES=1 cargo nextest run --workspace --test testscripts`, then read the diff.
 
@@ -291,6 +291,20 @@ fn listed(text: &str) -> impl Iterator<Item = Option<String>> {
     parts.into_iter().map(|part| (part != "\\N").then(|| part.to_owned())).collect::<Vec<_>>().into_iter()
 }
 
+/// `a«b»c` with `b` as often as `times` says.
+fn repeated(sql: &str, times: usize) -> String {
+    let mut text = String::new();
+    let mut rest = sql;
+    while let Some((before, (inner, after))) =
+        rest.split_once('«').and_then(|(before, after)| after.split_once('»').map(|parts| (before, parts)))
+    {
+        text.push_str(before);
+        text.push_str(&inner.repeat(times));
+        rest = after;
+    }
+    text + rest
+}
+
 /// The last rule of what a command asks for.
 fn last_rule(command: &str) -> Result<Rule> {
     Ok(match command {
@@ -326,7 +340,7 @@ impl goldenscript::Runner for Scripts {
             _ => {}
         }
         let last = last_rule(&command.name)?;
-        let sql = arguments.next_pos().ok_or("a statement is missing")?.value.clone();
+        let mut sql = arguments.next_pos().ok_or("a statement is missing")?.value.clone();
         let (mut declared, mut values) = (String::new(), String::new());
         let (mut fires, mut silent) = (Vec::new(), Vec::new());
         for argument in arguments.rest_key() {
@@ -335,6 +349,7 @@ impl goldenscript::Runner for Scripts {
                 "bind" => values.clone_from(&argument.value),
                 "fires" => fires.push(rule_named(&argument.value)?),
                 "silent" => silent.push(rule_named(&argument.value)?),
+                "repeat" => sql = repeated(&sql, argument.parse()?),
                 other => return Err(format!("unknown argument {other}=").into()),
             }
         }

@@ -102,6 +102,8 @@ pub fn unknown_column(name: &str, qualifier: Option<&str>, used: &[Arc<ViewTable
     let mut error = PlanError::new("42703", message);
     let near = nearest(shown, candidates.iter().flat_map(|table| table.columns.keys()).map(String::as_str));
     if let Some(near) = near
+        // There, but not where it stands: in LIMIT, or under an alias.
+        && near != shown
         && let Some(table) = candidates.iter().find(|table| table.columns.contains_key(near))
         && let Some(member) = table.columns.get(near)
     {
@@ -151,6 +153,26 @@ fn plan_message(message: &str, used: &[Arc<ViewTable>]) -> PlanError {
     if line.contains("queries have different number of columns") {
         let word = line.split(' ').next().unwrap_or("UNION");
         return PlanError::new("42601", format!("each {word} query must have the same number of columns"));
+    }
+    // Names that users give are made unique before: these are names that DataFusion gave while it took a sub-query apart.
+    if line.starts_with("Projections require unique expression names") {
+        return PlanError::unsupported("this form of sub-query is not supported")
+            .hint("Compare the sub-query's columns with the outer ones by =, or join it.");
+    }
+    if let Some(rest) = line.strip_prefix("Order by column out of bounds, specified: ") {
+        let position = rest.split(',').next().unwrap_or_default();
+        return PlanError::new("42P10", format!("ORDER BY position {position} is not in select list"));
+    }
+    if line.contains("invalid digit found in string") {
+        return PlanError::new("42601", "non-integer constant in ORDER BY or GROUP BY");
+    }
+    if let Some((clause, _)) = line.strip_prefix("Expected ").and_then(|rest| rest.split_once(" to be an integer")) {
+        return PlanError::new("42804", format!("argument of {clause} must be type bigint"));
+    }
+    if line.starts_with("Source table contains") {
+        return PlanError::unsupported(
+            "a list of column aliases of another length than the table's columns is not supported",
+        );
     }
     if line.starts_with("Inconsistent data type across values list") {
         return PlanError::new("42804", "VALUES types cannot be matched")
