@@ -123,7 +123,7 @@ fn scrubbed(message: &str) -> String {
         .filter_map(|mark| message.find(mark))
         .min()
         .unwrap_or(message.len());
-    message[..end].to_owned()
+    message[..end].trim_end().to_owned()
 }
 
 /// PostgreSQL's words up to the value that they quote; other servers' words are not passed on.

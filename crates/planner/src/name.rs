@@ -7,12 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
-    Value, Visit, VisitMut, Visitor, VisitorMut, WindowFrameBound, WindowType,
+    Expr, GroupByExpr, Ident, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
+    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut, WindowFrameBound, WindowType,
 };
 
 use crate::error::{PlanError, Result};
 use crate::gate::place_of;
+use crate::parse::parse_one;
 
 /// Starts the suffix that keeps equal output names apart; no client can send it in an identifier that matters.
 pub const UNIQUE_MARK: char = '\u{1}';
@@ -141,8 +142,8 @@ impl VisitorMut for Namer<'_> {
 }
 
 impl Namer<'_> {
-    /// In HAVING and in an expression of ORDER BY a name is an input column; DataFusion would take the output column of that name.
-    /// At the top the output column gets another name inside. Further in, others may name it: there the statement is refused.
+    /// In HAVING and in an expression of ORDER BY a name is an input column; DataFusion would take the output column of that name. So
+    /// the output column gets another name inside, and a sub-query a query around it that gives the name back.
     fn free_captured(&self, query: &mut Query) -> ControlFlow<PlanError> {
         let mut order = match &mut query.order_by {
             Some(order_by) => match &mut order_by.kind {
@@ -165,16 +166,16 @@ impl Namer<'_> {
             })
             .map(|(_, alias)| alias.value.clone())
             .collect();
-        let mut taken: HashSet<String> = outputs(select).map(|(_, alias)| alias.value.clone()).collect();
-        for name in captured {
-            if self.depth > 0 {
-                return ControlFlow::Break(
-                    PlanError::unsupported(format!(
-                        "\"{name}\" is an input column and an output column of the same sub-query"
-                    ))
+        let Some(first) = captured.first() else { return ControlFlow::Continue(()) };
+        let before: Vec<Ident> = outputs(select).map(|(_, alias)| alias.clone()).collect();
+        if self.depth > 0 && before.len() < select.projection.len() {
+            return ControlFlow::Break(
+                PlanError::unsupported(format!("\"{first}\" is an input column and an output column beside *"))
                     .hint("Give the output column another name."),
-                );
-            }
+            );
+        }
+        let mut taken: HashSet<String> = before.iter().map(|alias| alias.value.clone()).collect();
+        for name in captured {
             let renamed = Ident::with_quote('"', make_unique(&name, &mut taken));
             for item in &mut select.projection {
                 if let SelectItem::ExprWithAlias { alias, .. } = item
@@ -190,8 +191,28 @@ impl Namer<'_> {
                 }
             }
         }
+        if self.depth > 0 {
+            let inside: Vec<Ident> = outputs(select).map(|(_, alias)| alias.clone()).collect();
+            return rename_outputs(query, inside.into_iter().zip(before));
+        }
         ControlFlow::Continue(())
     }
+}
+
+/// `SELECT inside AS outside, … FROM (query)`.
+fn rename_outputs(query: &mut Query, names: impl Iterator<Item = (Ident, Ident)>) -> ControlFlow<PlanError> {
+    if let Ok(Statement::Query(mut outer)) = parse_one("SELECT 1 FROM (SELECT 1) AS renamed")
+        && let SetExpr::Select(select) = outer.body.as_mut()
+        && let [TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }] = select.from.as_mut_slice()
+    {
+        select.projection = names
+            .map(|(inside, outside)| SelectItem::ExprWithAlias { expr: Expr::Identifier(inside), alias: outside })
+            .collect();
+        std::mem::swap(query, subquery.as_mut());
+        std::mem::swap(query, outer.as_mut());
+        return ControlFlow::Continue(());
+    }
+    ControlFlow::Break(PlanError::internal("the query around a sub-query cannot be read"))
 }
 
 /// The items of a select list that have a name by now.
