@@ -8,6 +8,7 @@ use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{Column, DFSchemaRef, Result, ScalarValue};
 use datafusion_expr::expr::AggregateFunctionParams;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
+use indexmap::IndexSet;
 
 use crate::bind::measures::{MEASURE, measures_in};
 use crate::error::PlanError;
@@ -65,9 +66,12 @@ fn question_of(aggregate: &Aggregate) -> Result<Option<Question>> {
             .hint("Write one query for each set and combine them with UNION ALL.")
             .into());
     }
+    // `GROUP BY status, 1` may name a column twice; the aggregate's schema, which is the leg's, has it once.
     let group = aggregate
         .group_expr
         .iter()
+        .collect::<IndexSet<_>>()
+        .into_iter()
         .map(|expr| absorbed.resolved(expr).map(|expr| expr.unalias_nested().data))
         .collect::<Result<Vec<_>>>()?;
     let aggregates = aggregate
