@@ -1,8 +1,9 @@
 //! From a plan over base scans to a stream of rows: DataFusion's rules, push-down, execution.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use belvedere_sources::{push_down, remote_statements};
+use belvedere_sources::{RemoteExec, push_down, remote_statements};
 use chrono_tz::Tz;
 use dashmap::DashMap;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -12,6 +13,10 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStat
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
@@ -22,13 +27,6 @@ pub struct Runner {
     state: Arc<SessionState>,
     /// The same with another session zone: functions that depend on it read it from the configuration.
     zoned: Arc<DashMap<Tz, Arc<SessionState>>>,
-}
-
-/// A plan as it will run.
-#[derive(Debug, Clone)]
-pub struct Executable {
-    pub logical: LogicalPlan,
-    pub physical: Arc<dyn ExecutionPlan>,
 }
 
 impl Runner {
@@ -90,8 +88,8 @@ impl Runner {
     ///
     /// # Errors
     /// DataFusion's, when an operator cannot start.
-    pub fn start(&self, executable: &Executable) -> datafusion::common::Result<SendableRecordBatchStream> {
-        execute_stream(Arc::clone(&executable.physical), self.state.task_ctx())
+    pub fn start(&self, plan: Arc<dyn ExecutionPlan>) -> datafusion::common::Result<SendableRecordBatchStream> {
+        execute_stream(plan, self.state.task_ctx())
     }
 }
 
@@ -130,6 +128,18 @@ fn tell_subqueries_apart(plan: LogicalPlan) -> datafusion::common::Result<Logica
 /// Only the walk's.
 pub fn statements_of(plan: &LogicalPlan) -> datafusion::common::Result<Vec<(String, belvedere_sources::Statement)>> {
     remote_statements(plan)
+}
+
+/// Whether a plan can be started again as it is. A join keeps the side that it built, a sort the bounds it found: those are made anew.
+#[must_use]
+pub fn keeps_no_state(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let node: &dyn Any = plan.as_ref();
+    let stateless = node.is::<RemoteExec>()
+        || node.is::<ProjectionExec>()
+        || node.is::<PlaceholderRowExec>()
+        || node.is::<EmptyExec>()
+        || node.is::<CooperativeExec>();
+    stateless && plan.children().into_iter().all(keeps_no_state)
 }
 
 /// DataFusion's rules that we run, in order.

@@ -21,7 +21,7 @@ use crate::{bind, types};
 #[must_use]
 pub fn numeric_type(planning: Planning<'_>, cube: &Cube, sql: &str, columns: &[Field]) -> Option<DataType> {
     let dialect = dialect_of(planning.catalog, cube).ok()?;
-    let mut ast = parse_member(sql, dialect, cube).ok()?;
+    let mut ast = parse_member(sql, dialect, &cube.naming.name).ok()?;
     let alias = members::alias_of(cube);
     let column = |name: &str| {
         let mut named = columns.iter().filter(|column| column.name() == name);

@@ -61,7 +61,7 @@ pub fn member_of<'a>(absorbed: &'a Absorbed, column: &Column) -> Option<&'a Memb
 /// The kind of a measure column.
 #[must_use]
 pub fn measure_kind(model: &Model, member: &MemberColumn) -> Option<MeasureKind> {
-    model.cubes.get(member.path.last()?)?.measures.get(&member.member).map(|measure| measure.kind)
+    member.measure(model).map(|measure| measure.kind)
 }
 
 fn resolve_aggregate(expr: Expr, absorbed: &Absorbed, catalog: &Catalog, functions: &Arc<Functions>) -> Result<Expr> {
@@ -239,7 +239,7 @@ pub fn check_measures(plan: &LogicalPlan, _functions: &Arc<Functions>) -> Result
                             return Err(PlanError::new("42803", "MEASURE needs a view or cube below it")
                                 .detail(
                                     "Between MEASURE(m) and the view there may be filters, columns and aliases, but no \
-                                         LIMIT, DISTINCT, window or join.",
+                                         LIMIT, DISTINCT, window, join or correlated sub-query.",
                                 )
                                 .hint("Aggregate in a sub-query of its own, then join the results.")
                                 .into());

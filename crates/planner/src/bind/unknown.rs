@@ -9,13 +9,14 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, NullEquality, Result, ScalarValue};
 use datafusion_expr::expr::{InList, Placeholder, ScalarFunction};
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::{Case, Expr, ExprSchemable, Limit, LogicalPlan, Operator, lit};
+use datafusion_expr::{Case, Cast, Expr, ExprSchemable, Limit, LogicalPlan, Operator, lit};
 
 use crate::error::PlanError;
 use crate::session::SessionFacts;
 
 use super::operators::{
-    cast_exactly, check_comparable, compare, fold_number, is_unknown, narrowed, spanned, type_of, typed_like, uuid_like,
+    cast_exactly, check_comparable, compare, fold_number, is_unknown, narrowed, spanned, type_of, typed_beside,
+    typed_like, uuid_like,
 };
 
 /// Resolves what is still open in every expression of the plan.
@@ -256,6 +257,10 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                 }
                 Expr::Like(like)
             }
+            // Only VALUES gets such casts: ours are functions.
+            Expr::Cast(Cast { expr: inner, field }) if matches!(*inner, Expr::Literal(ScalarValue::Utf8(_), None)) => {
+                typed_like(*inner, field.data_type(), session)?
+            }
             Expr::IsNull(inner) => Expr::IsNull(Box::new(open_to_text(*inner))),
             Expr::IsNotNull(inner) => Expr::IsNotNull(Box::new(open_to_text(*inner))),
             Expr::Alias(mut alias) => {
@@ -287,16 +292,18 @@ fn in_list(expr: Expr, list: Vec<Expr>, negated: bool, schema: &DFSchema, sessio
     let list: Vec<Expr> =
         list.into_iter().map(|item| uuid_like(item, &expr, schema, session)).collect::<Result<_>>()?;
     // Literals without type take the left side's, or that of the first value that has one.
-    let anchor = match std::iter::once(&expr).chain(&list).find(|item| !is_unknown(item)) {
-        Some(known) => known.get_type(schema)?,
-        None => DataType::Utf8,
+    let anchor = std::iter::once(&expr).chain(&list).find(|item| !is_unknown(item)).cloned();
+    let typed = |item: Expr| match &anchor {
+        Some(known) if is_unknown(&item) => typed_beside(item, known, schema, session),
+        Some(_) => Ok(item),
+        None => typed_like(item, &DataType::Utf8, session),
     };
-    let expr = typed_like(expr, &anchor, session)?;
+    let expr = typed(expr)?;
     let left_type = expr.get_type(schema)?;
     let items = list
         .into_iter()
         .map(|item| {
-            let item = typed_like(item, &anchor, session)?;
+            let item = typed(item)?;
             Ok(narrowed(&item, &left_type).unwrap_or(item))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -344,6 +351,8 @@ fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> R
             PlanError::new("42804", format!("CASE types {} cannot be matched", names.join(" and ")))
         })?
     };
+    // An open literal or parameter may have more digits than the others.
+    let common = widened(common, &results, schema, session)?;
     let place = |item: Expr| -> Result<Expr> {
         let item = typed_like(fold_number(item), &common, session)?;
         let found = item.get_type(schema)?;
@@ -366,6 +375,15 @@ fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> R
     Ok(case)
 }
 
+/// The common type once open items have `common`: a literal beside `numeric(12,2)` keeps its own digits.
+fn widened(common: DataType, items: &[Expr], schema: &DFSchema, session: &SessionFacts) -> Result<DataType> {
+    let mut all = vec![common.clone()];
+    for item in items.iter().filter(|item| is_unknown(item)) {
+        all.push(typed_like(item.clone(), &common, session)?.get_type(schema)?);
+    }
+    Ok(belvedere_functions::common_type(&all).unwrap_or(common))
+}
+
 /// The arguments of a function that chooses among them, in PostgreSQL's common type.
 fn in_common_type(arguments: Vec<Expr>, schema: &DFSchema, session: &SessionFacts) -> Result<Vec<Expr>> {
     let arguments: Vec<Expr> = arguments.into_iter().map(fold_number).collect();
@@ -375,6 +393,7 @@ fn in_common_type(arguments: Vec<Expr>, schema: &DFSchema, session: &SessionFact
         let names: Vec<String> = known.iter().map(super::operators::pg_name).collect();
         PlanError::new("42804", format!("types {} cannot be matched", names.join(" and ")))
     })?;
+    let common = widened(common, &arguments, schema, session)?;
     arguments
         .into_iter()
         .map(|item| {

@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 
 use belvedere_model::MemberKind;
-use datafusion_common::tree_node::{Transformed, TransformedResult};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion_common::{Column, ScalarValue};
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan};
+use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
 
 use crate::catalog::{JOIN_FIELD, MemberColumn, ViewTableSource};
 use crate::error::{PlanError, Result};
+use crate::expand::absorb::absorb;
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::nodes::fact_leg::LegScan;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
-use super::lower_leg::Hints;
+use crate::expand::hints::Hints;
 
 /// Replaces every remaining view table of a plan. A measure that cannot be evaluated on a row is an error when the statement
 /// names it, and NULL with a notice when `*` brought it in.
@@ -21,6 +22,7 @@ use super::lower_leg::Hints;
 /// # Errors
 /// 0A000 for what is not executed yet.
 pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
+    refuse_model_joins(&plan, false)?;
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
             Some(source) => Ok(Transformed::yes(read_table(scan, source, planning)?)),
@@ -29,6 +31,47 @@ pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common
         _ => Ok(Transformed::no(node)),
     })
     .data()
+}
+
+/// A join that means the model's own is only done in a grouped query so far. As plain SQL it would give no row
+/// (`__cubeJoinField` is NULL) or every pair. `own` says that a condition above makes it a join of the statement's own.
+///
+/// # Errors
+/// 0A000 with the way to write it.
+fn refuse_model_joins(plan: &LogicalPlan, own: bool) -> datafusion_common::Result<()> {
+    let own = match plan {
+        // `FROM a, b WHERE a.x = b.y`, see `absorb`.
+        LogicalPlan::Filter(filter) => {
+            let columns = filter.predicate.column_refs();
+            own || columns.iter().filter_map(|column| column.relation.as_ref()).collect::<BTreeSet<_>>().len() > 1
+        }
+        LogicalPlan::Join(join) if own && !names_join_field(join) => true,
+        LogicalPlan::Join(join) if names_join_field(join) || absorb(plan)?.is_some() => {
+            return Err(PlanError::unsupported("rows of views that the model joins cannot be listed yet")
+                .detail(
+                    "CROSS JOIN and __cubeJoinField mean the model's own join, which is only done in a grouped query.",
+                )
+                .hint("Group the query, read a view that has the columns of both, or write a join condition.")
+                .into());
+        }
+        _ => false,
+    };
+    for input in plan.inputs() {
+        refuse_model_joins(input, own)?;
+    }
+    plan.apply_subqueries(|subquery| {
+        refuse_model_joins(subquery, false)?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn names_join_field(join: &Join) -> bool {
+    join.on
+        .iter()
+        .flat_map(|(left, right)| [left, right])
+        .chain(&join.filter)
+        .any(|expr| expr.column_refs().iter().any(|column| column.name == JOIN_FIELD))
 }
 
 /// Rows of two facts side by side repeat each other: no row would be one row of anything (reference MF19).
@@ -61,7 +104,7 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     let model = &planning.catalog.model;
     let leg_scan = LegScan { reference: scan.table_name.clone(), table: std::sync::Arc::clone(&source.table) };
     let columns: Vec<Column> = scan.projected_schema.columns();
-    let mut hints = Hints { model, paths: Vec::new() };
+    let mut hints = Hints::new(model);
     // Measures' cubes come first, as in a grouped query, so that the same root decides which rows there are.
     for kind in [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment] {
         for column in &columns {
@@ -87,15 +130,9 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
         } else {
             let member =
                 source.table.columns.get(&column.name).ok_or_else(|| missing(&source.table.name, &column.name))?;
-            let owner = member.path.last().ok_or_else(|| PlanError::internal("a member without a cube"))?;
             let value = match member.kind {
-                MemberKind::Dimension => rows.dimension(owner, &member.member),
-                MemberKind::Segment => rows.segment(owner, &member.member),
-                MemberKind::Measure => {
-                    let cube = rows.cube(owner)?;
-                    let measure = cube.measures.get(&member.member).ok_or_else(|| missing(owner, &member.member))?;
-                    rows.measure_of_row(cube, measure)
-                }
+                MemberKind::Dimension | MemberKind::Segment => rows.row_member(member),
+                MemberKind::Measure => rows.measure_of_row(member),
             };
             match value {
                 Ok(value) => value,
