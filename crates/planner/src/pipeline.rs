@@ -78,7 +78,7 @@ fn plan_watched(
     watch(Rule::PutValues, Tree::Plan(&plan));
     let notices = RefCell::new(Vec::new());
     let planning = Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices };
-    let plan = build_legs(plan).map_err(to_error)?;
+    let plan = build_legs(plan, planning).map_err(to_error)?;
     watch(Rule::BuildLegs, Tree::Plan(&plan));
     let plan = lower_watched(plan, planning, watch).map_err(to_error)?;
     Ok(Planned { plan, notices: notices.into_inner() })
