@@ -500,6 +500,7 @@ scripts! {
     what_lies_between_is_seen_through_or_not: "expand/absorb",
     aggregates_over_views_become_legs: "expand/build_legs",
     one_tree_connects_the_cubes: "expand/choose_join_tree",
+    each_fact_has_a_leg_of_its_own: "expand/split_facts",
     a_leg_joins_filters_and_groups: "lower/lower_leg",
     rows_are_read_one_by_one: "lower/read_rows",
     member_values_are_written_over_base_columns: "lower/joined_rows",
