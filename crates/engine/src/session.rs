@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use belvedere_planner::pipeline;
 use belvedere_planner::session::SessionFacts;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use dashmap::DashMap;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -66,6 +66,8 @@ enum Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct PlanSettings {
     zone: chrono_tz::Tz,
+    /// Custom granularities are counted from the start of the year where the model gives no origin.
+    year: i32,
     user: String,
     database: String,
 }
@@ -142,8 +144,10 @@ impl EngineSession {
     }
 
     fn plan_settings(&self) -> PlanSettings {
+        let zone = self.settings.zone();
         PlanSettings {
-            zone: self.settings.zone(),
+            year: self.facts().now.with_timezone(&zone).year(),
+            zone,
             user: self.login.user.clone(),
             database: self.login.database.clone(),
         }
