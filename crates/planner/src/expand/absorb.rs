@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, Result};
+use datafusion_common::{Column, Result, TableReference};
 use datafusion_expr::{Expr, JoinType, LogicalPlan, Operator};
 
 use crate::catalog::{JOIN_FIELD, ViewTableSource};
@@ -87,12 +87,12 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
                 return Ok(None);
             }
             let predicate = inner.resolved(&filter.predicate)?;
+            let conditions = datafusion_expr::utils::split_conjunction_owned(predicate);
             // `FROM a, b WHERE a.x = b.y` is a join of the statement's own: plain SQL is meant, not the model's join.
-            let tables: HashSet<_> = predicate.column_refs().into_iter().filter_map(|c| c.relation.as_ref()).collect();
-            if inner.crossed && tables.len() > 1 {
+            if inner.crossed && conditions.iter().any(|condition| tables_in(condition).len() > 1) {
                 return Ok(None);
             }
-            inner.filters.extend(datafusion_expr::utils::split_conjunction_owned(predicate));
+            inner.filters.extend(conditions);
             Some(inner)
         }
         LogicalPlan::Projection(projection) => {
@@ -142,6 +142,10 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => absorb(&sort.input)?,
         _ => None,
     })
+}
+
+fn tables_in(expr: &Expr) -> HashSet<&TableReference> {
+    expr.column_refs().into_iter().filter_map(|column| column.relation.as_ref()).collect()
 }
 
 fn is_join_field(expr: &Expr) -> bool {

@@ -37,9 +37,15 @@ fn leg_of(aggregate: &Aggregate) -> Result<Option<FactLeg>> {
             .hint("Write one query for each set and combine them with UNION ALL.")
             .into());
     }
-    let group = aggregate
-        .group_expr
-        .iter()
+    // `SELECT city AS a, city AS b … GROUP BY 1, 2`: the aggregate's schema has each expression once.
+    let mut distinct: Vec<&Expr> = Vec::with_capacity(aggregate.group_expr.len());
+    for expr in &aggregate.group_expr {
+        if !distinct.contains(&expr) {
+            distinct.push(expr);
+        }
+    }
+    let group = distinct
+        .into_iter()
         .map(|expr| absorbed.resolved(expr).map(|expr| expr.unalias_nested().data))
         .collect::<Result<Vec<_>>>()?;
     let aggregates = aggregate

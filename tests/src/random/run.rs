@@ -1,0 +1,327 @@
+//! The run: worlds one after the other, some queries over each, and the kept cases.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use belvedere_testkit::{PrivateMariaDb, PrivatePostgres};
+
+use super::case::Case;
+use super::dice::Dice;
+use super::judge::{Sides, Verdict};
+use super::query::{Query, generate};
+use super::reference::{Meaning, Reading, meaning, views};
+use super::world::{World, generate as generate_world};
+use super::{files, query};
+use crate::AnyError;
+use crate::servers::{Site, connect, source};
+
+const QUERIES: usize = 5_000;
+const QUERIES_A_WORLD: usize = 80;
+/// Worlds at once; each has a program of its own.
+const WORKERS: usize = 3;
+/// Of all queries that have an answer.
+const MULTIPLIED_MIN_PERCENT: usize = 30;
+const SEVERAL_FACTS_MIN_PERCENT: usize = 15;
+/// No more are looked into; what is wrong once is often wrong everywhere.
+const FAILURES_MAX: usize = 12;
+
+#[derive(Default)]
+struct Tally {
+    queries: usize,
+    multiplied: usize,
+    several_facts: usize,
+    equal: usize,
+    empty: usize,
+    scale: usize,
+    digits: usize,
+    no_path: usize,
+    refused: BTreeMap<&'static str, usize>,
+    /// Where the rules can be read in several ways with different rows: which one was taken.
+    readings: BTreeMap<Reading, usize>,
+    failures: Vec<String>,
+}
+
+struct Servers {
+    postgres: PrivatePostgres,
+    mariadb: PrivateMariaDb,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
+    let started = Instant::now();
+    let seed = match std::env::var("BELVEDERE_RANDOM_SEED") {
+        Ok(text) => text.parse()?,
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos().into(),
+    };
+    let queries = std::env::var("BELVEDERE_RANDOM_QUERIES").map_or(Ok(QUERIES), |text| text.parse())?;
+    eprintln!("BELVEDERE_RANDOM_SEED={seed} BELVEDERE_RANDOM_QUERIES={queries}");
+    let servers = Servers { postgres: PrivatePostgres::shared()?, mariadb: PrivateMariaDb::shared()? };
+    let tally = Mutex::new(Tally::default());
+    let next = AtomicUsize::new(0);
+    let worlds = queries.div_ceil(QUERIES_A_WORLD);
+    let worker = || async {
+        let reference = servers.postgres.fresh_database_by_code_point()?;
+        let source = servers.postgres.fresh_database()?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let enough = tally.lock().expect("no panic holds it").failures.len() >= FAILURES_MAX;
+            if number >= worlds || enough {
+                return Ok::<(), AnyError>(());
+            }
+            let count = QUERIES_A_WORLD.min(queries - number * QUERIES_A_WORLD);
+            // Each world has a seed of its own, which makes it again with any number of others.
+            let seed = Dice::new(seed).roll().wrapping_add(number as u64);
+            run_world(&servers, &reference, &source, seed, count, &tally)
+                .await
+                .map_err(|error| format!("world {seed}: {error}"))?;
+        }
+    };
+    let workers: [_; WORKERS] = std::array::from_fn(|_| worker());
+    for outcome in futures_of(workers).await {
+        outcome?;
+    }
+    let tally = tally.into_inner().expect("no panic held it");
+    let report = report(&tally, started.elapsed().as_secs());
+    eprintln!("{report}");
+    assert!(tally.failures.is_empty(), "BELVEDERE_RANDOM_SEED={seed}\n{}\n{report}", tally.failures.join("\n"));
+    assert!(
+        tally.multiplied * 100 >= tally.queries * MULTIPLIED_MIN_PERCENT
+            && tally.several_facts * 100 >= tally.queries * SEVERAL_FACTS_MIN_PERCENT,
+        "too few hard ones: {report}"
+    );
+    Ok(())
+}
+
+/// All of them, side by side in this task.
+async fn futures_of<F: Future>(futures: [F; WORKERS]) -> [F::Output; WORKERS] {
+    let [a, b, c] = futures;
+    tokio::join!(a, b, c).into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_cases_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
+    let servers = Servers { postgres: PrivatePostgres::shared()?, mariadb: PrivateMariaDb::shared()? };
+    let mut wrong = String::new();
+    for (name, case) in Case::kept()? {
+        let verdict = replay(&servers, &case).await.map_err(|error| format!("{name}: {error}"))?;
+        if let Verdict::Wrong(text) = verdict {
+            let _ = writeln!(wrong, "{name}: {}\n{text}", case.query);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    Ok(())
+}
+
+async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
+    let reference = connect(&servers.postgres.fresh_database_by_code_point()?.parse()?).await?;
+    let url = servers.postgres.fresh_database()?;
+    reference.batch_execute(&case.tables).await?;
+    reference.batch_execute(&case.views).await?;
+    connect(&url.parse()?).await?.batch_execute(&case.tables).await?;
+    let site = Site::start(&[source("default", &url)], "", &case.model)?;
+    let sides = Sides { ours: site.connect().await?, reference };
+    sides.judge(&case.query, &case.references, case.ordered).await
+}
+
+async fn run_world(
+    servers: &Servers,
+    reference_url: &str,
+    source_url: &str,
+    seed: u64,
+    count: usize,
+    tally: &Mutex<Tally>,
+) -> Result<(), AnyError> {
+    let world = generate_world(seed, 0);
+    let reference = connect(&reference_url.parse()?).await?;
+    let behind = connect(&source_url.parse()?).await?;
+    let tables = files::postgres(&world, |_| true);
+    let views = views(&world);
+    let drop: Vec<String> = (0..world.cubes.len()).map(|cube| world.table(cube)).collect();
+    let again = format!(
+        "{}{tables}",
+        drop.iter().map(|table| format!("DROP TABLE IF EXISTS {table} CASCADE;\n")).collect::<String>()
+    );
+    reference.batch_execute(&again).await?;
+    reference.batch_execute(&views).await?;
+    behind.batch_execute(&again).await?;
+    let model = files::model(&world, |_| None);
+    let site =
+        Site::start(&[source("default", source_url)], "", &model).map_err(|error| format!("{error}\n{model}"))?;
+    let sides = Sides {
+        ours: site.connect().await.map_err(|error| format!("{error}\n{}\n{model}", site.server.log()))?,
+        reference,
+    };
+    let template = Case { model, tables, views, ..Case::default() };
+    let dice = &mut Dice::new(seed ^ 0x5EED);
+    for number in 0..count {
+        let (query, meaning) = asked(dice, &world);
+        let verdict = judge(&sides, &query, &meaning).await?;
+        let failure = if verdict.is_wrong() {
+            let query = shrink(&sides, &world, query.clone()).await?;
+            Some(keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?)
+        } else {
+            None
+        };
+        let mut tally = tally.lock().expect("no panic holds it");
+        count_in(&mut tally, &meaning, &verdict);
+        tally.failures.extend(failure);
+        if tally.failures.len() >= FAILURES_MAX {
+            break;
+        }
+    }
+    let _ = servers;
+    Ok(())
+}
+
+/// A query that has a meaning, of a kind that is wanted often enough.
+fn asked(dice: &mut Dice, world: &World) -> (Query, Meaning) {
+    let wanted = dice.below(100);
+    let mut found = None;
+    for _ in 0..150 {
+        let query = generate(dice, world);
+        let meaning = meaning(world, &query);
+        let fits = match &meaning {
+            Meaning::Open => continue,
+            Meaning::NoPath => wanted < 3,
+            Meaning::Rows { facts, .. } if wanted < 30 => *facts > 1,
+            Meaning::Rows { multiplied, .. } if wanted < 65 => *multiplied,
+            Meaning::Rows { .. } => true,
+        };
+        if fits {
+            return (query, meaning);
+        }
+        if meaning != Meaning::NoPath {
+            found = Some((query, meaning));
+        }
+    }
+    found.unwrap_or_else(|| asked(dice, world))
+}
+
+fn references(meaning: &Meaning) -> Vec<String> {
+    match meaning {
+        Meaning::Rows { readings, .. } => readings.iter().map(|(_, sql)| sql.clone()).collect(),
+        Meaning::NoPath | Meaning::Open => Vec::new(),
+    }
+}
+
+async fn judge(sides: &Sides, query: &Query, meaning: &Meaning) -> Result<Verdict, AnyError> {
+    sides.judge(&query.ours(), &references(meaning), query.limit.is_some()).await
+}
+
+/// The smallest query that is still wrong, among those that leave out parts of this one.
+async fn shrink(sides: &Sides, world: &World, mut query: Query) -> Result<Query, AnyError> {
+    loop {
+        let mut smaller = None;
+        for candidate in simpler(&query) {
+            let meaning = meaning(world, &candidate);
+            if matches!(meaning, Meaning::Rows { .. }) && judge(sides, &candidate, &meaning).await?.is_wrong() {
+                smaller = Some(candidate);
+                break;
+            }
+        }
+        match smaller {
+            Some(candidate) => query = candidate,
+            None => return Ok(query),
+        }
+    }
+}
+
+fn simpler(query: &Query) -> Vec<Query> {
+    let mut all = Vec::new();
+    let mut with = |change: &dyn Fn(&mut Query)| {
+        let mut candidate = query.clone();
+        change(&mut candidate);
+        if !(candidate.dimensions.is_empty() && (candidate.measures.is_empty() || candidate.above.is_some())) {
+            all.push(candidate);
+        }
+    };
+    if query.limit.is_some() {
+        with(&|query| query.limit = None);
+    }
+    if query.above.is_some() {
+        with(&|query| query.above = None);
+    }
+    for place in 0..query.having.len() {
+        with(&|query| drop(query.having.remove(place)));
+    }
+    for place in 0..query.filters.len() {
+        with(&|query| drop(query.filters.remove(place)));
+    }
+    for place in 0..query.measures.len() {
+        with(&|query| drop(query.measures.remove(place)));
+    }
+    for place in 0..query.dimensions.len() {
+        with(&|query| drop(query.dimensions.remove(place)));
+    }
+    if matches!(query.form, query::Form::SubQuery | query::Form::With | query::Form::Star) {
+        with(&|query| query.form = query::Form::Plain);
+    }
+    all
+}
+
+/// Writes the case down and gives the report of it.
+async fn keep(sides: &Sides, world: &World, template: &Case, query: &Query, name: &str) -> Result<String, AnyError> {
+    let meaning = meaning(world, query);
+    let verdict = judge(sides, query, &meaning).await?;
+    let what = match &verdict {
+        Verdict::Wrong(text) => text.clone(),
+        other => format!("not wrong when asked again: {other:?}"),
+    };
+    let case = Case {
+        note: name.to_owned(),
+        ordered: query.limit.is_some(),
+        query: query.ours(),
+        references: references(&meaning),
+        ..template.clone()
+    };
+    let path = case.keep(&name.replace(", ", "_").replace(' ', "_"))?;
+    Ok(format!("{name}, kept as {}\n{}\n{}\n{what}", path.display(), case.query, case.references.join("\nor\n")))
+}
+
+fn count_in(tally: &mut Tally, meaning: &Meaning, verdict: &Verdict) {
+    if let Meaning::Rows { facts, multiplied, readings } = meaning {
+        tally.queries += 1;
+        tally.multiplied += usize::from(*multiplied);
+        tally.several_facts += usize::from(*facts > 1);
+        if let Verdict::Equal { reference, .. }
+        | Verdict::EqualButScale { reference }
+        | Verdict::EqualButDigits { reference } = verdict
+            && readings.len() > 1
+        {
+            *tally.readings.entry(readings[*reference].0).or_default() += 1;
+        }
+    }
+    match verdict {
+        Verdict::Equal { rows, .. } => {
+            tally.equal += 1;
+            tally.empty += usize::from(*rows == 0);
+        }
+        Verdict::EqualButScale { .. } => tally.scale += 1,
+        Verdict::EqualButDigits { .. } => tally.digits += 1,
+        Verdict::Refused(kind) => *tally.refused.entry(kind).or_default() += 1,
+        Verdict::NoPath => tally.no_path += 1,
+        Verdict::Wrong(_) => {}
+    }
+}
+
+fn report(tally: &Tally, seconds: u64) -> String {
+    let percent = |count: usize| count * 100 / tally.queries.max(1);
+    format!(
+        "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
+         a path, {} failures; {} % multiply a measure, {} % have several facts; readings: {:?}",
+        tally.queries,
+        tally.equal,
+        tally.empty,
+        tally.scale,
+        tally.digits,
+        tally.refused,
+        tally.no_path,
+        tally.failures.len(),
+        percent(tally.multiplied),
+        percent(tally.several_facts),
+        tally.readings
+    )
+}
