@@ -19,6 +19,8 @@ mod servers;
 mod system_tests;
 
 #[cfg(test)]
+mod facts;
+#[cfg(test)]
 mod hostile_strings;
 #[cfg(test)]
 mod limits;
