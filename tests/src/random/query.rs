@@ -298,7 +298,7 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
                 if dimensions.is_empty() || dice.chance(8) { *dice.pick(&rows) } else { *dice.pick(&dimensions) };
             query.dimensions.push(value_of(dice, world, &query.scope, column));
         }
-        for _ in 0..*dice.pick(&[0, 0, 0, 1, 1, 2]) {
+        for _ in 0..*dice.pick(&[0, 0, 0, 0, 1, 1, 1, 2]) {
             let filter = predicate(dice, world, &query.scope, &rows, 2);
             // `FROM a CROSS JOIN b WHERE a.x = b.y` is a join of the statement's own.
             let aliases: BTreeSet<&String> = filter.holes().map(|column| &query.scope.columns[*column].alias).collect();
@@ -335,7 +335,7 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
         ]);
         query.above = Some(above.to_owned());
     } else if dice.chance(15) {
-        query.limit = Some((dice.between(1, 4), dice.below(3)));
+        query.limit = Some((dice.between(1, 4), if dice.chance(30) { dice.between(1, 2) } else { 0 }));
     }
     query
 }
@@ -450,7 +450,9 @@ fn value_of(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> Row
 fn predicate(dice: &mut Dice, world: &World, scope: &Scope, rows: &[usize], depth: usize) -> RowText {
     if depth > 0 && dice.chance(35) {
         let parts = [predicate(dice, world, scope, rows, depth - 1), predicate(dice, world, scope, rows, depth - 1)];
-        return Text::fill(*dice.pick(&["(#0 OR #1)", "(#0 AND #1)", "NOT (#0)", "NOT (#0 OR #1)"]), &parts);
+        // AND at the top makes two conditions, each of which restricts the facts that it reaches.
+        let inner = ["(#0 OR #1)", "(#0 OR #1)", "NOT (#0)", "NOT (#0 OR #1)", "(#0 AND #1)"];
+        return Text::fill(*dice.pick(&inner[..if depth == 2 { 4 } else { 5 }]), &parts);
     }
     let column = *dice.pick(rows);
     let of = kind(world, scope, column);
@@ -546,7 +548,7 @@ fn measure_text(
         };
         return Some(Text::hole(Aggregate::Dimension { fold: *dice.pick(folds), column }));
     }
-    if counts && dice.chance(6) && counts_rows(world, scope).is_some() {
+    if counts && dice.chance(6) {
         return Some(Text::hole(Aggregate::CountRows));
     }
     let column = *dice.pick(measures);
@@ -574,26 +576,20 @@ fn having(dice: &mut Dice, world: &World, scope: &Scope, measures: &[usize]) -> 
     Some(Text::fill(template, &[Text::hole(aggregate)]))
 }
 
-/// What `COUNT(*)` counts, where that is plain to see: the measure of the root cube (by place), or its rows.
+/// What `COUNT(*)` counts where a tree has this root: a measure of the root (by place), or the joined rows.
 pub enum Counted {
-    Measure { cube: usize, measure: usize },
-    Rows { root: usize },
+    Measure(usize),
+    Rows,
 }
 
-/// Only of the view or cube itself: of a sub-query the rows that it lists are counted.
-pub fn counts_rows(world: &World, scope: &Scope) -> Option<Counted> {
-    let root = match (scope.view_root, scope.cubes.as_slice()) {
-        (Some(root), _) => root,
-        (None, [cube]) => *cube,
-        (None, _) => return None,
-    };
+/// `None` where a view leaves out the root's count, and says nothing about it by that.
+pub fn counts_rows(world: &World, scope: &Scope, root: usize) -> Option<Counted> {
     let is_plain = |formula: &Formula| matches!(formula, Formula::Leaf { fold: Fold::Count, filter: None, .. });
     match world.cubes[root].measures.iter().position(|measure| is_plain(&measure.formula)) {
-        None => Some(Counted::Rows { root }),
-        // A view that leaves the measure out says nothing about it.
+        None => Some(Counted::Rows),
         Some(measure) => {
             let shown = scope.columns.iter().any(|column| column.cube == root && column.role == Role::Measure(measure));
-            shown.then_some(Counted::Measure { cube: root, measure })
+            shown.then_some(Counted::Measure(measure))
         }
     }
 }

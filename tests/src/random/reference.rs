@@ -6,53 +6,58 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::query::{Aggregate, Counted, Form, Query, Role, RowText, Text, counts_rows, fold_call};
-use super::tree::{Choice, Tree, choose, multiplies, shortest};
-use super::world::{Fold, Formula, Relation, World};
+use super::query::{Aggregate, Counted, Form, Piece, Query, Role, RowText, Text, counts_rows, fold_call};
+use super::tree::{Choice, Tree, at_most_one, choose, multiplies, shortest};
+use super::world::{Fold, Formula, World};
 
 /// An aggregate over the rows of one cube.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
     pub cube: usize,
-    pub path: Vec<usize>,
     pub fold: Fold,
     pub sql: String,
     pub filter: Option<String>,
     /// `COUNT(*)` over the joined rows as they are.
     pub counts_joined_rows: bool,
+    /// What its join tree must hold beside the dimensions.
+    pub hints: Vec<Vec<usize>>,
 }
 
-/// One join tree with the aggregates that are computed over it.
-#[derive(Debug, Clone)]
+/// One join tree under some of the filters.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     pub tree: Tree,
-    pub leaves: Vec<usize>,
     pub filters: Vec<usize>,
 }
 
 /// What the rules say of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
-    /// Answers that the rules allow, as SQL; they are several only where the rules can be read in more than one way.
-    Rows { readings: Vec<(Reading, String)>, facts: usize, multiplied: bool },
-    /// It must be refused: no tree joins what it names.
-    NoPath,
+    Rows(Answer),
+    /// It must be refused, in these words.
+    Refused(&'static str),
     /// The rules leave open what it means; such queries are not asked.
     Open,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reading {
-    /// One tree over all that the query names.
-    OneTree,
-    /// One tree for each fact; a filter on members of one fact leaves the others alone.
-    TreePerFact,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub sql: String,
+    /// Measures of several cubes with join trees of their own.
+    pub several_facts: bool,
+    /// A tree repeats the rows of a measure's cube.
+    pub multiplied: bool,
 }
 
 enum Stop {
-    NoPath,
+    Refused(&'static str),
     Open,
 }
+
+/// No tree has all that a measure and the dimensions, or a query without measures, name.
+const NO_TREE: &str = "no tree";
+/// A condition that no fact's tree reaches.
+const FILTER_OF_NONE: &str = "no fact's filter";
 
 /// A query taken apart.
 struct Parts<'a> {
@@ -62,166 +67,198 @@ struct Parts<'a> {
     /// The texts of measures and of HAVING, over leaves.
     measures: Vec<Text<usize>>,
     having: Vec<Text<usize>>,
-    dimension_paths: Vec<Vec<usize>>,
+    /// What every tree must hold: the dimensions, and cubes that stand side by side in FROM.
+    base: Vec<Vec<usize>>,
     filter_paths: Vec<Vec<Vec<usize>>>,
 }
 
 pub fn meaning(world: &World, query: &Query) -> Meaning {
-    let parts = match take_apart(world, query) {
-        Ok(parts) => parts,
-        Err(Stop::NoPath) => return Meaning::NoPath,
-        Err(Stop::Open) => return Meaning::Open,
-    };
-    let one = one_tree(&parts);
-    let per_fact = tree_per_fact(&parts);
-    if matches!(one, Err(Stop::Open)) || matches!(per_fact, Err(Stop::Open)) {
-        return Meaning::Open;
+    match answer(world, query) {
+        Ok(answer) => Meaning::Rows(answer),
+        Err(Stop::Refused(words)) => Meaning::Refused(words),
+        Err(Stop::Open) => Meaning::Open,
     }
-    // A view with one root, and cubes that one tree joins, are one table to their reader, unless the root is a hub of several facts.
-    let is_hub = one.as_ref().is_ok_and(|groups| {
-        let fans = groups[0].tree.joins.iter().filter(|join| world.joins[**join].relation == Relation::OneToMany);
-        fans.count() > 1
-    });
-    let one_table = (query.scope.view_root.is_some() || (!query.scope.is_view && one.is_ok())) && !is_hub;
-    // What becomes of a cube that is named in FROM alone is not said where each fact has a tree of its own.
-    if !query.scope.is_view
-        && let Ok(groups) = &per_fact
-    {
-        let joined: BTreeSet<usize> = groups.iter().flat_map(|group| group.tree.cubes(world)).collect();
-        if !one_table && query.scope.cubes.iter().any(|cube| !joined.contains(cube)) {
-            return Meaning::Open;
-        }
-    }
-    let mut readings = Vec::new();
-    let (mut facts, mut multiplied) = (1, false);
-    for (reading, groups) in [(Reading::TreePerFact, per_fact), (Reading::OneTree, one)] {
-        let Ok(groups) = groups else { continue };
-        if one_table && reading == Reading::TreePerFact {
-            continue;
-        }
-        if readings.is_empty() {
-            facts = groups.len();
-            multiplied = groups
-                .iter()
-                .any(|group| group.leaves.iter().any(|leaf| multiplies(world, &group.tree, parts.leaves[*leaf].cube)));
-        }
-        let sql = query.wrap(&grouped_sql(&parts, &groups));
-        if readings.iter().all(|(_, other)| *other != sql) {
-            readings.push((reading, sql));
-        }
-    }
-    if readings.is_empty() { Meaning::NoPath } else { Meaning::Rows { readings, facts, multiplied } }
+}
+
+fn answer(world: &World, query: &Query) -> Result<Answer, Stop> {
+    let parts = take_apart(world, query)?;
+    let groups = groups(&parts)?;
+    let trees: Vec<&Tree> = groups.iter().map(|group| &group.tree).collect();
+    let facts: BTreeSet<usize> = parts.leaves.iter().map(|leaf| leaf.cube).collect();
+    Ok(Answer {
+        sql: query.wrap(&grouped_sql(&parts, &groups)),
+        several_facts: facts.len() > 1 && trees.iter().any(|tree| !tree.same_joins(trees[0])),
+        multiplied: parts.leaves.iter().zip(&trees).any(|(leaf, tree)| multiplies(world, tree, leaf.cube)),
+    })
 }
 
 fn take_apart<'a>(world: &'a World, query: &'a Query) -> Result<Parts<'a>, Stop> {
-    let mut parts = Parts {
-        world,
-        query,
-        leaves: Vec::new(),
-        measures: Vec::new(),
-        having: Vec::new(),
-        dimension_paths: Vec::new(),
-        filter_paths: Vec::new(),
-    };
+    let path = |column: &usize| query.scope.columns[*column].path.clone();
+    let mut base: Vec<Vec<usize>> = query.dimensions.iter().flat_map(|text| text.holes().map(path)).collect();
+    if query.scope.cubes.len() > 1 {
+        base.extend(query.scope.cubes.iter().map(|cube| vec![*cube]));
+    }
+    let filter_paths = query.filters.iter().map(|text| text.holes().map(path).collect()).collect();
+    let mut parts =
+        Parts { world, query, leaves: Vec::new(), measures: Vec::new(), having: Vec::new(), base, filter_paths };
+    // COUNT(*) hangs on the trees of the others.
+    for counts_rows in [false, true] {
+        for aggregate in query.aggregates().filter(|aggregate| (**aggregate == Aggregate::CountRows) == counts_rows) {
+            parts.leaves_of(aggregate)?;
+        }
+    }
     for (texts, having) in [(&query.measures, false), (&query.having, true)] {
         for text in texts {
             let mut pieces = Vec::new();
             for piece in &text.0 {
                 match piece {
-                    super::query::Piece::Words(words) => pieces.push(super::query::Piece::Words(words.clone())),
-                    super::query::Piece::Hole(aggregate) => {
-                        pieces.extend(parts.leaves_of(aggregate)?.0);
-                    }
+                    Piece::Words(words) => pieces.push(Piece::Words(words.clone())),
+                    Piece::Hole(aggregate) => pieces.extend(parts.leaves_of(aggregate)?.0),
                 }
             }
             if having { &mut parts.having } else { &mut parts.measures }.push(Text(pieces));
         }
     }
-    let path = |column: &usize| query.scope.columns[*column].path.clone();
-    parts.dimension_paths = query.dimensions.iter().flat_map(|text| text.holes().map(path)).collect();
-    parts.filter_paths = query.filters.iter().map(|text| text.holes().map(path).collect()).collect();
     Ok(parts)
 }
 
 impl Parts<'_> {
+    /// The value of an aggregate over leaves, which are added where they are not there yet.
     fn leaves_of(&mut self, aggregate: &Aggregate) -> Result<Text<usize>, Stop> {
         let scope = &self.query.scope;
-        let leaf = match aggregate {
+        match aggregate {
             Aggregate::Measure { column, .. } => {
                 let column = &scope.columns[*column];
                 let Role::Measure(measure) = column.role else { return Err(Stop::Open) };
-                return self.measure(column.cube, measure, column.path.clone());
+                self.whole_measure(column.cube, measure, column.path.clone())
             }
             Aggregate::Dimension { fold, column } => {
                 let column = &scope.columns[*column];
                 let Role::Dimension(place) = column.role else { return Err(Stop::Open) };
-                Leaf {
+                let leaf = Leaf {
                     cube: column.cube,
-                    path: column.path.clone(),
                     fold: *fold,
                     sql: self.world.cubes[column.cube].dimensions[place].sql.clone(),
                     filter: None,
                     counts_joined_rows: false,
+                    hints: vec![column.path.clone()],
+                };
+                Ok(Text::hole(self.place(leaf)))
+            }
+            Aggregate::CountRows => {
+                let root = self.counted_root()?;
+                match counts_rows(self.world, scope, root).ok_or(Stop::Open)? {
+                    Counted::Measure(measure) => self.whole_measure(root, measure, vec![root]),
+                    Counted::Rows => {
+                        let leaf = Leaf {
+                            cube: root,
+                            fold: Fold::Count,
+                            sql: String::new(),
+                            filter: None,
+                            counts_joined_rows: true,
+                            hints: vec![vec![root]],
+                        };
+                        Ok(Text::hole(self.place(leaf)))
+                    }
                 }
             }
-            Aggregate::CountRows => match counts_rows(self.world, scope).ok_or(Stop::Open)? {
-                Counted::Measure { cube, measure } => return self.measure(cube, measure, vec![cube]),
-                Counted::Rows { root } => Leaf {
-                    cube: root,
-                    path: vec![root],
-                    fold: Fold::Count,
-                    sql: String::new(),
-                    filter: None,
-                    counts_joined_rows: true,
-                },
-            },
-        };
-        Ok(Text::hole(self.place(leaf)))
+        }
     }
 
-    fn measure(&mut self, cube: usize, measure: usize, path: Vec<usize>) -> Result<Text<usize>, Stop> {
+    /// The root of the only tree that there is.
+    fn counted_root(&self) -> Result<usize, Stop> {
+        let others = self.leaves.iter().filter(|leaf| !self.is_counted_row(leaf));
+        let roots: BTreeSet<usize> =
+            others.map(|leaf| Ok(self.choose(&[&leaf.hints, &self.base])?.root)).collect::<Result<_, _>>()?;
+        match roots.into_iter().collect::<Vec<_>>().as_slice() {
+            [] => {
+                let filters: Vec<Vec<usize>> = self.filter_paths.iter().flatten().cloned().collect();
+                Ok(self.choose(&[&self.base, &filters])?.root)
+            }
+            [root] => Ok(*root),
+            _ => Err(Stop::Open),
+        }
+    }
+
+    /// Whether the leaf is there for a `COUNT(*)`: then it says nothing about the tree of the others.
+    fn is_counted_row(&self, leaf: &Leaf) -> bool {
+        leaf.counts_joined_rows
+    }
+
+    /// A measure whose cubes one tree joins is computed over that, one that none joins leaf by leaf.
+    fn whole_measure(&mut self, cube: usize, measure: usize, path: Vec<usize>) -> Result<Text<usize>, Stop> {
+        let mut hints = vec![path.clone()];
+        self.paths_in(cube, measure, &path, &mut hints)?;
+        let whole = match choose(self.world, &self.hints(&[&hints, &self.base])) {
+            Choice::Tree(_) => Some(hints),
+            Choice::NoPath => None,
+            Choice::Tie => return Err(Stop::Open),
+        };
+        self.measure(cube, measure, path, whole.as_ref())
+    }
+
+    fn paths_in(&self, cube: usize, measure: usize, path: &[usize], into: &mut Vec<Vec<usize>>) -> Result<(), Stop> {
+        if let Formula::Calculated { of, .. } = &self.world.cubes[cube].measures[measure].formula {
+            for (other, measure) in of {
+                let longer = self.path_of_other(path, *other)?;
+                if !into.contains(&longer) {
+                    into.push(longer.clone());
+                }
+                self.paths_in(*other, *measure, &longer, into)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(
+        &mut self,
+        cube: usize,
+        measure: usize,
+        path: Vec<usize>,
+        whole: Option<&Vec<Vec<usize>>>,
+    ) -> Result<Text<usize>, Stop> {
         match &self.world.cubes[cube].measures[measure].formula {
             Formula::Leaf { fold, sql, filter } => {
+                let hints = whole.cloned().unwrap_or_else(|| vec![path]);
                 let (fold, sql, filter) = (*fold, sql.clone(), filter.clone());
-                let leaf = Leaf { cube, path, fold, sql, filter, counts_joined_rows: false };
+                let leaf = Leaf { cube, fold, sql, filter, counts_joined_rows: false, hints };
                 Ok(Text::hole(self.place(leaf)))
             }
             Formula::Calculated { text, of } => {
                 let mut inner = Vec::new();
                 for (other, measure) in of {
-                    let path = if *other == cube { path.clone() } else { self.path_of_other(&path, *other)? };
-                    inner.push(Text::fill("(#0)", &[self.measure(*other, *measure, path)?]));
+                    let longer = self.path_of_other(&path, *other)?;
+                    inner.push(Text::fill("(#0)", &[self.measure(*other, *measure, longer, whole)?]));
                 }
                 Ok(Text::fill(&format!("({text})"), &inner))
             }
         }
     }
 
-    /// How the model gets to a measure of another cube that a measure at `path` names.
+    /// How the model gets to a member of `other` that a member at `path` names: onwards by joins where they lead there.
     fn path_of_other(&self, path: &[usize], other: usize) -> Result<Vec<usize>, Stop> {
-        let scope = &self.query.scope;
-        if !scope.is_view {
-            return Ok(vec![other]);
-        }
-        let shown: BTreeSet<&Vec<usize>> =
-            scope.columns.iter().filter(|column| column.cube == other).map(|column| &column.path).collect();
         let own = *path.last().expect("a path is not empty");
+        if own == other {
+            return Ok(path.to_vec());
+        }
+        let scope = &self.query.scope;
+        let shown: BTreeSet<&Vec<usize>> = scope
+            .columns
+            .iter()
+            .filter(|column| scope.is_view && column.cube == other)
+            .map(|column| &column.path)
+            .collect();
         let onward = match shortest(self.world, own, other) {
             Some((_, true)) => return Err(Stop::Open),
             Some((joins, false)) => {
                 let mut longer = path.to_vec();
                 longer.extend(joins.iter().map(|join| self.world.joins[*join].to));
-                Some(longer)
+                longer
             }
-            None => None,
+            None => vec![other],
         };
-        match (shown.into_iter().collect::<Vec<_>>().as_slice(), onward) {
-            ([], Some(onward)) => Ok(onward),
-            ([], None) => Ok(vec![other]),
-            ([shown], Some(onward)) if **shown == onward => Ok(onward),
-            ([shown], None) => Ok((*shown).clone()),
-            _ => Err(Stop::Open),
-        }
+        // The view has it elsewhere: the rules do not say which of the two is meant.
+        if shown.iter().any(|shown| **shown != onward) { Err(Stop::Open) } else { Ok(onward) }
     }
 
     fn place(&mut self, leaf: Leaf) -> usize {
@@ -232,101 +269,69 @@ impl Parts<'_> {
         self.leaves.len() - 1
     }
 
-    fn choose(&self, hints: &[Vec<usize>]) -> Result<Tree, Stop> {
-        let hints = if hints.is_empty() { vec![vec![self.default_root().ok_or(Stop::Open)?]] } else { hints.to_vec() };
+    fn hints(&self, lists: &[&Vec<Vec<usize>>]) -> Vec<Vec<usize>> {
+        let hints: Vec<Vec<usize>> = lists.iter().flat_map(|list| list.iter().cloned()).collect();
+        match (hints.is_empty(), self.query.scope.view_root.or(self.query.scope.cubes.first().copied())) {
+            (true, Some(root)) => vec![vec![root]],
+            _ => hints,
+        }
+    }
+
+    fn choose(&self, lists: &[&Vec<Vec<usize>>]) -> Result<Tree, Stop> {
+        let hints = self.hints(lists);
+        if hints.is_empty() {
+            return Err(Stop::Open);
+        }
         match choose(self.world, &hints) {
             Choice::Tree(tree) => Ok(tree),
-            Choice::NoPath => Err(Stop::NoPath),
+            Choice::NoPath => Err(Stop::Refused(NO_TREE)),
             Choice::Tie => Err(Stop::Open),
         }
     }
-
-    fn default_root(&self) -> Option<usize> {
-        self.query.scope.view_root.or(self.query.scope.cubes.first().copied())
-    }
-
-    fn leaf_paths(&self, leaves: &[usize]) -> Vec<Vec<usize>> {
-        leaves.iter().map(|leaf| self.leaves[*leaf].path.clone()).collect()
-    }
 }
 
-fn one_tree(parts: &Parts<'_>) -> Result<Vec<Group>, Stop> {
-    let leaves: Vec<usize> = (0..parts.leaves.len()).collect();
-    let mut hints = parts.leaf_paths(&leaves);
-    hints.extend(parts.dimension_paths.iter().cloned());
-    hints.extend(parts.filter_paths.iter().flatten().cloned());
-    // What stands in FROM is joined, used or not.
-    hints.extend(parts.query.scope.cubes.iter().map(|cube| vec![*cube]));
-    let tree = parts.choose(&hints)?;
-    Ok(vec![Group { tree, leaves, filters: (0..parts.query.filters.len()).collect() }])
-}
-
-fn tree_per_fact(parts: &Parts<'_>) -> Result<Vec<Group>, Stop> {
-    let mut groups: Vec<Group> = Vec::new();
-    for leaf in 0..parts.leaves.len() {
-        let mut hints = parts.leaf_paths(&[leaf]);
-        hints.extend(parts.dimension_paths.iter().cloned());
-        let tree = parts.choose(&hints)?;
-        match groups.iter_mut().find(|group| group.tree.same_joins(&tree)) {
-            Some(group) => group.leaves.push(leaf),
-            None => groups.push(Group { tree, leaves: vec![leaf], filters: Vec::new() }),
-        }
+/// For each leaf (or once, without any) the tree and the filters that restrict it.
+fn groups(parts: &Parts<'_>) -> Result<Vec<Group>, Stop> {
+    let all: Vec<usize> = (0..parts.filter_paths.len()).collect();
+    let all_paths: Vec<Vec<usize>> = parts.filter_paths.iter().flatten().cloned().collect();
+    if parts.leaves.is_empty() {
+        let tree = parts.choose(&[&parts.base, &all_paths])?;
+        return Ok(vec![Group { tree, filters: all }]);
     }
-    // A tree inside another one from the same root: one fact, of which a measure needs a join more.
-    while let Some((inner, outer)) = nested(&groups) {
-        let leaves = groups[inner].leaves.clone();
-        groups[outer].leaves.extend(leaves);
-        groups.remove(inner);
+    let own: Vec<Tree> =
+        parts.leaves.iter().map(|leaf| parts.choose(&[&leaf.hints, &parts.base])).collect::<Result<_, _>>()?;
+    if own.iter().all(|tree| tree.same_joins(&own[0])) {
+        let tree = |leaf: &Leaf| parts.choose(&[&leaf.hints, &parts.base, &all_paths]);
+        return parts.leaves.iter().map(|leaf| Ok(Group { tree: tree(leaf)?, filters: all.clone() })).collect();
     }
-    if groups.len() < 2 {
-        return Err(Stop::NoPath);
-    }
-    let owned: Vec<BTreeSet<usize>> =
-        groups.iter().map(|group| group.leaves.iter().map(|leaf| parts.leaves[*leaf].cube).collect()).collect();
-    let mut reached = vec![false; parts.filter_paths.len()];
-    for (place, group) in groups.iter_mut().enumerate() {
-        let mut hints = parts.leaf_paths(&group.leaves);
-        hints.extend(parts.dimension_paths.iter().cloned());
-        let cubes = group.tree.cubes(parts.world);
-        for (filter, paths) in parts.filter_paths.iter().enumerate() {
-            let mut longer = hints.clone();
-            longer.extend(paths.iter().cloned());
-            let tree = match parts.choose(&longer) {
+    let facts: BTreeSet<usize> = parts.leaves.iter().map(|leaf| leaf.cube).collect();
+    let mut groups = Vec::new();
+    let mut restricts = vec![false; all.len()];
+    for (leaf, own) in parts.leaves.iter().zip(&own) {
+        let there = own.cubes(parts.world);
+        let mut hints = parts.hints(&[&leaf.hints, &parts.base]);
+        let mut filters = Vec::new();
+        for filter in &all {
+            let tree = match parts.choose(&[&leaf.hints, &parts.base, &parts.filter_paths[*filter]]) {
                 Ok(tree) => tree,
-                Err(Stop::NoPath) => continue,
-                Err(stop) => return Err(stop),
+                Err(Stop::Refused(_)) => continue,
+                Err(Stop::Open) => return Err(Stop::Open),
             };
-            let added: BTreeSet<usize> = tree.cubes(parts.world).difference(&cubes).copied().collect();
-            let through_another_fact = owned
-                .iter()
-                .enumerate()
-                .any(|(other, owned)| other != place && owned.iter().any(|cube| added.contains(cube)));
-            if through_another_fact {
-                continue;
-            }
-            reached[filter] = true;
-            group.filters.push(filter);
-        }
-        for filter in &group.filters {
-            hints.extend(parts.filter_paths[*filter].iter().cloned());
-        }
-        group.tree = parts.choose(&hints)?;
-    }
-    if reached.contains(&false) { Err(Stop::NoPath) } else { Ok(groups) }
-}
-
-fn nested(groups: &[Group]) -> Option<(usize, usize)> {
-    for (inner, group) in groups.iter().enumerate() {
-        for (outer, other) in groups.iter().enumerate() {
-            if inner != outer
-                && group.tree.root == other.tree.root
-                && group.tree.join_set().is_subset(&other.tree.join_set())
-            {
-                return Some((inner, outer));
+            // Another fact, of which a row of this one may meet several, restricts itself alone.
+            let foreign = |cube: &usize| {
+                facts.contains(cube)
+                    && !there.contains(cube)
+                    && !at_most_one(parts.world, &tree, leaf.cube).contains(cube)
+            };
+            if !tree.cubes(parts.world).iter().any(foreign) {
+                filters.push(*filter);
+                restricts[*filter] = true;
+                hints.extend(parts.filter_paths[*filter].iter().cloned());
             }
         }
+        groups.push(Group { tree: parts.choose(&[&hints])?, filters });
     }
-    None
+    if restricts.contains(&false) { Err(Stop::Refused(FILTER_OF_NONE)) } else { Ok(groups) }
 }
 
 /// For each cube a view `TABLE_rows` with the values of its dimensions (`d_NAME`) and segments (`s_NAME`). A member belongs to a row of its
@@ -392,19 +397,24 @@ fn grouped_sql(parts: &Parts<'_>, groups: &[Group]) -> String {
     let mut text = if dimensions.is_empty() {
         "(SELECT 1 AS one) AS g".to_owned()
     } else {
-        let each: Vec<String> =
-            groups.iter().map(|group| format!("SELECT {} {}", dimensions.join(", "), joined(parts, group))).collect();
+        let mut each: Vec<String> = Vec::new();
+        for group in groups {
+            let values = format!("SELECT {} {}", dimensions.join(", "), joined(parts, group));
+            if !each.contains(&values) {
+                each.push(values);
+            }
+        }
         let each =
             if each.len() == 1 { each[0].replacen("SELECT", "SELECT DISTINCT", 1) } else { each.join(" UNION ") };
         format!("({each}) AS g")
     };
-    for group in groups {
-        for leaf in &group.leaves {
+    if !parts.leaves.is_empty() {
+        for (leaf, group) in groups.iter().enumerate() {
             let on: Vec<String> =
                 names.iter().map(|name| format!("l{leaf}.{name} IS NOT DISTINCT FROM g.{name}")).collect();
             let on = if on.is_empty() { "true".to_owned() } else { on.join(" AND ") };
-            text =
-                format!("{text} LEFT JOIN ({}) AS l{leaf} ON {on}", leaf_sql(parts, group, *leaf, &dimensions, &names));
+            let values = leaf_sql(parts, group, leaf, &dimensions, &names);
+            text = format!("{text} LEFT JOIN ({values}) AS l{leaf} ON {on}");
         }
     }
     let value = |leaf: &usize| match parts.leaves[*leaf].fold {

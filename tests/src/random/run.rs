@@ -12,7 +12,7 @@ use super::case::Case;
 use super::dice::Dice;
 use super::judge::{Sides, Verdict};
 use super::query::{Query, generate};
-use super::reference::{Meaning, Reading, meaning, views};
+use super::reference::{Meaning, meaning, views};
 use super::world::{World, generate as generate_world};
 use super::{files, query};
 use crate::AnyError;
@@ -39,8 +39,10 @@ struct Tally {
     digits: usize,
     no_path: usize,
     refused: BTreeMap<&'static str, usize>,
-    /// Where the rules can be read in several ways with different rows: which one was taken.
-    readings: BTreeMap<Reading, usize>,
+    /// Microseconds at us and at the reference, over all workers.
+    took: [u64; 2],
+    /// The same for starting the program.
+    starts: u64,
     failures: Vec<String>,
 }
 
@@ -122,7 +124,7 @@ async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
     reference.batch_execute(&case.views).await?;
     connect(&url.parse()?).await?.batch_execute(&case.tables).await?;
     let site = Site::start(&[source("default", &url)], "", &case.model)?;
-    let sides = Sides { ours: site.connect().await?, reference };
+    let sides = Sides { ours: site.connect().await?, reference, took: Default::default() };
     sides.judge(&case.query, &case.references, case.ordered).await
 }
 
@@ -148,12 +150,15 @@ async fn run_world(
     reference.batch_execute(&views).await?;
     behind.batch_execute(&again).await?;
     let model = files::model(&world, |_| None);
+    let started = Instant::now();
     let site =
         Site::start(&[source("default", source_url)], "", &model).map_err(|error| format!("{error}\n{model}"))?;
     let sides = Sides {
         ours: site.connect().await.map_err(|error| format!("{error}\n{}\n{model}", site.server.log()))?,
         reference,
+        took: Default::default(),
     };
+    let start = started.elapsed();
     let template = Case { model, tables, views, ..Case::default() };
     let dice = &mut Dice::new(seed ^ 0x5EED);
     for number in 0..count {
@@ -173,6 +178,11 @@ async fn run_world(
         }
     }
     let _ = servers;
+    let mut tally = tally.lock().expect("no panic holds it");
+    for (sum, took) in tally.took.iter_mut().zip(&sides.took) {
+        *sum += took.load(Ordering::Relaxed);
+    }
+    tally.starts += start.as_micros() as u64;
     Ok(())
 }
 
@@ -185,15 +195,15 @@ fn asked(dice: &mut Dice, world: &World) -> (Query, Meaning) {
         let meaning = meaning(world, &query);
         let fits = match &meaning {
             Meaning::Open => continue,
-            Meaning::NoPath => wanted < 3,
-            Meaning::Rows { facts, .. } if wanted < 30 => *facts > 1,
-            Meaning::Rows { multiplied, .. } if wanted < 65 => *multiplied,
-            Meaning::Rows { .. } => true,
+            Meaning::Refused(_) => wanted < 4,
+            Meaning::Rows(answer) if wanted < 30 => answer.several_facts,
+            Meaning::Rows(answer) if wanted < 65 => answer.multiplied,
+            Meaning::Rows(_) => true,
         };
         if fits {
             return (query, meaning);
         }
-        if meaning != Meaning::NoPath {
+        if matches!(meaning, Meaning::Rows(_)) {
             found = Some((query, meaning));
         }
     }
@@ -202,8 +212,8 @@ fn asked(dice: &mut Dice, world: &World) -> (Query, Meaning) {
 
 fn references(meaning: &Meaning) -> Vec<String> {
     match meaning {
-        Meaning::Rows { readings, .. } => readings.iter().map(|(_, sql)| sql.clone()).collect(),
-        Meaning::NoPath | Meaning::Open => Vec::new(),
+        Meaning::Rows(answer) => vec![answer.sql.clone()],
+        Meaning::Refused(_) | Meaning::Open => Vec::new(),
     }
 }
 
@@ -217,7 +227,7 @@ async fn shrink(sides: &Sides, world: &World, mut query: Query) -> Result<Query,
         let mut smaller = None;
         for candidate in simpler(&query) {
             let meaning = meaning(world, &candidate);
-            if matches!(meaning, Meaning::Rows { .. }) && judge(sides, &candidate, &meaning).await?.is_wrong() {
+            if matches!(meaning, Meaning::Rows(_)) && judge(sides, &candidate, &meaning).await?.is_wrong() {
                 smaller = Some(candidate);
                 break;
             }
@@ -282,17 +292,10 @@ async fn keep(sides: &Sides, world: &World, template: &Case, query: &Query, name
 }
 
 fn count_in(tally: &mut Tally, meaning: &Meaning, verdict: &Verdict) {
-    if let Meaning::Rows { facts, multiplied, readings } = meaning {
+    if let Meaning::Rows(answer) = meaning {
         tally.queries += 1;
-        tally.multiplied += usize::from(*multiplied);
-        tally.several_facts += usize::from(*facts > 1);
-        if let Verdict::Equal { reference, .. }
-        | Verdict::EqualButScale { reference }
-        | Verdict::EqualButDigits { reference } = verdict
-            && readings.len() > 1
-        {
-            *tally.readings.entry(readings[*reference].0).or_default() += 1;
-        }
+        tally.multiplied += usize::from(answer.multiplied);
+        tally.several_facts += usize::from(answer.several_facts);
     }
     match verdict {
         Verdict::Equal { rows, .. } => {
@@ -311,7 +314,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
     let percent = |count: usize| count * 100 / tally.queries.max(1);
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
-         a path, {} failures; {} % multiply a measure, {} % have several facts; readings: {:?}",
+         a path, {} failures; {} % multiply a measure, {} % have several facts; seconds of all workers: {} us, {} reference, {} starts",
         tally.queries,
         tally.equal,
         tally.empty,
@@ -322,6 +325,8 @@ fn report(tally: &Tally, seconds: u64) -> String {
         tally.failures.len(),
         percent(tally.multiplied),
         percent(tally.several_facts),
-        tally.readings
+        tally.took[0] / 1_000_000,
+        tally.took[1] / 1_000_000,
+        tally.starts / 1_000_000
     )
 }

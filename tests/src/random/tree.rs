@@ -117,6 +117,11 @@ pub fn shortest(world: &World, from: usize, to: usize) -> Option<(Vec<usize>, bo
 
 /// Whether the tree can repeat a row of `cube`.
 pub fn multiplies(world: &World, tree: &Tree, cube: usize) -> bool {
+    at_most_one(world, tree, cube).len() < tree.cubes(world).len()
+}
+
+/// The cubes of the tree of which a row of `cube` meets at most one row; `cube` is one of them.
+pub fn at_most_one(world: &World, tree: &Tree, cube: usize) -> BTreeSet<usize> {
     let mut seen = BTreeSet::from([cube]);
     let mut stack = vec![cube];
     while let Some(at) = stack.pop() {
@@ -128,13 +133,10 @@ pub fn multiplies(world: &World, tree: &Tree, cube: usize) -> bool {
             } else {
                 continue;
             };
-            if seen.insert(next) {
-                if multiplying {
-                    return true;
-                }
+            if !multiplying && seen.insert(next) {
                 stack.push(next);
             }
         }
     }
-    false
+    seen
 }
