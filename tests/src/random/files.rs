@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::world::{Fold, Formula, Kind, Relation, World};
+use super::world::{Fold, Formula, Kind, Relation, Source, World};
 
-/// The model, in one YAML file. `source` names each cube's data source.
-pub fn model(world: &World, source: impl Fn(usize) -> Option<&'static str>) -> String {
+/// The model, in one YAML file. PostgreSQL is the data source `default`, the others are `maria` and `files`.
+pub fn model(world: &World) -> String {
     let mut text = "cubes:\n".to_owned();
     for (index, cube) in world.cubes.iter().enumerate() {
         let _ = writeln!(text, "  - name: {}\n    sql_table: {}", cube.name, world.table(index));
-        if let Some(source) = source(index) {
-            let _ = writeln!(text, "    data_source: {source}");
+        match world.sources[index] {
+            Source::Postgres => {}
+            Source::Maria => text.push_str("    data_source: maria\n"),
+            Source::Files => text.push_str("    data_source: files\n"),
         }
         let joins: Vec<_> = world.joins_of(index).collect();
         if !joins.is_empty() {
@@ -111,13 +113,14 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The statements that make and fill the tables of the cubes that `wanted` names.
-pub fn postgres(world: &World, wanted: impl Fn(usize) -> bool) -> String {
-    script(world, wanted, |kind| kind.sql_type().to_owned(), "", |text| text.replace('\'', "''"))
+/// The statements that make and fill all tables.
+pub fn postgres(world: &World) -> String {
+    script(world, |_| true, |kind| kind.sql_type().to_owned(), "", |text| text.replace('\'', "''"))
 }
 
-/// The same for MariaDB. Its texts ignore case and accents, as on many servers.
-pub fn mariadb(world: &World, wanted: impl Fn(usize) -> bool) -> String {
+/// The same for the tables that are in MariaDB. Its texts ignore case and accents, as on many servers.
+pub fn mariadb(world: &World) -> String {
+    let wanted = |cube: usize| world.sources[cube] == Source::Maria;
     let sql_type = |kind: Kind| match kind {
         Kind::Text => "varchar(50) COLLATE utf8mb4_general_ci".to_owned(),
         Kind::Bool => "tinyint(1)".to_owned(),
@@ -141,6 +144,9 @@ fn script(
             cube.columns.iter().map(|column| format!("{} {}", column.name, sql_type(column.kind))).collect();
         let keys: Vec<&str> = cube.columns[..cube.keys].iter().map(|column| column.name.as_str()).collect();
         let table = world.table(index);
+        if !options.is_empty() {
+            let _ = writeln!(text, "DROP TABLE IF EXISTS {table};");
+        }
         let _ = writeln!(
             text,
             "CREATE TABLE {table} ({}, PRIMARY KEY ({})){options};",
@@ -168,8 +174,9 @@ fn script(
     text
 }
 
-/// Name and content of a CSV file for each cube that `wanted` names, and the config's lines for their columns' types.
-pub fn csv(world: &World, wanted: impl Fn(usize) -> bool) -> (Vec<(String, String)>, Vec<String>) {
+/// Name and content of a CSV file for each cube that is one, and the config's lines for their columns' types.
+pub fn csv(world: &World) -> (Vec<(String, String)>, Vec<String>) {
+    let wanted = |cube: usize| world.sources[cube] == Source::Files;
     let (mut files, mut types) = (Vec::new(), Vec::new());
     for (index, cube) in world.cubes.iter().enumerate().filter(|(index, _)| wanted(*index)) {
         let names: Vec<&str> = cube.columns.iter().map(|column| column.name.as_str()).collect();

@@ -286,10 +286,6 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
     {
         query.form = Form::Plain;
     }
-    // Cubes that are joined in SQL without an aggregate are read one by one today.
-    if query.scope.cubes.len() > 1 && matches!(query.form, Form::Distinct | Form::Ungrouped) {
-        query.form = Form::Plain;
-    }
     let aggregated = !matches!(query.form, Form::Distinct | Form::Ungrouped) && !dice.chance(4);
     if !rows.is_empty() {
         let count = *dice.pick(&[0, 1, 1, 1, 2, 2, 3]);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use belvedere_testkit::{PrivateMariaDb, PrivatePostgres};
+use tempfile::TempDir;
 
 use super::case::Case;
 use super::dice::Dice;
@@ -65,8 +67,7 @@ async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
     let next = AtomicUsize::new(0);
     let worlds = queries.div_ceil(QUERIES_A_WORLD);
     let worker = || async {
-        let reference = servers.postgres.fresh_database_by_code_point()?;
-        let source = servers.postgres.fresh_database()?;
+        let place = Place::new(&servers)?;
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let enough = tally.lock().expect("no panic holds it").failures.len() >= FAILURES_MAX;
@@ -76,9 +77,7 @@ async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
             let count = QUERIES_A_WORLD.min(queries - number * QUERIES_A_WORLD);
             // Each world has a seed of its own, which makes it again with any number of others.
             let seed = Dice::new(seed).roll().wrapping_add(number as u64);
-            run_world(&servers, &reference, &source, seed, count, &tally)
-                .await
-                .map_err(|error| format!("world {seed}: {error}"))?;
+            run_world(&place, seed, count, &tally).await.map_err(|error| format!("world {seed}: {error}"))?;
         }
     };
     let workers: [_; WORKERS] = std::array::from_fn(|_| worker());
@@ -118,48 +117,78 @@ async fn kept_cases_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
 }
 
 async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
-    let reference = connect(&servers.postgres.fresh_database_by_code_point()?.parse()?).await?;
-    let url = servers.postgres.fresh_database()?;
-    reference.batch_execute(&case.tables).await?;
-    reference.batch_execute(&case.views).await?;
-    connect(&url.parse()?).await?.batch_execute(&case.tables).await?;
-    let site = Site::start(&[source("default", &url)], "", &case.model)?;
-    let sides = Sides { ours: site.connect().await?, reference, took: Default::default() };
+    let place = Place::new(servers)?;
+    let (_site, sides) = place.set_up(case).await?;
     sides.judge(&case.query, &case.references, case.ordered).await
 }
 
-async fn run_world(
-    servers: &Servers,
-    reference_url: &str,
-    source_url: &str,
-    seed: u64,
-    count: usize,
-    tally: &Mutex<Tally>,
-) -> Result<(), AnyError> {
+/// Databases that a worker fills again for each world.
+struct Place {
+    reference: String,
+    postgres: String,
+    maria: String,
+}
+
+impl Place {
+    fn new(servers: &Servers) -> Result<Self, AnyError> {
+        Ok(Self {
+            reference: servers.postgres.fresh_database_by_code_point()?,
+            postgres: servers.postgres.fresh_database()?,
+            maria: servers.mariadb.fresh_database()?,
+        })
+    }
+
+    /// The case's data where it belongs, and the program over it.
+    async fn set_up(&self, case: &Case) -> Result<(Running, Sides), AnyError> {
+        let reference = connect(&self.reference.parse()?).await?;
+        let behind = connect(&self.postgres.parse()?).await?;
+        let empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
+        for client in [&reference, &behind] {
+            client.batch_execute(empty).await?;
+            client.batch_execute(&case.tables).await?;
+        }
+        reference.batch_execute(&case.views).await?;
+        let mut sources = vec![source("default", &self.postgres)];
+        if !case.mariadb.is_empty() {
+            let (url, script) = (self.maria.clone(), case.mariadb.clone());
+            tokio::task::spawn_blocking(move || PrivateMariaDb::run_sql(&url, &script)).await??;
+            sources.push(source("maria", &self.maria));
+        }
+        let folder = TempDir::new()?;
+        if !case.files.is_empty() {
+            for (name, content) in &case.files {
+                fs::write(folder.path().join(name), content)?;
+            }
+            let (path, columns) = (folder.path().display(), case.columns.join(", "));
+            sources.push(format!("files: {{ type: files, path: \"{path}\", columns: {{ {columns} }} }}"));
+        }
+        let site = Site::start(&sources, "", &case.model).map_err(|error| format!("{error}\n{}", case.model))?;
+        let ours = site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
+        Ok((Running { _site: site, _folder: folder }, Sides { ours, reference, took: Default::default() }))
+    }
+}
+
+/// What must live as long as the program is asked.
+struct Running {
+    _site: Site,
+    _folder: TempDir,
+}
+
+async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>) -> Result<(), AnyError> {
     let world = generate_world(seed, 0);
-    let reference = connect(&reference_url.parse()?).await?;
-    let behind = connect(&source_url.parse()?).await?;
-    let tables = files::postgres(&world, |_| true);
-    let views = views(&world);
-    let drop: Vec<String> = (0..world.cubes.len()).map(|cube| world.table(cube)).collect();
-    let again = format!(
-        "{}{tables}",
-        drop.iter().map(|table| format!("DROP TABLE IF EXISTS {table} CASCADE;\n")).collect::<String>()
-    );
-    reference.batch_execute(&again).await?;
-    reference.batch_execute(&views).await?;
-    behind.batch_execute(&again).await?;
-    let model = files::model(&world, |_| None);
-    let started = Instant::now();
-    let site =
-        Site::start(&[source("default", source_url)], "", &model).map_err(|error| format!("{error}\n{model}"))?;
-    let sides = Sides {
-        ours: site.connect().await.map_err(|error| format!("{error}\n{}\n{model}", site.server.log()))?,
-        reference,
-        took: Default::default(),
+    let (files, columns) = files::csv(&world);
+    let template = Case {
+        model: files::model(&world),
+        tables: files::postgres(&world),
+        views: views(&world),
+        mariadb: files::mariadb(&world),
+        files,
+        columns,
+        ..Case::default()
     };
+    let started = Instant::now();
+    let (_running, sides) = place.set_up(&template).await?;
     let start = started.elapsed();
-    let template = Case { model, tables, views, ..Case::default() };
     let dice = &mut Dice::new(seed ^ 0x5EED);
     for number in 0..count {
         let (query, meaning) = asked(dice, &world);
@@ -177,7 +206,6 @@ async fn run_world(
             break;
         }
     }
-    let _ = servers;
     let mut tally = tally.lock().expect("no panic holds it");
     for (sum, took) in tally.took.iter_mut().zip(&sides.took) {
         *sum += took.load(Ordering::Relaxed);

@@ -145,9 +145,18 @@ pub struct View {
     pub entries: Vec<Entry>,
 }
 
+/// Where a cube's table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Postgres,
+    Maria,
+    Files,
+}
+
 #[derive(Debug, Clone)]
 pub struct World {
-    pub seed: u64,
+    /// Of each cube.
+    pub sources: Vec<Source>,
     /// The tables' names end in it, so that many worlds share a database.
     pub number: usize,
     pub cubes: Vec<Cube>,
@@ -170,8 +179,16 @@ const NAMES: [&str; 6] = ["apples", "boats", "cats", "dogs", "eggs", "figs"];
 
 pub fn generate(seed: u64, number: usize) -> World {
     let dice = &mut Dice::new(seed);
-    let mut world = World { seed, number, cubes: Vec::new(), joins: Vec::new(), views: Vec::new() };
     let count = dice.between(3, 6);
+    let several: &[Source] = match dice.below(10) {
+        0..=3 => &[Source::Postgres],
+        4 => &[Source::Maria],
+        5 => &[Source::Files],
+        6..=8 => &[Source::Postgres, Source::Maria],
+        _ => &[Source::Postgres, Source::Maria, Source::Files],
+    };
+    let sources = (0..count).map(|_| *dice.pick(several)).collect();
+    let mut world = World { sources, number, cubes: Vec::new(), joins: Vec::new(), views: Vec::new() };
     for name in &NAMES[..count] {
         world.cubes.push(bare_cube(dice, name));
     }
@@ -500,14 +517,16 @@ fn add_calculated(dice: &mut Dice, world: &mut World, index: usize) {
         }
         let (a, b) = (*dice.pick(&own), *dice.pick(&others));
         let (a, b) = if dice.chance(20) { (b, a) } else { (a, b) };
-        let text = *dice.pick(&[
+        let texts = [
             "#0 + #1",
             "#0 - COALESCE(#1, 0)",
-            "1.0 * #0 / NULLIF(#1, 0)",
-            "#0 / NULLIF(#1, 0)",
             "COALESCE(#0, 0) + COALESCE(#1, 0)",
             "CASE WHEN #0 > 1 THEN #1 ELSE 0 END",
-        ]);
+            "1.0 * #0 / NULLIF(#1, 0)",
+            "#0 / NULLIF(#1, 0)",
+        ];
+        // A quotient has the meaning of the cube's own database.
+        let text = *dice.pick(&texts[..if world.sources[index] == Source::Maria { 4 } else { 6 }]);
         let formula = Formula::Calculated { text: text.to_owned(), of: vec![a, b] };
         world.cubes[index].measures.push(Measure { name: format!("r{number}"), formula, kind: Kind::Numeric });
     }

@@ -21,11 +21,20 @@ pub struct Absorbed {
     /// The columns that a sub-query in between names, for `COUNT(*)` over it: they decide which rows it has.
     pub listed: Vec<Column>,
     /// Some tables stand beside each other without a condition (`CROSS JOIN`): the model's join is meant.
-    crossed: bool,
+    pub crossed: bool,
     columns: HashMap<Column, Expr>,
 }
 
 impl Absorbed {
+    /// `FROM a, b WHERE a.x = b.y` is a join of the statement's own: plain SQL is meant, not the model's join.
+    ///
+    /// # Errors
+    /// Only DataFusion's, for an expression that cannot be walked.
+    pub fn is_joined_by(&self, predicate: &Expr) -> Result<bool> {
+        let conditions = datafusion_expr::utils::split_conjunction_owned(self.resolved(predicate)?);
+        Ok(self.crossed && conditions.iter().any(|condition| tables_in(condition).len() > 1))
+    }
+
     /// An expression over the output of the chain, in terms of the view tables' columns.
     ///
     /// # Errors
@@ -86,13 +95,11 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
             if is_correlated(&filter.predicate)? {
                 return Ok(None);
             }
-            let predicate = inner.resolved(&filter.predicate)?;
-            let conditions = datafusion_expr::utils::split_conjunction_owned(predicate);
-            // `FROM a, b WHERE a.x = b.y` is a join of the statement's own: plain SQL is meant, not the model's join.
-            if inner.crossed && conditions.iter().any(|condition| tables_in(condition).len() > 1) {
+            if inner.is_joined_by(&filter.predicate)? {
                 return Ok(None);
             }
-            inner.filters.extend(conditions);
+            let predicate = inner.resolved(&filter.predicate)?;
+            inner.filters.extend(datafusion_expr::utils::split_conjunction_owned(predicate));
             Some(inner)
         }
         LogicalPlan::Projection(projection) => {
