@@ -31,4 +31,6 @@ mod psql_shows;
 #[cfg(test)]
 mod pushed_statements;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod recipe;
