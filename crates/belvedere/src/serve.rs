@@ -61,9 +61,9 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
     let sources = startup::open_sources(&config, &observations).await?;
     let remotes: Vec<Arc<dyn RemoteSource>> = sources
         .values()
-        .filter_map(|source| match source {
-            belvedere_engine::sources::DataSource::Remote(remote) => Some(Arc::clone(remote)),
-            belvedere_engine::sources::DataSource::Files(_) => None,
+        .filter_map(|source| match &source.kind {
+            belvedere_engine::sources::DataSourceKind::Remote(remote) => Some(Arc::clone(remote)),
+            belvedere_engine::sources::DataSourceKind::Files(_) => None,
         })
         .collect();
     let engine = startup::engine(&config, sources)?;

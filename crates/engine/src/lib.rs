@@ -17,6 +17,7 @@ mod streaming;
 mod utility;
 
 pub use api::*;
+pub use belvedere_functions::Zone;
 pub use engine::{Clock, Engine, EngineBackend, EngineConfig, Snapshot, User};
 pub use error::*;
 pub use settings::{SERVER_VERSION, parse_timeout, parse_zone};

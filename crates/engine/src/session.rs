@@ -62,7 +62,7 @@ enum Plan {
 /// The settings that a bound plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PlanSettings {
-    zone: chrono_tz::Tz,
+    zone: belvedere_functions::Zone,
 }
 
 impl EngineSession {

@@ -11,11 +11,13 @@
 mod fold;
 pub(crate) mod fragment;
 mod group_early;
+mod group_local;
 mod mysql;
 mod postgres;
 mod rules;
 pub(crate) mod select;
 mod translate;
+mod wall_clock;
 
 #[cfg(test)]
 mod server_tests;

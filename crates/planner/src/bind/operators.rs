@@ -297,8 +297,7 @@ pub fn typed_like(expr: Expr, wanted: &DataType, session: &SessionFacts) -> Resu
     match expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), None) if *wanted != DataType::Utf8 => {
             let wanted = unbounded(wanted);
-            let value = belvedere_functions::parse_literal(&text, &wanted, None, &Zone::Named(session.zone))
-                .map_err(pg_error)?;
+            let value = belvedere_functions::parse_literal(&text, &wanted, None, &session.zone).map_err(pg_error)?;
             Ok(Expr::Literal(value, None))
         }
         Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => {
@@ -336,7 +335,7 @@ pub fn cast_exactly(expr: Expr, from: &DataType, to: &DataType, session: &Sessio
         DataType::Timestamp(TimeUnit::Microsecond, None) | DataType::Date32,
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)),
     ) = (from, to)
-        && session.zone != chrono_tz::UTC
+        && session.zone != Zone::UTC
     {
         // The function reads the session's zone when it runs.
         let Some(target) = CastTarget::of(to) else { return Ok(cast(expr, to)) };
@@ -390,7 +389,7 @@ impl ExprPlanner for MySqlOperators {
                     session: SessionFacts {
                         user: String::new(),
                         database: String::new(),
-                        zone: chrono_tz::UTC,
+                        zone: Zone::UTC,
                         now: chrono::DateTime::UNIX_EPOCH,
                     },
                     dialect: SourceDialect::MySql,

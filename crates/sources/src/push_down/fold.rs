@@ -14,9 +14,11 @@ use datafusion::logical_expr::{
 
 use super::fragment::Fragment;
 use super::group_early::group_early;
+use super::group_local::group_local;
 use super::rules::{Comparison, Rules, SqlType, Term, rules};
 use super::select::{Input, JoinKind, OrderKey, Output, Relation, Select};
 use super::translate::Scope;
+use super::wall_clock::on_stored_time;
 use crate::{RemoteSource, RemoteTable};
 
 /// A subtree after folding.
@@ -41,6 +43,13 @@ pub(super) fn fold_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn fold(plan: LogicalPlan) -> Result<Folded> {
+    let plan = match plan {
+        LogicalPlan::Filter(Filter { predicate, input, .. }) => {
+            let predicate = on_stored_time(predicate, input.schema())?;
+            LogicalPlan::Filter(Filter::try_new(predicate, input)?)
+        }
+        other => other,
+    };
     if let LogicalPlan::TableScan(scan) = &plan {
         return Ok(match scan_of_remote(scan)? {
             Some(remote) => Folded::Remote(remote),
@@ -78,6 +87,12 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
             if matches!(fold(grouped_side)?, Folded::Remote(_)) {
                 return fold(early);
             }
+        }
+        // Or groups by local time: stored time goes down in steps.
+        if let Some((over, steps)) = group_local(aggregate)?
+            && matches!(fold(steps)?, Folded::Remote(_))
+        {
+            return fold(over);
         }
     }
 

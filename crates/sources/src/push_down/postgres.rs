@@ -50,6 +50,7 @@ static FUNCTIONS: &[Function] = &[
     Function { name: "strpos", takes: texts, form: Form::Call("strpos") },
     Function { name: "starts_with", takes: texts, form: Form::Call("starts_with") },
     Function { name: "date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
+    Function { name: "from_local", takes: wall_clock_and_zone, form: Form::Custom(from_local) },
     Function { name: "to_local", takes: time_and_zone, form: Form::Custom(to_local) },
     Function { name: "pg_date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
     Function { name: "lower", takes: never, form: LOCALE },
@@ -264,6 +265,10 @@ fn one_known(types: &[SqlType]) -> bool {
     matches!(types, [ty] if *ty != SqlType::Other)
 }
 
+fn wall_clock_and_zone(types: &[SqlType]) -> bool {
+    matches!(types, [SqlType::Timestamp, SqlType::Text])
+}
+
 /// Not timestamptz: its days are those of the client's zone, the source's session is in UTC.
 fn unit_and_time(types: &[SqlType]) -> bool {
     matches!(types, [SqlType::Text, SqlType::Timestamp])
@@ -315,6 +320,13 @@ fn to_local(call: &Call) -> Option<Fragment> {
         SqlType::Timestamp => Some(zoned.sql("timezone('UTC', ").then(&time.sql).sql("))")),
         _ => None,
     }
+}
+
+/// The instant at which the wall clock of a zone shows a time.
+fn from_local(call: &Call) -> Option<Fragment> {
+    let [time, zone] = call.terms else { return None };
+    text_literal(call.arguments.get(1)?)?;
+    Some(Fragment::new().sql("timezone(").then(&zone.sql).sql(", ").then(&time.sql).sql(")"))
 }
 
 fn date_trunc(call: &Call) -> Option<Fragment> {
