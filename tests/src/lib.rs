@@ -19,9 +19,13 @@ mod servers;
 mod system_tests;
 
 #[cfg(test)]
+mod cursors;
+#[cfg(test)]
 mod hostile_strings;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod operations;
 #[cfg(test)]
 mod process_life;
 #[cfg(test)]
@@ -30,3 +34,5 @@ mod psql_shows;
 mod pushed_statements;
 #[cfg(test)]
 mod recipe;
+#[cfg(test)]
+mod zones;

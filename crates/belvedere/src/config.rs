@@ -143,6 +143,8 @@ pub struct Limits {
     pub statement_timeout: Option<Duration>,
     pub memory_bytes: usize,
     pub connections: usize,
+    /// How long running statements may go on after SIGTERM.
+    pub drain: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -157,6 +157,7 @@ fn stop_on_signals() -> CancellationToken {
 fn server_config(config: &Config, metrics: &Arc<Metrics>) -> Result<ServerConfig, Box<Diagnostic>> {
     let mut server = ServerConfig { metrics: Arc::clone(metrics), ..ServerConfig::default() };
     server.limits.connections = config.limits.connections;
+    server.drain_deadline = config.limits.drain;
     if let Some(configured) = &config.tls {
         server.tls = Some(tls::server_config(configured)?);
         server.tls_required = configured.require;

@@ -3,6 +3,7 @@
 mod api;
 mod catalog;
 pub mod columns;
+mod cursors;
 pub mod engine;
 mod error;
 mod errors;

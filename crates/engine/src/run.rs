@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use belvedere_functions::Zone;
-use belvedere_sources::{push_down, remote_statements};
+use belvedere_sources::{ConditionsOnStoredTime, push_down, remote_statements};
 use dashmap::DashMap;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -123,6 +123,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(o::eliminate_outer_join::EliminateOuterJoin::new()),
         Arc::new(o::push_down_limit::PushDownLimit::new()),
         Arc::new(o::push_down_filter::PushDownFilter::new()),
+        Arc::new(ConditionsOnStoredTime),
         Arc::new(o::eliminate_group_by_constant::EliminateGroupByConstant::new()),
         Arc::new(o::common_subexpr_eliminate::CommonSubexprEliminate::new()),
         Arc::new(o::optimize_projections::OptimizeProjections::new()),

@@ -11,10 +11,11 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef}
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
-use futures::stream;
+use futures::{StreamExt, stream};
 use postgres_types::Type;
 use tokio_util::sync::CancellationToken;
 
+use crate::cursors::{Count, Cursor, CursorStatement, Cursors, parse_cursor};
 use crate::engine::{Engine, Snapshot};
 use crate::errors::{from_datafusion, from_plan};
 use crate::explain::{self, Format};
@@ -36,6 +37,7 @@ pub struct EngineSession {
     transaction_start: Option<DateTime<Utc>>,
     /// Settings as they were when the transaction began, for ROLLBACK.
     before_transaction: Option<Settings>,
+    cursors: Cursors,
     /// Keeps the place among the allowed connections.
     _place: tokio::sync::OwnedSemaphorePermit,
 }
@@ -44,6 +46,7 @@ pub struct EngineSession {
 enum Plan {
     Empty,
     Utility(Utility),
+    Cursor(CursorPlan),
     Query {
         query: Box<Query>,
         declared: Vec<Option<FieldRef>>,
@@ -57,6 +60,13 @@ enum Plan {
         format: Format,
     },
     Catalog(Box<belvedere_pgcatalog::CatalogStatement>),
+}
+
+enum CursorPlan {
+    Declare { name: String, hold: bool, query: Arc<Prepared> },
+    Fetch { name: String, count: Count },
+    Move { name: String, count: Count },
+    Close { name: Option<String> },
 }
 
 /// The settings that a bound plan depends on.
@@ -79,6 +89,7 @@ impl EngineSession {
             status: TransactionStatus::Idle,
             transaction_start: None,
             before_transaction: None,
+            cursors: Cursors::default(),
             _place: place,
         }
     }
@@ -254,6 +265,7 @@ impl EngineSession {
                     effects.changed_settings =
                         self.settings.reported().into_iter().filter(|entry| !old.contains(entry)).collect();
                 }
+                self.cursors.transaction_ended(!undone);
                 self.status = TransactionStatus::Idle;
                 self.transaction_start = None;
             }
@@ -279,6 +291,7 @@ impl EngineSession {
                 }
                 effects.changed_settings = self.settings.reset_all();
                 effects.deallocate = Some(Deallocate::All);
+                self.cursors.close(None)?;
             }
         }
         Ok(Outcome::Command { tag, effects })
@@ -356,6 +369,9 @@ impl Session for EngineSession {
         if self.status == TransactionStatus::Failed {
             return Err(aborted());
         }
+        if let Some(statement) = parse_cursor(sql)? {
+            return self.prepare_cursor(sql, statement, declared, cancel).await;
+        }
         let (explained, rest) = explain::split(sql)?;
         let rest = rest.as_ref();
         let statement = belvedere_planner::parse::parse_one(rest).map_err(|error| from_plan(&error, rest))?;
@@ -418,8 +434,36 @@ impl Session for EngineSession {
         }
         let guard = TimerGuard::new(Stop::new(cancel, self.settings.statement_timeout()));
         match plan {
+            Plan::Cursor(cursor) => self.cursor(cursor, parameters, guard).await,
+            plan => self.run(statement, plan, parameters, guard).await,
+        }
+    }
+
+    fn statement_failed(&mut self) {
+        if self.status == TransactionStatus::InTransaction {
+            self.status = TransactionStatus::Failed;
+        }
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        self.status
+    }
+}
+
+impl EngineSession {
+    /// Starts a query, a catalog statement or an EXPLAIN.
+    async fn run(
+        &self,
+        statement: &Prepared,
+        plan: &Plan,
+        parameters: Vec<ScalarValue>,
+        guard: TimerGuard,
+    ) -> Result<Outcome, SqlError> {
+        match plan {
             Plan::Empty => Ok(Outcome::Empty),
-            Plan::Utility(_) => Err(SqlError::new("XX000", "a utility statement was taken for a query")),
+            Plan::Utility(_) | Plan::Cursor(_) => {
+                Err(SqlError::new("XX000", "a utility statement was taken for a query"))
+            }
             Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, guard).await,
             Plan::Query { query, declared, bound, version, settings } => {
                 let snapshot = self.engine.snapshot();
@@ -456,14 +500,82 @@ impl Session for EngineSession {
         }
     }
 
-    fn statement_failed(&mut self) {
-        if self.status == TransactionStatus::InTransaction {
-            self.status = TransactionStatus::Failed;
-        }
+    async fn prepare_cursor(
+        &mut self,
+        sql: &str,
+        statement: CursorStatement,
+        declared: &[Option<Type>],
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Prepared>, SqlError> {
+        let (parameters, columns, plan) = match statement {
+            CursorStatement::Declare { name, hold, query } => {
+                let query = self.prepare(&query, declared, cancel).await?;
+                match query.plan.downcast_ref::<Plan>() {
+                    Some(Plan::Query { .. } | Plan::Catalog(_)) => {}
+                    _ => return Err(SqlError::new("42601", "a cursor can only be declared for a query")),
+                }
+                (query.parameters.clone(), None, CursorPlan::Declare { name, hold, query })
+            }
+            CursorStatement::Fetch { name, count } => {
+                let columns = self.cursors.get(&name)?.columns.clone();
+                (vec![], Some(columns), CursorPlan::Fetch { name, count })
+            }
+            CursorStatement::Move { name, count } => (vec![], None, CursorPlan::Move { name, count }),
+            CursorStatement::Close { name } => (vec![], None, CursorPlan::Close { name }),
+        };
+        Ok(Arc::new(Prepared { sql: sql.to_owned(), parameters, columns, plan: Box::new(Plan::Cursor(plan)) }))
     }
 
-    fn transaction_status(&self) -> TransactionStatus {
-        self.status
+    async fn cursor(
+        &mut self,
+        plan: &CursorPlan,
+        parameters: Vec<ScalarValue>,
+        guard: TimerGuard,
+    ) -> Result<Outcome, SqlError> {
+        let tag = match plan {
+            CursorPlan::Declare { name, hold, query } => {
+                let in_transaction = self.status == TransactionStatus::InTransaction;
+                self.cursors.check_new(name, *hold, in_transaction)?;
+                let Some(inner) = query.plan.downcast_ref::<Plan>() else {
+                    return Err(SqlError::new("XX000", "a statement of another engine was declared"));
+                };
+                // The cursor outlives this statement, its cancel and its timeout; each FETCH has its own.
+                let own = TimerGuard::new(Stop::new(CancellationToken::new(), None));
+                let started = tokio::select! {
+                    biased;
+                    why = guard.stop().stopped() => return Err(why),
+                    started = self.run(query, inner, parameters, own) => started?,
+                };
+                let Outcome::Rows { columns, schema, rows, effects, .. } = started else {
+                    return Err(SqlError::new("42601", "a cursor can only be declared for a query"));
+                };
+                self.cursors.insert(name.clone(), Cursor::new(columns, schema, rows, *hold, in_transaction));
+                return Ok(Outcome::Command { tag: "DECLARE CURSOR".to_owned(), effects });
+            }
+            CursorPlan::Fetch { name, count } => {
+                let cursor = self.cursors.get(name)?;
+                return Ok(Outcome::Rows {
+                    columns: cursor.columns.clone(),
+                    schema: Arc::clone(&cursor.schema),
+                    rows: cursor.fetch(name, *count, guard),
+                    tag: "FETCH".to_owned(),
+                    effects: Effects::default(),
+                });
+            }
+            CursorPlan::Move { name, count } => {
+                let mut rows = self.cursors.get(name)?.fetch(name, *count, guard);
+                let mut passed = 0;
+                while let Some(batch) = rows.next().await {
+                    passed += batch?.num_rows();
+                }
+                format!("MOVE {passed}")
+            }
+            CursorPlan::Close { name } => {
+                self.cursors.close(name.as_deref())?;
+                if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" }.to_owned()
+            }
+        };
+        Ok(Outcome::Command { tag, effects: Effects::default() })
     }
 }
 

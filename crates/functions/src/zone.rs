@@ -109,7 +109,7 @@ fn east(micros: i64) -> Option<(Zone, String)> {
 fn shown(seconds: i32) -> String {
     let (east, west) = if seconds < 0 { ('-', '+') } else { ('+', '-') };
     let minutes = seconds.unsigned_abs() / 60;
-    let clock = if minutes % 60 == 0 {
+    let clock = if minutes.is_multiple_of(60) {
         format!("{:02}", minutes / 60)
     } else {
         format!("{:02}:{:02}", minutes / 60, minutes % 60)

@@ -19,6 +19,8 @@ pub(crate) mod select;
 mod translate;
 mod wall_clock;
 
+pub use wall_clock::ConditionsOnStoredTime;
+
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

@@ -18,7 +18,6 @@ use super::group_local::group_local;
 use super::rules::{Comparison, Rules, SqlType, Term, rules};
 use super::select::{Input, JoinKind, OrderKey, Output, Relation, Select};
 use super::translate::Scope;
-use super::wall_clock::on_stored_time;
 use crate::{RemoteSource, RemoteTable};
 
 /// A subtree after folding.
@@ -43,13 +42,6 @@ pub(super) fn fold_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn fold(plan: LogicalPlan) -> Result<Folded> {
-    let plan = match plan {
-        LogicalPlan::Filter(Filter { predicate, input, .. }) => {
-            let predicate = on_stored_time(predicate, input.schema())?;
-            LogicalPlan::Filter(Filter::try_new(predicate, input)?)
-        }
-        other => other,
-    };
     if let LogicalPlan::TableScan(scan) = &plan {
         return Ok(match scan_of_remote(scan)? {
             Some(remote) => Folded::Remote(remote),

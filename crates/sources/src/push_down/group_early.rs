@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::sum::sum_udaf;
@@ -28,14 +28,8 @@ const EARLY: &str = "__early";
 ///
 /// Each comes with its grouped side, so that the caller can ask whether that goes down whole.
 pub(super) fn group_early(node: &Aggregate) -> Vec<(LogicalPlan, LogicalPlan)> {
-    let (projected, join) = match node.input.as_ref() {
-        LogicalPlan::Join(join) => (None, join),
-        LogicalPlan::Projection(projection) => match projection.input.as_ref() {
-            LogicalPlan::Join(join) => (Some(projection), join),
-            _ => return vec![],
-        },
-        _ => return vec![],
-    };
+    let (projected, input) = below_projections(&node.input);
+    let LogicalPlan::Join(join) = input.as_ref() else { return vec![] };
     if join.filter.is_some() || join.on.is_empty() || join.null_aware {
         return vec![];
     }
@@ -47,7 +41,7 @@ pub(super) fn group_early(node: &Aggregate) -> Vec<(LogicalPlan, LogicalPlan)> {
     };
     let mut found = vec![];
     for by in [By::Keys, By::Steps] {
-        found.extend(sides.iter().filter_map(|side| group_side(node, projected, join, *side, by).ok().flatten()));
+        found.extend(sides.iter().filter_map(|side| group_side(node, &projected, join, *side, by).ok().flatten()));
     }
     found
 }
@@ -67,7 +61,7 @@ enum By {
 
 fn group_side(
     node: &Aggregate,
-    projected: Option<&Projection>,
+    projected: &[&Projection],
     join: &Join,
     side: Side,
     by: By,
@@ -138,7 +132,7 @@ pub(super) struct Parts {
 /// `None` where an aggregate cannot be put together from parts, or is not one of `is_own`.
 pub(super) fn parts_of(
     node: &Aggregate,
-    projected: Option<&Projection>,
+    projected: &[&Projection],
     is_own: impl Fn(&Expr) -> bool,
 ) -> Result<Option<Parts>> {
     let mut parts = Parts { partial: vec![], total: vec![] };
@@ -231,16 +225,34 @@ fn early_column(name: &str) -> Column {
     Column::new(Some(TableReference::bare(EARLY)), name)
 }
 
-/// `expr` over the input of the projection instead of over the projection.
-pub(super) fn inline(expr: &Expr, projected: Option<&Projection>) -> Result<Expr> {
-    let Some(projection) = projected else { return Ok(expr.clone()) };
-    let meaning: HashMap<Column, &Expr> = projection.schema.columns().into_iter().zip(&projection.expr).collect();
-    let inlined = expr.clone().transform(|expr| match &expr {
-        Expr::Column(column) => match meaning.get(column) {
-            Some(meaning) => Ok(Transformed::yes((*meaning).clone().unalias_nested().data)),
-            None => Ok(Transformed::no(expr)),
-        },
-        _ => Ok(Transformed::no(expr)),
-    })?;
-    Ok(inlined.data)
+/// The projections at the top of `plan`, the uppermost first, and what is below them.
+pub(super) fn below_projections(plan: &Arc<LogicalPlan>) -> (Vec<&Projection>, &Arc<LogicalPlan>) {
+    let (mut projections, mut below) = (vec![], plan);
+    while let LogicalPlan::Projection(projection) = below.as_ref() {
+        projections.push(projection);
+        below = &projection.input;
+    }
+    (projections, below)
+}
+
+/// `expr` over what is below the projections instead of over the uppermost.
+pub(super) fn inline(expr: &Expr, projected: &[&Projection]) -> Result<Expr> {
+    let mut inlined = expr.clone();
+    for projection in projected {
+        let meaning: HashMap<Column, &Expr> = projection.schema.columns().into_iter().zip(&projection.expr).collect();
+        inlined = inlined
+            .transform_down(|expr| match &expr {
+                Expr::Column(column) => match meaning.get(column) {
+                    Some(meaning) => {
+                        let meaning = (*meaning).clone().unalias_nested().data;
+                        // What a column means is not looked at again: it speaks of the columns below.
+                        Ok(Transformed::new(meaning, true, TreeNodeRecursion::Jump))
+                    }
+                    None => Ok(Transformed::no(expr)),
+                },
+                _ => Ok(Transformed::no(expr)),
+            })?
+            .data;
+    }
+    Ok(inlined)
 }

@@ -14,17 +14,14 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit, when};
 use datafusion::scalar::ScalarValue;
 
-use super::group_early::{early_groups, early_key, inline, is_early, parts_of, with_totals};
+use super::group_early::{below_projections, early_groups, early_key, inline, is_early, parts_of, with_totals};
 use super::rules::text_literal;
 use super::wall_clock::{WallClock, dated};
 
 /// `node` over groups of its input by steps of stored time, and those groups, so that the caller can ask whether they go down whole.
 pub(super) fn group_local(node: &Aggregate) -> Result<Option<(LogicalPlan, LogicalPlan)>> {
-    let (projected, input) = match node.input.as_ref() {
-        LogicalPlan::Projection(projection) => (Some(projection), &projection.input),
-        _ => (None, &node.input),
-    };
-    if input.schema().iter().any(|(qualifier, _)| is_early(qualifier)) {
+    let (projected, input) = below_projections(&node.input);
+    if node.input.schema().iter().chain(input.schema().iter()).any(|(qualifier, _)| is_early(qualifier)) {
         return Ok(None);
     }
     let mut group = vec![];
@@ -34,7 +31,7 @@ pub(super) fn group_local(node: &Aggregate) -> Result<Option<(LogicalPlan, Logic
         if matches!(key, Expr::GroupingSet(_)) {
             return Ok(None);
         }
-        let key = inline(key, projected)?.unalias_nested().data;
+        let key = inline(key, &projected)?.unalias_nested().data;
         keys.push(match over_steps(&key, input.schema(), &mut group)? {
             Some(over) => {
                 is_local = true;
@@ -46,7 +43,7 @@ pub(super) fn group_local(node: &Aggregate) -> Result<Option<(LogicalPlan, Logic
     if !is_local {
         return Ok(None);
     }
-    let Some(parts) = parts_of(node, projected, |_| true)? else { return Ok(None) };
+    let Some(parts) = parts_of(node, &projected, |_| true)? else { return Ok(None) };
     let below = early_groups(input, &group, &parts)?;
     Ok(with_totals(node, below.clone(), keys, &parts)?.map(|plan| (plan, below)))
 }
@@ -108,7 +105,7 @@ fn shows_hours(expr: &Expr, schema: &DFSchema) -> Option<usize> {
 
 /// The stored time below a wall clock, cut to a step.
 fn stepped(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
-    let clock = WallClock::of(expr)?;
+    let clock = WallClock::or_plain(expr);
     let step = clock.step()?;
     let datafusion::arrow::datatypes::DataType::Timestamp(_, zone) = clock.inner.get_type(schema).ok()? else {
         return None;

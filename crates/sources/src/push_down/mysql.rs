@@ -404,9 +404,12 @@ fn not_like_literal(call: &Call) -> Option<Fragment> {
     MySql.like(&call.terms[0], text_literal(call.arguments.get(1)?)?, true)
 }
 
-/// Only what changes no value; everything else rounds, clips or reads strings leniently.
+/// Only what changes no value, and the day of a time; everything else rounds, clips or reads strings leniently.
 fn pg_cast(call: &Call) -> Option<Fragment> {
     let term = &call.terms[0];
+    if (term.ty, call.result) == (SqlType::Timestamp, SqlType::Date) {
+        return Some(Fragment::new().sql("DATE(").then(&term.sql).sql(")"));
+    }
     // Text may be `varchar(3)`, which cuts, and a timestamp `timestamp(0)`, which rounds: the Arrow type does not tell.
     let told = call.result.is_exact() || call.result == SqlType::Float8;
     if told { MySql.cast(term, call.result) } else { None }

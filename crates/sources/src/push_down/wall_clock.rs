@@ -17,7 +17,8 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, ScalarFunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, lit};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::scalar::ScalarValue;
 
 use super::rules::{text_literal, travels};
@@ -65,6 +66,11 @@ impl<'a> WallClock<'a> {
         let mut below = Self::of(inner).unwrap_or(Self { inner, turns: vec![] });
         below.turns.push(turn);
         Some(below)
+    }
+
+    /// The same, or the value itself as the wall clock of UTC.
+    pub fn or_plain(expr: &'a Expr) -> Self {
+        Self::of(expr).unwrap_or(Self { inner: expr, turns: vec![] })
     }
 
     /// The same functions over another value.
@@ -163,9 +169,43 @@ fn aligned_from(zone: &Zone, step: i64) -> Option<i64> {
     Some(from)
 }
 
-/// `predicate` with conditions on local time put as conditions on stored time. The value is the same for every row, NULLs too.
-pub(super) fn on_stored_time(predicate: Expr, schema: &DFSchema) -> Result<Expr> {
-    let rewritten = predicate.transform_up(|expr| {
+/// Puts conditions on local time as conditions on stored time, in filters and joins. The value is the same for every row, NULLs too.
+///
+/// Before common parts of conditions are taken out of them: two conditions on the same local time have their local time in common.
+#[derive(Debug, Default)]
+pub struct ConditionsOnStoredTime;
+
+impl OptimizerRule for ConditionsOnStoredTime {
+    fn name(&self) -> &'static str {
+        "conditions_on_stored_time"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        match plan {
+            LogicalPlan::Filter(mut node) => {
+                let rewritten = on_stored_time(node.predicate, node.input.schema())?;
+                node.predicate = rewritten.data;
+                Ok(Transformed::new(LogicalPlan::Filter(node), rewritten.transformed, rewritten.tnr))
+            }
+            LogicalPlan::Join(mut node) if node.filter.is_some() => {
+                let schema = node.left.schema().join(node.right.schema())?;
+                let rewritten = node.filter.take().map(|filter| on_stored_time(filter, &schema)).transpose()?;
+                let changed = rewritten.as_ref().is_some_and(|rewritten| rewritten.transformed);
+                node.filter = rewritten.map(|rewritten| rewritten.data);
+                let plan = LogicalPlan::Join(node);
+                Ok(if changed { Transformed::yes(plan) } else { Transformed::no(plan) })
+            }
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+fn on_stored_time(predicate: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    predicate.transform_up(|expr| {
         let stored = match &expr {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
                 compared(left, *op, right, schema).or_else(|| compared(right, op.swap()?, left, schema))
@@ -178,8 +218,7 @@ pub(super) fn on_stored_time(predicate: Expr, schema: &DFSchema) -> Result<Expr>
             _ => None,
         };
         Ok(stored.map_or_else(|| Transformed::no(expr), Transformed::yes))
-    })?;
-    Ok(rewritten.data)
+    })
 }
 
 fn compared(shown: &Expr, operator: Operator, constant: &Expr, schema: &DFSchema) -> Option<Expr> {
