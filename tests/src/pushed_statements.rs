@@ -19,7 +19,7 @@ enum Asks {
 }
 
 /// Asked by a session in Oslo's time; MariaDB is not asked to know the zone.
-const IN_OSLO: [(&str, Asks, &str); 3] = [
+const IN_OSLO: [(&str, Asks, &str); 4] = [
     (
         "month of local time in PostgreSQL",
         Asks::OneSource,
@@ -29,6 +29,11 @@ const IN_OSLO: [(&str, Asks, &str); 3] = [
         "month of local time in MariaDB: hours travel, and come together here",
         Asks::TwoSources,
         "SELECT DATE_TRUNC('month', written_at) AS m, MEASURE(count) AS n FROM reviews_view GROUP BY 1",
+    ),
+    (
+        "month of local time in MariaDB, beside a name from PostgreSQL",
+        Asks::TwoSources,
+        "SELECT DATE_TRUNC('month', written_at) AS m, customer_city, MEASURE(count) AS n FROM reviews_view GROUP BY 1, 2",
     ),
     (
         "local time in a filter on MariaDB",

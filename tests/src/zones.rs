@@ -99,7 +99,7 @@ enum Pulls {
 }
 
 /// Measures as MEASURE; the reference has the aggregates that they are.
-const STATEMENTS: [(Pulls, &str); 22] = [
+const STATEMENTS: [(Pulls, &str); 25] = [
     (
         Pulls::Groups,
         "SELECT DATE_TRUNC('hour', at), MEASURE(n), MEASURE(total), MEASURE(low), MEASURE(high) FROM m GROUP BY 1 ORDER BY 1",
@@ -140,6 +140,15 @@ const STATEMENTS: [(Pulls, &str); 22] = [
     (Pulls::Answer, "SELECT id FROM m WHERE at NOT BETWEEN '2024-03-31 02:15' AND '2024-11-03 01:45' ORDER BY id"),
     (Pulls::Answer, "SELECT id FROM m WHERE at <= '2024-04-07 01:45' AND at > '2024-04-06 23:59:59' ORDER BY id"),
     (Pulls::Answer, "SELECT id FROM m WHERE CAST(at AS date) = '2024-03-31' OR instant < '1975-01-01' ORDER BY id"),
+    (Pulls::Answer, "SELECT id FROM m WHERE DATE_TRUNC('month', at) = '2024-03-01' ORDER BY id"),
+    (
+        Pulls::Answer,
+        "SELECT id FROM m WHERE DATE_TRUNC('week', at) >= '2024-10-29' AND DATE_TRUNC('day', at) <> '2024-11-03' ORDER BY id",
+    ),
+    (
+        Pulls::Answer,
+        "SELECT id FROM m WHERE DATE_TRUNC('hour', at) <= '2024-03-31 02:30' AND DATE_TRUNC('year', at) > '2023-05-05' ORDER BY id",
+    ),
     (Pulls::Answer, "SELECT id FROM m WHERE NOT (CAST(at AS date) >= '2024-03-31') ORDER BY id"),
     (
         Pulls::Answer,
@@ -160,11 +169,24 @@ async fn local_time_over_mariadb_is_postgresqls_and_groups_travel_instead_of_row
     let servers = Servers::start()?;
     let my = servers.mariadb.fresh_database()?;
     load(&my, &in_mariadb("m"), PrivateMariaDb::run_file)?;
+    // Names of the values of v, in a second source.
+    let pg = servers.postgres.fresh_database()?;
+    let names = "CREATE TABLE names AS SELECT i AS id, 'name ' || i % 5 AS name FROM generate_series(0, 899) AS i;";
+    PrivatePostgres::run_sql(&pg, names)?;
     let truth = servers.by_code_point(&[])?;
     let view = "CREATE VIEW m AS SELECT id, (at AT TIME ZONE 'UTC')::timestamp AS at, instant::timestamp AS instant, day, city, v FROM t;";
-    load(&truth, &format!("{}{view}", in_postgres("t")), PrivatePostgres::run_file)?;
+    let named = "CREATE VIEW named AS SELECT m.*, name FROM m LEFT JOIN names ON names.id = m.v;";
+    load(&truth, &format!("{}{view}{names}{named}", in_postgres("t")), PrivatePostgres::run_file)?;
     let truth = connect(&login(&truth)?).await?;
-    let site = Site::start(&[source("my", &my)], "", &format!("cubes:\n{}", cube("m", "my")))?;
+    let join = "    joins:\n      - { name: names, relationship: many_to_one, sql: '{CUBE}.v = {names}.id' }\n";
+    let m = cube("m", "my").replace("    data_source: my\n", &format!("    data_source: my\n{join}"));
+    let model = format!(
+        "cubes:\n{m}  - name: names\n    sql_table: names\n    data_source: pg\n    dimensions:\n      \
+         - {{ name: id, sql: id, type: number, primary_key: true }}\n      \
+         - {{ name: name, sql: name, type: string }}\nviews:\n  - name: named\n    cubes:\n      \
+         - {{ join_path: m, includes: [at, n, total] }}\n      - {{ join_path: m.names, includes: [name] }}\n"
+    );
+    let site = Site::start(&[source("my", &my), source("pg", &pg)], "", &model)?;
     let client = site.connect().await?;
 
     let all = times().len() as u64;
@@ -173,7 +195,9 @@ async fn local_time_over_mariadb_is_postgresqls_and_groups_travel_instead_of_row
         let set = format!("SET timezone = '{zone}'");
         truth.batch_execute(&set).await?;
         client.batch_execute(&set).await?;
-        for (pulls, sql) in STATEMENTS {
+        let joined =
+            "SELECT DATE_TRUNC('month', at), name, MEASURE(n), MEASURE(total) FROM named GROUP BY 1, 2 ORDER BY 1, 2";
+        for (pulls, sql) in STATEMENTS.into_iter().chain([(Pulls::Anything, joined)]) {
             let expected = rows(&truth, &reference_of(sql)).await?;
             let before = rows_pulled(site.http_port).await?;
             let got = rows(&client, sql).await?;
@@ -249,7 +273,7 @@ async fn a_sources_zone_makes_instants_of_wall_clocks_as_postgresql_does() -> Re
     let truth = connect(&login(&truth)?).await?;
 
     let mut wrong = String::new();
-    for zone in ["UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"] {
+    for zone in ["UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "CET", "-3.5"] {
         let set = format!("SET timezone = '{zone}'");
         truth.batch_execute(&set).await?;
         client.batch_execute(&set).await?;

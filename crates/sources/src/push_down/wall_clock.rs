@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use belvedere_functions::Zone;
-use belvedere_functions::datetime::{DAY, MINUTE, SECOND, from_local, to_local};
+use belvedere_functions::datetime::{DAY, Interval, MINUTE, SECOND, add_interval, date_trunc, from_local, to_local};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -223,30 +223,63 @@ fn on_stored_time(predicate: Expr, schema: &DFSchema) -> Result<Transformed<Expr
 
 fn compared(shown: &Expr, operator: Operator, constant: &Expr, schema: &DFSchema) -> Option<Expr> {
     let Expr::Literal(constant, _) = constant else { return None };
-    // Of a day: the midnight that it begins with, and the one that it ends with.
-    let (clock, bound, after) = match constant {
-        ScalarValue::TimestampMicrosecond(Some(at), _) if constant.data_type() == shown.get_type(schema).ok()? => {
-            (WallClock::of(shown)?, *at, at.checked_add(1)?)
-        }
+    // The first moment that is shown as the constant or later, and the first that is shown as later.
+    let (clock, lower, after) = match constant {
+        ScalarValue::TimestampMicrosecond(Some(at), zone) => match truncated(shown, schema) {
+            Some((unit, of)) if zone.is_none() => {
+                let start = date_trunc(unit, *at, "timestamp without time zone").ok()?;
+                let after = next_start(unit, start)?;
+                (WallClock::or_plain(of), if start == *at { start } else { after }, after)
+            }
+            _ if constant.data_type() == shown.get_type(schema).ok()? => {
+                (WallClock::of(shown)?, *at, at.checked_add(1)?)
+            }
+            _ => return None,
+        },
         ScalarValue::Date32(Some(day)) => {
             let midnight = i64::from(*day).checked_mul(DAY)?;
             (WallClock::of(dated(shown, schema)?)?, midnight, midnight.checked_add(DAY)?)
         }
         _ => return None,
     };
-    if !travels(&ScalarValue::TimestampMicrosecond(Some(bound), None)) {
+    let travels = |at: i64| travels(&ScalarValue::TimestampMicrosecond(Some(at), None));
+    if !travels(lower) || !travels(after) {
         return None;
     }
     let stored = Stored { value: clock.inner, data_type: clock.inner.get_type(schema).ok()? };
     Some(match operator {
-        Operator::GtEq => stored.within(&clock.from(bound)?)?,
+        Operator::GtEq => stored.within(&clock.from(lower)?)?,
         Operator::Gt => stored.within(&clock.from(after)?)?,
-        Operator::Lt => !stored.within(&clock.from(bound)?)?,
+        Operator::Lt => !stored.within(&clock.from(lower)?)?,
         Operator::LtEq => !stored.within(&clock.from(after)?)?,
-        Operator::Eq => stored.within(&clock.from(bound)?)?.and(!stored.within(&clock.from(after)?)?),
-        Operator::NotEq => !stored.within(&clock.from(bound)?)?.and(!stored.within(&clock.from(after)?)?),
+        Operator::Eq => stored.within(&clock.from(lower)?)?.and(!stored.within(&clock.from(after)?)?),
+        Operator::NotEq => !stored.within(&clock.from(lower)?)?.and(!stored.within(&clock.from(after)?)?),
         _ => return None,
     })
+}
+
+/// `date_trunc` of a wall clock, or of a plain time, to a unit whose starts are known: the unit and the time.
+fn truncated<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<(&'a str, &'a Expr)> {
+    let Expr::ScalarFunction(function) = expr else { return None };
+    let [unit, of] = function.args.as_slice() else { return None };
+    let is_wall_clock = of.get_type(schema).ok()? == DataType::Timestamp(TimeUnit::Microsecond, None);
+    let unit = text_literal(unit)?;
+    (matches!(function.name(), "date_trunc" | "pg_date_trunc") && is_wall_clock && next_start(unit, 0).is_some())
+        .then_some((unit, of))
+}
+
+/// The start of the next hour, day, week, month, quarter or year behind the start of one.
+fn next_start(unit: &str, start: i64) -> Option<i64> {
+    let (months, days, micros) = match unit.to_ascii_lowercase().as_str() {
+        "hour" => (0, 0, 60 * MINUTE),
+        "day" => (0, 1, 0),
+        "week" => (0, 7, 0),
+        "month" => (1, 0, 0),
+        "quarter" => (3, 0, 0),
+        "year" => (12, 0, 0),
+        _ => return None,
+    };
+    add_interval(start, Interval { months, days, micros }).ok()
 }
 
 /// What a cast to date is of.
