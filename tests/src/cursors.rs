@@ -169,5 +169,8 @@ async fn the_timeout_counts_for_each_fetch_and_a_cut_off_cursor_does_not_go_on()
     assert_eq!(refusal(client.batch_execute("FETCH ALL FROM s").await)?.0, "55000");
     client.batch_execute("ROLLBACK TO SAVEPOINT before").await?;
     assert_eq!(told(&client, "FETCH c").await?.0, ["3"], "others go on");
+    // A cursor that is younger than the savepoint goes with it.
+    client.batch_execute("DECLARE young CURSOR FOR SELECT id FROM few; ROLLBACK TO SAVEPOINT before").await?;
+    assert_eq!(refusal(client.batch_execute("FETCH young").await)?.0, "34000");
     Ok(())
 }

@@ -370,3 +370,59 @@ async fn set_timezone_means_and_shows_what_it_does_in_postgresql() -> Result<(),
     assert_eq!(rows(&client, "SELECT TIMESTAMPTZ '2024-07-01 12:00Z'").await?, ["2024-07-01 14:00:00+02"]);
     Ok(())
 }
+
+/// A zone that outlives its transaction here and not there would shift every later answer.
+#[tokio::test]
+async fn set_local_and_rolled_back_zones_end_when_they_do_in_postgresql() -> Result<(), AnyError> {
+    let postgres = PrivatePostgres::shared()?;
+    let url = postgres.fresh_database()?;
+    let truth = connect(&login(&url)?).await?;
+    let site = Site::start(&[source("pg", &url)], "", "cubes: []\n")?;
+    let client = site.connect().await?;
+    for start in [&truth, &client] {
+        start.batch_execute("SET timezone = 'UTC'").await?;
+    }
+    let mut wrong = String::new();
+    for script in [
+        "BEGIN; SET LOCAL timezone = 'Europe/Oslo'",
+        "COMMIT",
+        "BEGIN; SET timezone = 'Asia/Kathmandu'; SET LOCAL timezone = 'Europe/Oslo'",
+        "COMMIT",
+        "BEGIN; SET LOCAL timezone = 'Europe/Oslo'; SET timezone = '+3'; COMMIT",
+        "BEGIN; SET LOCAL TIME ZONE 'Europe/Oslo'; ROLLBACK",
+        "BEGIN; SET LOCAL timezone = 'CET'; RESET timezone; COMMIT",
+        "BEGIN; SET timezone = 'Europe/Oslo'; SAVEPOINT a; SET timezone = 'America/New_York'; SAVEPOINT b",
+        "SET LOCAL timezone = 'UTC'; ROLLBACK TO a",
+        "COMMIT",
+        "BEGIN; SAVEPOINT a; SET LOCAL timezone = 'UTC'; RELEASE a",
+        "COMMIT",
+        "BEGIN; SAVEPOINT a; ROLLBACK TO SAVEPOINT b",
+        "ROLLBACK",
+        "BEGIN; SAVEPOINT a; RELEASE a; RELEASE a",
+        "ROLLBACK",
+        "BEGIN; SET my.own = 'x'; SET LOCAL my.own = 'y'; SET LOCAL statement_timeout = '5s'; COMMIT; SHOW my.own",
+        "SHOW statement_timeout",
+        "SET LOCAL timezone = 'Asia/Tokyo'",
+    ] {
+        let told = |outcome: Result<(), tokio_postgres::Error>| match outcome {
+            Ok(()) => Ok::<_, AnyError>("done".to_owned()),
+            Err(error) => Ok(refusal::<()>(Err(error))?.0),
+        };
+        let answers = (told(truth.batch_execute(script).await)?, told(client.batch_execute(script).await)?);
+        let sql = "SHOW timezone";
+        let told = (truth.simple_query(sql).await, client.simple_query(sql).await);
+        let shown = |told: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>| {
+            let row = told.ok()?.into_iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            });
+            Some(row)
+        };
+        let zones = (shown(told.0), shown(told.1));
+        if answers.0 != answers.1 || zones.0 != zones.1 {
+            let _ = writeln!(wrong, "{script}: {answers:?}, {zones:?}");
+        }
+    }
+    assert_eq!(wrong, "");
+    Ok(())
+}

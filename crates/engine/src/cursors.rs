@@ -4,7 +4,7 @@
 //! A cursor is the stream of its query and what is left of the last batch: nothing is read before it is fetched, and nothing is kept
 //! after. It only goes forward. While it is open it holds its connections at the sources.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use belvedere_planner::parse;
@@ -383,6 +383,15 @@ impl Cursors {
             }
         }
         Ok(())
+    }
+
+    pub fn names(&self) -> HashSet<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Closes those that a ROLLBACK TO takes away: all but `names`.
+    pub fn retain(&mut self, names: &HashSet<String>) {
+        self.0.retain(|name, cursor| !cursor.is_new || names.contains(name));
     }
 
     /// The end of a transaction.

@@ -1,5 +1,6 @@
 //! One client's session: its settings, its transaction, and the path of each statement.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -38,9 +39,23 @@ pub struct EngineSession {
     /// Settings as they were when the transaction began, for ROLLBACK.
     before_transaction: Option<Settings>,
     cursors: Cursors,
+    /// What `SET LOCAL` changed, as it was before; `None` for a name that was not there.
+    locals: BTreeMap<String, Option<String>>,
+    savepoints: Vec<Savepoint>,
     /// Keeps the place among the allowed connections.
     _place: tokio::sync::OwnedSemaphorePermit,
 }
+
+/// What a ROLLBACK TO goes back to.
+struct Savepoint {
+    name: String,
+    settings: Settings,
+    locals: BTreeMap<String, Option<String>>,
+    cursors: HashSet<String>,
+}
+
+/// Each keeps a copy of the settings.
+const SAVEPOINTS_MAX: usize = 1000;
 
 /// What `prepare` found out, and `execute` goes on with.
 enum Plan {
@@ -90,6 +105,8 @@ impl EngineSession {
             transaction_start: None,
             before_transaction: None,
             cursors: Cursors::default(),
+            locals: BTreeMap::new(),
+            savepoints: Vec::new(),
             _place: place,
         }
     }
@@ -229,11 +246,26 @@ impl EngineSession {
                 if *local && self.status == TransactionStatus::Idle {
                     effects.notices.push(notice("25P01", "SET LOCAL can only be used in transaction blocks"));
                 } else {
+                    let before = self.settings.show(name).ok();
                     effects.changed_settings.extend(self.settings.set(name, value)?);
+                    let known = before.as_ref().map_or_else(|| name.to_lowercase(), |(known, _)| known.clone());
+                    if *local {
+                        self.locals.entry(known).or_insert(before.map(|(_, value)| value));
+                    } else {
+                        self.locals.remove(&known);
+                    }
                 }
             }
-            Utility::Reset { name } => effects.changed_settings.extend(self.settings.reset(name)?),
-            Utility::ResetAll => effects.changed_settings = self.settings.reset_all(),
+            Utility::Reset { name } => {
+                if let Ok((known, _)) = self.settings.show(name) {
+                    self.locals.remove(&known);
+                }
+                effects.changed_settings.extend(self.settings.reset(name)?);
+            }
+            Utility::ResetAll => {
+                self.locals.clear();
+                effects.changed_settings = self.settings.reset_all();
+            }
             Utility::Show { name } => {
                 let (name, value) = self.settings.show(name)?;
                 return Ok(one_row(&[(name.as_str(), value.as_str())], "SHOW"));
@@ -257,14 +289,22 @@ impl EngineSession {
                     TransactionStatus::InTransaction => {}
                 }
                 let undone = tag == "ROLLBACK";
-                if let Some(before) = self.before_transaction.take()
-                    && undone
-                {
-                    let old: Vec<_> = self.settings.reported();
-                    self.settings = before;
-                    effects.changed_settings =
-                        self.settings.reported().into_iter().filter(|entry| !old.contains(entry)).collect();
+                let old: Vec<_> = self.settings.reported();
+                let locals = std::mem::take(&mut self.locals);
+                match self.before_transaction.take() {
+                    Some(before) if undone => self.settings = before,
+                    _ => {
+                        for (name, value) in locals {
+                            match value {
+                                Some(value) => self.settings.set(&name, &value)?,
+                                None => self.settings.reset(&name)?,
+                            };
+                        }
+                    }
                 }
+                effects.changed_settings =
+                    self.settings.reported().into_iter().filter(|entry| !old.contains(entry)).collect();
+                self.savepoints.clear();
                 self.cursors.transaction_ended(!undone);
                 self.status = TransactionStatus::Idle;
                 self.transaction_start = None;
@@ -275,13 +315,39 @@ impl EngineSession {
                     format!("{} can only be used in transaction blocks", utility.tag()),
                 ));
             }
-            Utility::RollbackTo { .. } => {
+            Utility::RollbackTo { name } => {
                 if self.status == TransactionStatus::Idle {
                     return Err(SqlError::new("25P01", "ROLLBACK TO SAVEPOINT can only be used in transaction blocks"));
                 }
+                let at = self.savepoint(name)?;
+                self.savepoints.truncate(at + 1);
+                if let Some(savepoint) = self.savepoints.last() {
+                    let old: Vec<_> = self.settings.reported();
+                    self.settings = savepoint.settings.clone();
+                    self.locals = savepoint.locals.clone();
+                    self.cursors.retain(&savepoint.cursors);
+                    effects.changed_settings =
+                        self.settings.reported().into_iter().filter(|entry| !old.contains(entry)).collect();
+                }
                 self.status = TransactionStatus::InTransaction;
             }
-            Utility::Savepoint { .. } | Utility::Release { .. } | Utility::Nothing { .. } => {}
+            Utility::Savepoint { name } => {
+                if self.savepoints.len() >= SAVEPOINTS_MAX {
+                    return Err(SqlError::new("53400", format!("more than {SAVEPOINTS_MAX} savepoints are open"))
+                        .hint("RELEASE those that are not needed any more."));
+                }
+                self.savepoints.push(Savepoint {
+                    name: name.clone(),
+                    settings: self.settings.clone(),
+                    locals: self.locals.clone(),
+                    cursors: self.cursors.names(),
+                });
+            }
+            Utility::Release { name } => {
+                let at = self.savepoint(name)?;
+                self.savepoints.truncate(at);
+            }
+            Utility::Nothing { .. } => {}
             Utility::Deallocate { name } => {
                 effects.deallocate = Some(name.clone().map_or(Deallocate::All, Deallocate::One));
             }
@@ -295,6 +361,14 @@ impl EngineSession {
             }
         }
         Ok(Outcome::Command { tag, effects })
+    }
+
+    /// The position of the newest savepoint of that name.
+    fn savepoint(&self, name: &str) -> Result<usize, SqlError> {
+        self.savepoints
+            .iter()
+            .rposition(|savepoint| savepoint.name == name)
+            .ok_or_else(|| SqlError::new("3B001", format!("savepoint \"{name}\" does not exist")))
     }
 
     fn show_all(&self) -> Outcome {

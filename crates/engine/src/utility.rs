@@ -89,7 +89,9 @@ pub fn parse_utility(sql: &str) -> Result<Option<Utility>, SqlError> {
     let upper: Vec<&str> = words.iter().map(|word| word.upper.as_str()).collect();
     let text_of = |from: usize| -> String { join(&words[from.min(words.len())..]) };
     let name_at = |at: usize| -> Result<String, SqlError> {
-        words.get(at).map(|word| word.text.clone()).ok_or_else(|| syntax("a name is missing"))
+        // Without quotes, names are lower case.
+        let name = |word: &Word| if word.upper.is_empty() { word.text.clone() } else { word.text.to_lowercase() };
+        words.get(at).map(name).ok_or_else(|| syntax("a name is missing"))
     };
     Ok(Some(match upper.as_slice() {
         ["SET", "SESSION", "CHARACTERISTICS", ..] | ["SET", "TRANSACTION", ..] => Utility::Nothing { tag: "SET" },
