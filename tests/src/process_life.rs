@@ -129,3 +129,56 @@ async fn a_source_that_does_not_answer_stops_its_own_cubes_only() -> Result<(), 
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_statement_sent_again_sees_new_rows_settings_users_and_models() -> Result<(), AnyError> {
+    let postgres = PrivatePostgres::shared()?;
+    let url = database(&postgres)?;
+    PrivatePostgres::run_sql(
+        &url,
+        "CREATE TABLE moments (id int PRIMARY KEY, at timestamp); INSERT INTO moments VALUES (1, '2026-01-01 23:30:00')",
+    )?;
+    let model = format!(
+        "{MODEL}  - name: moments\n    sql_table: moments\n    data_source: pg\n    dimensions:\n      - {{ name: id, sql: id, type: number, primary_key: true }}\n      - {{ name: at, sql: at, type: time }}\n"
+    );
+    let site = Site::start(&[source("pg", &url)], "", &model)?;
+    let client = site.connect().await?;
+    let one = async |sql: &str| -> Result<String, AnyError> {
+        let answer = client.simple_query(sql).await?;
+        let row = answer.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        row.ok_or_else(|| "no row".into())
+    };
+    let things = "SELECT name FROM things WHERE id = 1";
+    assert_eq!((one(things).await?, one(things).await?), ("kettle".to_owned(), "kettle".to_owned()));
+    PrivatePostgres::run_sql(&url, "UPDATE things SET name = 'pan'")?;
+    assert_eq!(one(things).await?, "pan");
+
+    let day = "SELECT DATE_TRUNC('day', at) FROM moments";
+    assert_eq!(one(day).await?, "2026-01-01 00:00:00");
+    client.simple_query("SET timezone = 'Europe/Oslo'").await?;
+    assert_eq!(one(day).await?, "2026-01-02 00:00:00");
+
+    let moment = "SELECT now()";
+    let first = one(moment).await?;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_ne!(first, one(moment).await?);
+
+    let who = "SELECT current_user";
+    assert_eq!(one(who).await?, "tester");
+    let mut other = site.server.login();
+    other.user("someone");
+    let (other, connection) = other.connect(NoTls).await?;
+    tokio::spawn(connection);
+    assert_eq!(other.query_one(who, &[]).await?.try_get::<_, String>(0)?, "someone");
+
+    fs::write(site.model_file(), model.replace("sql: name,", "sql: 'upper(name)',"))?;
+    let started = Instant::now();
+    while one(things).await? != "PAN" {
+        assert!(started.elapsed() < SEEN, "the new model is not served:\n{}", site.server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}

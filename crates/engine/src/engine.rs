@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::load::{SourceProblem, load_catalog};
 use crate::planning_pool::PlanningPool;
 use crate::run::Runner;
-use crate::session::EngineSession;
+use crate::session::{EngineSession, KnownStatements};
 use crate::settings::Settings;
 use crate::sources::DataSources;
 use crate::{Backend, Credentials, Login, Session, SqlError};
@@ -72,6 +72,7 @@ pub struct Engine {
     snapshot: watch::Sender<Arc<Snapshot>>,
     places: Arc<Semaphore>,
     users: DashMap<String, User>,
+    known_statements: KnownStatements,
 }
 
 impl Engine {
@@ -101,6 +102,7 @@ impl Engine {
             places: Arc::new(Semaphore::new(config.connections_max)),
             users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
             config,
+            known_statements: KnownStatements::default(),
         })
     }
 
@@ -125,6 +127,10 @@ impl Engine {
 
     pub(crate) fn functions(&self) -> &Arc<Functions> {
         &self.functions
+    }
+
+    pub(crate) fn known_statements(&self) -> &KnownStatements {
+        &self.known_statements
     }
 
     pub(crate) fn runner(&self) -> &Runner {

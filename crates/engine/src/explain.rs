@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use belvedere_planner::parse;
 use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::SqlError;
-use crate::run::{Executable, statements_of};
+use crate::run::statements_of;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -87,9 +88,9 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), S
 ///
 /// # Errors
 /// Only the walk's over the plan.
-pub fn render(executable: &Executable, format: Format) -> Result<Vec<String>> {
-    let statements = statements_of(&executable.logical)?;
-    let plan = executable.logical.display_indent().to_string();
+pub fn render(logical: &LogicalPlan, format: Format) -> Result<Vec<String>> {
+    let statements = statements_of(logical)?;
+    let plan = logical.display_indent().to_string();
     match format {
         Format::Json => {
             let sources: Vec<serde_json::Value> = statements

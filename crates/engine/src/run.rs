@@ -22,13 +22,6 @@ pub struct Runner {
     zoned: Arc<DashMap<Zone, Arc<SessionState>>>,
 }
 
-/// A plan as it will run.
-#[derive(Debug, Clone)]
-pub struct Executable {
-    pub logical: LogicalPlan,
-    pub physical: Arc<dyn ExecutionPlan>,
-}
-
 impl Runner {
     /// `memory_bytes` bounds what all running statements hold in joins, sorts and aggregates.
     ///
@@ -87,8 +80,8 @@ impl Runner {
     ///
     /// # Errors
     /// DataFusion's, when an operator cannot start.
-    pub fn start(&self, executable: &Executable) -> datafusion::common::Result<SendableRecordBatchStream> {
-        execute_stream(Arc::clone(&executable.physical), self.state.task_ctx())
+    pub fn start(&self, plan: Arc<dyn ExecutionPlan>) -> datafusion::common::Result<SendableRecordBatchStream> {
+        execute_stream(plan, self.state.task_ctx())
     }
 }
 

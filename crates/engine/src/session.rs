@@ -1,15 +1,18 @@
 //! One client's session: its settings, its transaction, and the path of each statement.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use belvedere_planner::pipeline;
 use belvedere_planner::session::SessionFacts;
 use chrono::{DateTime, Utc};
+use dashmap::DashMap;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 use futures::{StreamExt, stream};
@@ -68,6 +71,8 @@ enum Plan {
         bound: Box<pipeline::Bound>,
         version: u64,
         settings: PlanSettings,
+        /// What planning made of it, where that depends on nothing else: no parameters, no `now()`.
+        planned: OnceLock<Arc<Planned>>,
     },
     Explain {
         query: Box<Query>,
@@ -84,10 +89,57 @@ enum CursorPlan {
     Close { name: Option<String> },
 }
 
-/// The settings that a bound plan depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The session that a bound plan depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct PlanSettings {
     zone: belvedere_functions::Zone,
+    user: String,
+    database: String,
+}
+
+/// An optimized plan with its push-down, ready to be started any number of times.
+struct Planned {
+    logical: LogicalPlan,
+    notices: Vec<String>,
+}
+
+/// Statements that were prepared before: dashboards send the same text again and again.
+#[derive(Default)]
+pub(crate) struct KnownStatements(DashMap<KnownKey, Arc<Prepared>>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct KnownKey {
+    sql: String,
+    declared: Vec<Option<Type>>,
+    version: u64,
+    settings: PlanSettings,
+}
+
+impl KnownStatements {
+    /// Statements kept; beyond it all are forgotten, which costs each one planning.
+    const STATEMENTS_MAX: usize = 1024;
+    /// Longer texts are rarely sent twice, and would fill the memory.
+    const SQL_BYTES_MAX: usize = 16 << 10;
+
+    fn get(&self, key: &KnownKey) -> Option<Arc<Prepared>> {
+        self.0.get(key).map(|known| Arc::clone(&known))
+    }
+
+    fn add(&self, key: KnownKey, prepared: &Arc<Prepared>) {
+        if key.sql.len() > Self::SQL_BYTES_MAX || mentions_moment(&key.sql) {
+            return;
+        }
+        if self.0.len() >= Self::STATEMENTS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(key, Arc::clone(prepared));
+    }
+}
+
+impl std::fmt::Debug for KnownStatements {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KnownStatements({})", self.0.len())
+    }
 }
 
 impl EngineSession {
@@ -121,7 +173,11 @@ impl EngineSession {
     }
 
     fn plan_settings(&self) -> PlanSettings {
-        PlanSettings { zone: self.settings.zone() }
+        PlanSettings {
+            zone: self.settings.zone(),
+            user: self.login.user.clone(),
+            database: self.login.database.clone(),
+        }
     }
 
     async fn bind(
@@ -153,22 +209,38 @@ impl EngineSession {
         }
     }
 
-    /// Plans, optimizes and starts a bound query.
+    /// Plans, optimizes and starts a bound query; `planned` keeps the plan for the next time, where it is the same then.
     async fn run_query(
         &self,
         sql: &str,
         bound: &pipeline::Bound,
         parameters: Vec<ScalarValue>,
+        planned: Option<&OnceLock<Arc<Planned>>>,
+        snapshot: &Arc<Snapshot>,
         guard: TimerGuard,
     ) -> Result<Outcome, SqlError> {
-        let snapshot = self.engine.snapshot();
-        let (executable, notices) = self.executable(sql, bound, parameters, &snapshot, guard.stop()).await?;
-        let schema: SchemaRef = Arc::clone(executable.logical.schema().inner());
+        let planned = match planned.and_then(OnceLock::get) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let keeps = parameters.is_empty();
+                let fresh = Arc::new(self.planned(sql, bound, parameters, snapshot, guard.stop()).await?);
+                if let Some(cell) = planned.filter(|_| keeps) {
+                    // Another session may have been first with the same plan.
+                    let _: Result<(), Arc<Planned>> = cell.set(Arc::clone(&fresh));
+                }
+                fresh
+            }
+        };
+        let physical = self.physical(&planned).await?;
+        let schema: SchemaRef = Arc::clone(planned.logical.schema().inner());
         let columns: Vec<Column> = schema.fields().iter().map(|field| columns::column_of(field)).collect();
-        let stream = self.engine.runner().start(&executable).map_err(|error| from_datafusion(&error))?;
+        let stream = self.engine.runner().start(physical).map_err(|error| from_datafusion(&error))?;
         let rows = guarded(stream, guard);
-        let notices =
-            notices.into_iter().map(|sentence| SqlError::new("00000", sentence).severity(Severity::Notice)).collect();
+        let notices = planned
+            .notices
+            .iter()
+            .map(|sentence| SqlError::new("00000", sentence.clone()).severity(Severity::Notice))
+            .collect();
         Ok(Outcome::Rows {
             columns,
             schema,
@@ -178,14 +250,19 @@ impl EngineSession {
         })
     }
 
-    async fn executable(
+    async fn physical(&self, planned: &Planned) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+        let zone = self.settings.zone();
+        self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| from_datafusion(&error))
+    }
+
+    async fn planned(
         &self,
         sql: &str,
         bound: &pipeline::Bound,
         parameters: Vec<ScalarValue>,
         snapshot: &Arc<Snapshot>,
         stop: &Stop,
-    ) -> Result<(crate::run::Executable, Vec<String>), SqlError> {
+    ) -> Result<Planned, SqlError> {
         let facts = self.facts();
         let functions = Arc::clone(self.engine.functions());
         let runner = self.engine.runner().clone();
@@ -196,16 +273,9 @@ impl EngineSession {
             let logical = runner
                 .logical(planned.plan, facts.zone)
                 .map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))?;
-            Ok::<_, belvedere_planner::error::PlanError>((logical, planned.notices))
+            Ok::<_, belvedere_planner::error::PlanError>(Planned { logical, notices: planned.notices })
         };
-        let (logical, notices) = self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))?;
-        let physical = self
-            .engine
-            .runner()
-            .physical(&logical, self.settings.zone())
-            .await
-            .map_err(|error| from_datafusion(&error))?;
-        Ok((crate::run::Executable { logical, physical }, notices))
+        self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))
     }
 
     fn catalog_facts(&self) -> belvedere_pgcatalog::SessionFacts {
@@ -423,6 +493,17 @@ impl Session for EngineSession {
         let prepared = |parameters: Vec<Type>, columns: Option<Vec<Column>>, plan: Plan| {
             Arc::new(Prepared { sql: sql.to_owned(), parameters, columns, plan: Box::new(plan) })
         };
+        let known = KnownKey {
+            sql: sql.to_owned(),
+            declared: declared.to_vec(),
+            version: self.engine.snapshot().version,
+            settings: self.plan_settings(),
+        };
+        if self.status != TransactionStatus::Failed
+            && let Some(prepared) = self.engine.known_statements().get(&known)
+        {
+            return Ok(prepared);
+        }
         if self.split(sql)?.is_empty() {
             return Ok(prepared(vec![], None, Plan::Empty));
         }
@@ -482,11 +563,13 @@ impl Session for EngineSession {
             None => {
                 let columns = bound.plan.schema().fields().iter().map(|field| columns::column_of(field)).collect();
                 let settings = self.plan_settings();
-                prepared(
-                    parameters,
-                    Some(columns),
-                    Plan::Query { query, declared, bound, version: snapshot.version, settings },
-                )
+                let version = snapshot.version;
+                let plan = Plan::Query { query, declared, bound, version, settings, planned: OnceLock::new() };
+                let prepared = prepared(parameters, Some(columns), plan);
+                if known.version == version {
+                    self.engine.known_statements().add(known, &prepared);
+                }
+                prepared
             }
         })
     }
@@ -539,12 +622,12 @@ impl EngineSession {
                 Err(SqlError::new("XX000", "a utility statement was taken for a query"))
             }
             Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, guard).await,
-            Plan::Query { query, declared, bound, version, settings } => {
+            Plan::Query { query, declared, bound, version, settings, planned } => {
                 let snapshot = self.engine.snapshot();
                 // Values such as now() are in the plan: it is bound again where they, the model or the zone may differ.
                 if snapshot.version == *version && *settings == self.plan_settings() && !mentions_moment(&statement.sql)
                 {
-                    return self.run_query(&statement.sql, bound, parameters, guard).await;
+                    return self.run_query(&statement.sql, bound, parameters, Some(planned), &snapshot, guard).await;
                 }
                 let again = self
                     .bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, guard.stop())
@@ -554,16 +637,17 @@ impl EngineSession {
                 if statement.columns.as_ref().is_some_and(|before| *before != now) {
                     return Err(SqlError::new("0A000", "cached plan must not change result type"));
                 }
-                self.run_query(&statement.sql, &again, parameters, guard).await
+                self.run_query(&statement.sql, &again, parameters, None, &snapshot, guard).await
             }
             Plan::Explain { query, declared, format } => {
                 let snapshot = self.engine.snapshot();
                 let bound = self
                     .bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, guard.stop())
                     .await?;
-                let (executable, _) =
-                    self.executable(&statement.sql, &bound, parameters, &snapshot, guard.stop()).await?;
-                let lines = explain::render(&executable, *format).map_err(|error| from_datafusion(&error))?;
+                let planned = self.planned(&statement.sql, &bound, parameters, &snapshot, guard.stop()).await?;
+                // What could not run is not explained as if it could.
+                self.physical(&planned).await?;
+                let lines = explain::render(&planned.logical, *format).map_err(|error| from_datafusion(&error))?;
                 let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
                 let mut outcome = text_rows(&[("QUERY PLAN", lines)], "EXPLAIN");
                 if let Outcome::Rows { columns, .. } = &mut outcome {

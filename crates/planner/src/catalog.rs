@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use belvedere_functions::Zone;
-use belvedere_model::{MemberKind, Model};
+use belvedere_model::{Dimension, Measure, MemberKind, Model, ViewMemberValue};
 use datafusion_common::TableReference;
 use datafusion_expr::TableSource;
 use indexmap::IndexMap;
+
+use crate::error::{PlanError, Result};
 
 /// The dialect that a data source's SQL is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,10 +112,49 @@ pub struct ViewTable {
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemberColumn {
     pub kind: MemberKind,
-    /// The cubes to walk; the last one owns the member.
+    /// The cubes to walk; the last one owns the member. Empty for a member of the view itself.
     pub path: Vec<String>,
     pub member: String,
+    /// The view, where it defines the member itself.
+    pub view: Option<String>,
     pub field: Field,
+}
+
+impl MemberColumn {
+    /// The cube that owns the member.
+    ///
+    /// # Errors
+    /// XX000 for a member that a view defines itself.
+    pub fn cube(&self) -> Result<&str> {
+        self.path
+            .last()
+            .map(String::as_str)
+            .ok_or_else(|| PlanError::internal(format!("\"{}\" is no cube's member", self.member)))
+    }
+
+    /// The definition of a measure.
+    #[must_use]
+    pub fn measure<'m>(&self, model: &'m Model) -> Option<&'m Measure> {
+        match &self.view {
+            None => model.cubes.get(self.path.last()?)?.measures.get(&self.member),
+            Some(view) => match &model.views.get(view)?.members.get(&self.member)?.value {
+                ViewMemberValue::OwnMeasure(measure) => Some(measure),
+                ViewMemberValue::OwnDimension(_) | ViewMemberValue::Included { .. } => None,
+            },
+        }
+    }
+
+    /// The definition of a dimension.
+    #[must_use]
+    pub fn dimension<'m>(&self, model: &'m Model) -> Option<&'m Dimension> {
+        match &self.view {
+            None => model.cubes.get(self.path.last()?)?.dimensions.get(&self.member),
+            Some(view) => match &model.views.get(view)?.members.get(&self.member)?.value {
+                ViewMemberValue::OwnDimension(dimension) => Some(dimension),
+                ViewMemberValue::OwnMeasure(_) | ViewMemberValue::Included { .. } => None,
+            },
+        }
+    }
 }
 
 /// The text column that stands for "the model's own join" in `JOIN … ON a.__cubeJoinField = b.__cubeJoinField`.

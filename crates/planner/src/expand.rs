@@ -3,5 +3,9 @@
 pub mod absorb;
 pub mod build_legs;
 pub mod choose_join_tree;
+pub mod combine_legs;
+pub(crate) mod hints;
+pub mod split_facts;
+
 #[cfg(test)]
 mod choose_join_tree_tests;

@@ -1,6 +1,7 @@
 //! Turns legs and row reads into scans, joins, filters and aggregates; none of our nodes is left.
 
 pub mod calculated;
+mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
 pub mod read_rows;

@@ -62,6 +62,19 @@ pub fn relation_sql(model: &Model, cube: &Cube) -> Result<String> {
     Ok(if is_query && !trimmed.starts_with('(') { format!("({trimmed})") } else { trimmed.to_owned() })
 }
 
+/// Whether a base column's SQL is a plain column that the cube's query gives as `NULL AS column`.
+pub(crate) fn selects_bare_null(cube: &Cube, sql: &str) -> bool {
+    let Relation::Query(template) = &cube.relation else { return false };
+    let name = sql.rsplit('.').next().unwrap_or(sql).trim_matches(['"', '`']);
+    let words: Vec<&str> =
+        template.text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty()).collect();
+    words.windows(3).any(|three| {
+        three[0].eq_ignore_ascii_case("null")
+            && three[1].eq_ignore_ascii_case("as")
+            && three[2].trim_matches(['"', '`']).eq_ignore_ascii_case(name)
+    })
+}
+
 pub(crate) fn cube_named<'a>(model: &'a Model, name: &str) -> Result<&'a Cube> {
     model.cubes.get(name).ok_or_else(|| PlanError::internal(format!("cube \"{name}\" is not in the model")))
 }
@@ -247,6 +260,14 @@ impl Marked {
     #[must_use]
     pub fn reference(&self, identifier: &str) -> Option<&TemplatePart> {
         self.references.get(identifier.strip_prefix(MARK)?.parse::<usize>().ok()?)
+    }
+
+    /// The members that the text refers to.
+    pub fn members(&self) -> impl Iterator<Item = &MemberRef> {
+        self.references.iter().filter_map(|part| match part {
+            TemplatePart::Member(reference) => Some(reference),
+            _ => None,
+        })
     }
 
     /// A part of the text as a template again.

@@ -65,6 +65,6 @@ pub fn plan(
     let plan = bind::with_values(bound, values)?;
     let notices = RefCell::new(Vec::new());
     let planning = Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices };
-    let plan = build_legs(plan).and_then(|plan| lower(plan, planning)).map_err(to_error)?;
+    let plan = build_legs(plan, planning).and_then(|plan| lower(plan, planning)).map_err(to_error)?;
     Ok(Planned { plan, notices: notices.into_inner() })
 }

@@ -15,7 +15,7 @@ use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::JoinTree;
 use crate::functions::Functions;
 use crate::lower::calculated::Leaves;
-use crate::lower::joined_rows::{JoinedRows, Planning};
+use crate::lower::joined_rows::{JoinedRows, Planning, Scope};
 use crate::session::SessionFacts;
 use crate::types;
 
@@ -61,7 +61,7 @@ fn view_table(planning: Planning<'_>, view: &View) -> ViewTable {
             if !member.naming.public {
                 continue;
             }
-            if let Some(column) = view_column(planning, member) {
+            if let Some(column) = view_column(planning, view, name, member) {
                 columns.insert(name.clone(), column);
             }
         }
@@ -90,14 +90,51 @@ fn unusable_cube<'a>(model: &Model, cubes: impl Iterator<Item = &'a String>) -> 
     })
 }
 
-fn view_column(planning: Planning<'_>, member: &ViewMember) -> Option<MemberColumn> {
-    match &member.value {
-        ViewMemberValue::Included { path, member: name } => {
+fn view_column(planning: Planning<'_>, view: &View, name: &str, member: &ViewMember) -> Option<MemberColumn> {
+    let declared = match &member.value {
+        ViewMemberValue::Included { path, member: included } => {
             let cube = planning.catalog.model.cubes.get(path.last()?)?;
-            Some(column(planning, cube, member.kind, path.clone(), name))
+            return Some(column(planning, cube, member.kind, path.clone(), included));
         }
-        // Own members of views have no cube of their own: they come with calculated measures across facts.
-        ViewMemberValue::OwnDimension(_) | ViewMemberValue::OwnMeasure(_) => None,
+        ViewMemberValue::OwnDimension(dimension) => declared_dimension(Some(dimension.kind)),
+        ViewMemberValue::OwnMeasure(measure) => declared_measure(Some(measure.kind)),
+    };
+    let mut column = MemberColumn {
+        kind: member.kind,
+        path: Vec::new(),
+        member: name.to_owned(),
+        view: Some(view.naming.name.clone()),
+        field: Field::new(name, declared, true),
+    };
+    if let Ok(field) = own_member_field(planning, &column) {
+        column.field = field.with_name(name).with_nullable(true);
+    }
+    Some(column)
+}
+
+/// The type of a member that a view defines itself.
+fn own_member_field(planning: Planning<'_>, column: &MemberColumn) -> Result<Field> {
+    let mut rows = JoinedRows::new(planning, JoinTree::of(""));
+    match column.kind {
+        MemberKind::Measure => {
+            let mut leaves = Leaves::default();
+            let value = rows.member_measure(column, None, &mut leaves)?;
+            Ok(Field::new(&column.member, rows.measure_type(&value, &leaves)?, true))
+        }
+        MemberKind::Dimension | MemberKind::Segment => {
+            let value = rows.row_member(column)?;
+            let field = field_of(&rows, &value)?;
+            let kind = column.dimension(&planning.catalog.model).map(|dimension| dimension.kind);
+            Ok(wall_clock(kind, field))
+        }
+    }
+}
+
+/// A time dimension is wall-clock time in the session's zone, whatever the source stores.
+fn wall_clock(kind: Option<DimensionKind>, field: Field) -> Field {
+    match (kind, field.data_type()) {
+        (Some(DimensionKind::Time), DataType::Timestamp(..)) => field.with_data_type(types::timestamp()),
+        _ => field,
     }
 }
 
@@ -122,7 +159,13 @@ fn cube_table(planning: Planning<'_>, cube: &Cube) -> ViewTable {
 
 fn column(planning: Planning<'_>, cube: &Cube, kind: MemberKind, path: Vec<String>, member: &str) -> MemberColumn {
     let field = member_field(planning, cube, kind, member).unwrap_or_else(|_| declared(cube, kind, member));
-    MemberColumn { kind, path, member: member.to_owned(), field: field.with_name(member).with_nullable(true) }
+    MemberColumn {
+        kind,
+        path,
+        member: member.to_owned(),
+        view: None,
+        field: field.with_name(member).with_nullable(true),
+    }
 }
 
 /// The type that the member's plan has.
@@ -134,23 +177,20 @@ fn member_field(planning: Planning<'_>, cube: &Cube, kind: MemberKind, member: &
         .get(&cube.naming.name)
         .ok_or_else(|| PlanError::internal("a cube that is not in the model"))?;
     // Types do not depend on joins: every cube that the member's SQL reaches may add its columns.
-    let mut rows = JoinedRows::new(planning, JoinTree { root: cube.naming.name.clone(), edges: vec![] });
+    let mut rows = JoinedRows::new(planning, JoinTree::of(&cube.naming.name));
     match kind {
         MemberKind::Segment => Ok(Field::new(member, DataType::Boolean, true)),
         MemberKind::Dimension => {
             let value = rows.dimension(&cube.naming.name, member)?;
             let field = field_of(&rows, &value)?;
-            // A time dimension is wall-clock time in the session's zone, whatever the source stores.
-            Ok(match (cube.dimensions.get(member).map(|dimension| dimension.kind), field.data_type()) {
-                (Some(DimensionKind::Time), DataType::Timestamp(..)) => field.with_data_type(types::timestamp()),
-                _ => field,
-            })
+            Ok(wall_clock(cube.dimensions.get(member).map(|dimension| dimension.kind), field))
         }
         MemberKind::Measure => {
             let measure =
                 cube.measures.get(member).ok_or_else(|| PlanError::internal("a measure that is not in its cube"))?;
             let mut leaves = Leaves::default();
-            let value = rows.measure(cube, measure, None, &mut leaves, 0)?;
+            let path = [cube.naming.name.clone()];
+            let value = rows.measure(Scope::Cube(cube), &path, measure, None, &mut leaves, 0)?;
             Ok(Field::new(member, rows.measure_type(&value, &leaves)?, true))
         }
     }
@@ -169,32 +209,40 @@ fn field_of(rows: &JoinedRows<'_>, value: &datafusion_expr::Expr) -> Result<Fiel
 fn declared(cube: &Cube, kind: MemberKind, member: &str) -> Field {
     let data_type = match kind {
         MemberKind::Segment => DataType::Boolean,
-        MemberKind::Dimension => match cube.dimensions.get(member).map(|dimension| dimension.kind) {
-            Some(DimensionKind::Boolean) => DataType::Boolean,
-            Some(DimensionKind::Number) => types::BARE_NUMERIC,
-            Some(DimensionKind::Time) => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Some(DimensionKind::String | DimensionKind::Geo | DimensionKind::Switch) | None => DataType::Utf8,
-        },
-        MemberKind::Measure => match cube.measures.get(member).map(|measure| measure.kind) {
-            Some(
-                MeasureKind::Count | MeasureKind::CountDistinct | MeasureKind::CountDistinctApprox | MeasureKind::Rank,
-            ) => DataType::Int64,
-            Some(MeasureKind::Boolean) => DataType::Boolean,
-            Some(MeasureKind::Time) => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Some(MeasureKind::String) => DataType::Utf8,
-            Some(
-                MeasureKind::Sum
-                | MeasureKind::Avg
-                | MeasureKind::Min
-                | MeasureKind::Max
-                | MeasureKind::Number
-                | MeasureKind::NumberAgg
-                | MeasureKind::RunningTotal,
-            )
-            | None => types::BARE_NUMERIC,
-        },
+        MemberKind::Dimension => declared_dimension(cube.dimensions.get(member).map(|dimension| dimension.kind)),
+        MemberKind::Measure => declared_measure(cube.measures.get(member).map(|measure| measure.kind)),
     };
     Field::new(member, data_type, true)
+}
+
+fn declared_dimension(kind: Option<DimensionKind>) -> DataType {
+    match kind {
+        Some(DimensionKind::Boolean) => DataType::Boolean,
+        Some(DimensionKind::Number) => types::BARE_NUMERIC,
+        Some(DimensionKind::Time) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Some(DimensionKind::String | DimensionKind::Geo | DimensionKind::Switch) | None => DataType::Utf8,
+    }
+}
+
+fn declared_measure(kind: Option<MeasureKind>) -> DataType {
+    match kind {
+        Some(
+            MeasureKind::Count | MeasureKind::CountDistinct | MeasureKind::CountDistinctApprox | MeasureKind::Rank,
+        ) => DataType::Int64,
+        Some(MeasureKind::Boolean) => DataType::Boolean,
+        Some(MeasureKind::Time) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Some(MeasureKind::String) => DataType::Utf8,
+        Some(
+            MeasureKind::Sum
+            | MeasureKind::Avg
+            | MeasureKind::Min
+            | MeasureKind::Max
+            | MeasureKind::Number
+            | MeasureKind::NumberAgg
+            | MeasureKind::RunningTotal,
+        )
+        | None => types::BARE_NUMERIC,
+    }
 }
 
 /// A row expression that a source must type and check, and the member that it comes from.
@@ -214,7 +262,7 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
     let planning = Planning { catalog, functions, session: &session, mentioned: &mentioned, notices: &notices };
     let mut found: HashMap<String, Vec<BaseExpression>> = HashMap::new();
     for cube in catalog.model.cubes.values() {
-        let tree = JoinTree { root: cube.naming.name.clone(), edges: vec![] };
+        let tree = JoinTree::of(&cube.naming.name);
         let mut collect = |member: String, place: &belvedere_model::Place, rows: JoinedRows<'_>| {
             for (owner, sql) in rows.base_sql() {
                 let known = found.entry(owner).or_default();
@@ -241,7 +289,8 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
         for (name, measure) in &cube.measures {
             let mut rows = JoinedRows::new(planning, tree.clone());
             let mut leaves = Leaves::default();
-            let _: Result<_> = rows.measure(cube, measure, None, &mut leaves, 0);
+            let path = [cube.naming.name.clone()];
+            let _: Result<_> = rows.measure(Scope::Cube(cube), &path, measure, None, &mut leaves, 0);
             let place = measure.sql.as_ref().map_or(&measure.naming.place, |template| &template.place);
             collect(format!("measure \"{name}\""), place, rows);
         }

@@ -106,7 +106,7 @@ fn granularity_of<'a>(
     name: &str,
 ) -> Option<&'a GranularityValue> {
     let member = member_of(absorbed, column).filter(|member| member.kind == MemberKind::Dimension)?;
-    let dimension = catalog.model.cubes.get(member.path.last()?)?.dimensions.get(&member.member)?;
+    let dimension = member.dimension(&catalog.model)?;
     dimension
         .granularities
         .iter()

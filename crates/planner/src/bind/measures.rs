@@ -61,7 +61,7 @@ pub fn member_of<'a>(absorbed: &'a Absorbed, column: &Column) -> Option<&'a Memb
 /// The kind of a measure column.
 #[must_use]
 pub fn measure_kind(model: &Model, member: &MemberColumn) -> Option<MeasureKind> {
-    model.cubes.get(member.path.last()?)?.measures.get(&member.member).map(|measure| measure.kind)
+    member.measure(model).map(|measure| measure.kind)
 }
 
 fn resolve_aggregate(expr: Expr, absorbed: &Absorbed, catalog: &Catalog, functions: &Arc<Functions>) -> Result<Expr> {

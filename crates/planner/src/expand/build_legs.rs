@@ -1,28 +1,56 @@
-//! Turns every aggregate over view tables into a [`FactLeg`].
+//! Turns every aggregate over view tables into [`FactLeg`](crate::nodes::fact_leg::FactLeg)s.
 //!
 //! Afterwards no `MEASURE` is left in the plan. View tables that remain are read row by row (`SELECT * FROM view`).
 
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TransformedResult};
-use datafusion_common::{Result, ScalarValue};
+use datafusion_common::{Column, DFSchemaRef, Result, ScalarValue};
 use datafusion_expr::expr::AggregateFunctionParams;
-use datafusion_expr::{Aggregate, Expr, Extension, LogicalPlan};
+use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 
 use crate::bind::measures::{MEASURE, measures_in};
 use crate::error::PlanError;
-use crate::nodes::fact_leg::{FactLeg, LegAggregate};
+use crate::lower::joined_rows::Planning;
+use crate::nodes::fact_leg::LegScan;
 
 use super::absorb::{Absorbed, absorb};
+use super::split_facts::split_facts;
+
+/// An aggregate over view tables, with all that lay between seen through.
+#[derive(Debug)]
+pub struct Question {
+    pub scans: Vec<LegScan>,
+    /// Over dimensions and segments of the scans.
+    pub group: Vec<Expr>,
+    pub aggregates: Vec<Asked>,
+    /// All must hold; over dimensions and segments of the scans.
+    pub filters: Vec<Expr>,
+    /// The columns of the sub-query that `COUNT(*)` counts the rows of; empty where there is none.
+    pub listed: Vec<Column>,
+    /// The groups' columns, then the aggregates'.
+    pub schema: DFSchemaRef,
+}
+
+/// What a question asks for each group.
+#[derive(Debug)]
+pub enum Asked {
+    /// A measure by its own definition, with the extra condition of `FILTER (WHERE …)`.
+    Measure { column: Column, filter: Option<Expr> },
+    /// An aggregate over dimensions.
+    OverRows(Expr),
+    /// `COUNT(*)`.
+    CountRows { filter: Option<Expr> },
+}
 
 /// Builds all legs of a plan.
 ///
 /// # Errors
-/// 0A000 for grouping sets over measures.
-pub fn build_legs(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// 0A000 for grouping sets over measures, and for what the model cannot answer.
+pub fn build_legs(plan: LogicalPlan, planning: Planning<'_>) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Aggregate(aggregate) => match leg_of(&aggregate)? {
-            Some(leg) => Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(leg) }))),
+        LogicalPlan::Aggregate(aggregate) => match question_of(&aggregate)? {
+            Some(question) => Ok(Transformed::yes(split_facts(&question, planning)?)),
             None => Ok(Transformed::no(LogicalPlan::Aggregate(aggregate))),
         },
         other => Ok(Transformed::no(other)),
@@ -30,7 +58,7 @@ pub fn build_legs(plan: LogicalPlan) -> Result<LogicalPlan> {
     .data()
 }
 
-fn leg_of(aggregate: &Aggregate) -> Result<Option<FactLeg>> {
+fn question_of(aggregate: &Aggregate) -> Result<Option<Question>> {
     let Some(absorbed) = absorb(&aggregate.input)? else { return Ok(None) };
     if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
         return Err(PlanError::unsupported("GROUPING SETS, ROLLUP and CUBE over a view are not supported yet")
@@ -45,10 +73,10 @@ fn leg_of(aggregate: &Aggregate) -> Result<Option<FactLeg>> {
     let aggregates = aggregate
         .aggr_expr
         .iter()
-        .map(|expr| leg_aggregate(expr.clone().unalias_nested().data, &absorbed))
+        .map(|expr| asked(expr.clone().unalias_nested().data, &absorbed))
         .collect::<Result<Vec<_>>>()?;
-    let counts_rows = aggregates.iter().any(|aggregate| matches!(aggregate, LegAggregate::CountRows { .. }));
-    Ok(Some(FactLeg {
+    let counts_rows = aggregates.iter().any(|aggregate| matches!(aggregate, Asked::CountRows { .. }));
+    Ok(Some(Question {
         listed: if counts_rows { absorbed.listed.clone() } else { Vec::new() },
         scans: absorbed.scans.clone(),
         group,
@@ -58,7 +86,7 @@ fn leg_of(aggregate: &Aggregate) -> Result<Option<FactLeg>> {
     }))
 }
 
-fn leg_aggregate(expr: Expr, absorbed: &Absorbed) -> Result<LegAggregate> {
+fn asked(expr: Expr, absorbed: &Absorbed) -> Result<Asked> {
     let Expr::AggregateFunction(call) = expr else {
         return Err(PlanError::internal("an aggregate is not a function call").into());
     };
@@ -78,17 +106,17 @@ fn leg_aggregate(expr: Expr, absorbed: &Absorbed) -> Result<LegAggregate> {
     if call.func.name() == MEASURE {
         return match call.params.args.first().map(|argument| absorbed.resolved(argument)).transpose()? {
             Some(resolved) => match resolved.unalias_nested().data {
-                Expr::Column(column) => Ok(LegAggregate::Measure { column, filter }),
+                Expr::Column(column) => Ok(Asked::Measure { column, filter }),
                 other => Err(PlanError::internal(format!("MEASURE over {other}")).into()),
             },
             None => Err(PlanError::internal("MEASURE without argument").into()),
         };
     }
     if call.func.name() == "count" && !call.params.distinct && counts_rows(&call.params) {
-        return Ok(LegAggregate::CountRows { filter });
+        return Ok(Asked::CountRows { filter });
     }
     let resolved = absorbed.resolved(&Expr::AggregateFunction(call))?.unalias_nested().data;
-    Ok(LegAggregate::OverRows(resolved))
+    Ok(Asked::OverRows(resolved))
 }
 
 /// `count(*)`, `count(1)`.

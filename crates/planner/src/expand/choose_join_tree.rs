@@ -24,7 +24,69 @@ pub struct JoinTree {
     pub edges: Vec<JoinEdge>,
 }
 
+impl std::fmt::Display for JoinTree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.root)?;
+        for edge in &self.edges {
+            write!(f, ", {} → {}", edge.from, edge.to)?;
+        }
+        Ok(())
+    }
+}
+
 impl JoinTree {
+    /// One cube alone.
+    #[must_use]
+    pub fn of(cube: &str) -> Self {
+        Self { root: cube.to_owned(), edges: Vec::new() }
+    }
+
+    /// Whether every join of this tree is in `larger`, from the same root: rows are then only added to, never lost.
+    #[must_use]
+    pub fn is_part_of(&self, larger: &Self) -> bool {
+        self.root == larger.root && self.edges.iter().all(|edge| larger.edges.contains(edge))
+    }
+
+    pub fn cubes(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.root.as_str()).chain(self.edges.iter().map(|edge| edge.to.as_str()))
+    }
+
+    /// The cubes of which every row of `cube` meets at most one row, `cube` itself among them.
+    #[must_use]
+    pub fn determined_by<'t>(&'t self, model: &Model, cube: &'t str) -> HashSet<&'t str> {
+        let mut found = HashSet::from([cube]);
+        let mut stack = vec![cube];
+        while let Some(at) = stack.pop() {
+            for (neighbour, multiplies) in self.neighbours(model, at) {
+                if !multiplies && found.insert(neighbour) {
+                    stack.push(neighbour);
+                }
+            }
+        }
+        found
+    }
+
+    /// The cubes joined to `at`, and whether crossing over repeats rows of `at`.
+    fn neighbours<'t>(&'t self, model: &Model, at: &str) -> Vec<(&'t str, bool)> {
+        self.edges
+            .iter()
+            .filter_map(|edge| {
+                let (neighbour, forward) = match () {
+                    () if edge.from == at => (edge.to.as_str(), true),
+                    () if edge.to == at => (edge.from.as_str(), false),
+                    () => return None,
+                };
+                let relationship = join_between(model, &edge.from, &edge.to).map(|join| join.relationship);
+                let multiplies = match relationship {
+                    Some(Relationship::OneToMany) => forward,
+                    Some(Relationship::ManyToOne) => !forward,
+                    Some(Relationship::OneToOne) | None => false,
+                };
+                Some((neighbour, multiplies))
+            })
+            .collect()
+    }
+
     #[must_use]
     pub fn contains(&self, cube: &str) -> bool {
         self.root == cube || self.edges.iter().any(|edge| edge.to == cube)
@@ -36,21 +98,10 @@ impl JoinTree {
         let mut visited = HashSet::from([cube]);
         let mut stack = vec![cube];
         while let Some(at) = stack.pop() {
-            for edge in &self.edges {
-                let (neighbour, forward) = match () {
-                    () if edge.from == at => (edge.to.as_str(), true),
-                    () if edge.to == at => (edge.from.as_str(), false),
-                    () => continue,
-                };
+            for (neighbour, multiplies) in self.neighbours(model, at) {
                 if !visited.insert(neighbour) {
                     continue;
                 }
-                let relationship = join_between(model, &edge.from, &edge.to).map(|join| join.relationship);
-                let multiplies = match relationship {
-                    Some(Relationship::OneToMany) => forward,
-                    Some(Relationship::ManyToOne) => !forward,
-                    Some(Relationship::OneToOne) | None => false,
-                };
                 if multiplies {
                     return true;
                 }
@@ -93,7 +144,7 @@ pub fn choose_join_tree(model: &Model, hints: &[Vec<String>]) -> Result<JoinTree
             .detail("Joins are followed from the cube that declares them, and one cube must reach all the others.")
             .hint(
                 "Declare a join from one of these cubes to the other, or query their members in separate sub-queries and \
-                 join those. Queries over several facts are not supported yet.",
+                 join those.",
             )
     })
 }
@@ -123,6 +174,12 @@ fn walk(model: &Model, tree: &mut JoinTree, hint: &[String]) -> Option<()> {
         at.clone_from(cube);
     }
     Some(())
+}
+
+/// Whether declared joins lead from one cube to the other.
+#[must_use]
+pub fn is_reachable(model: &Model, from: &str, to: &str) -> bool {
+    shortest_path(model, from, to).is_some()
 }
 
 /// Breadth first, in definition order: all edges weigh the same.

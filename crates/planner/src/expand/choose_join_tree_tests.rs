@@ -78,7 +78,7 @@ fn joins_are_not_followed_backwards() {
         "0A000: no join path connects the cubes \"items\", \"customers\"\n\
          DETAIL: Joins are followed from the cube that declares them, and one cube must reach all the others.\n\
          HINT: Declare a join from one of these cubes to the other, or query their members in separate sub-queries and \
-         join those. Queries over several facts are not supported yet."
+         join those."
     );
 }
 

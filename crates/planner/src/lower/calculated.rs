@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field};
-use belvedere_model::{Cube, Dimension, Measure, MeasureKind, SqlTemplate, TemplatePart};
+use belvedere_model::{Cube, Dimension, Measure, MeasureKind, Model, SqlTemplate, TemplatePart};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion_expr::{Case, Expr, ExprSchemable, lit};
@@ -15,45 +15,28 @@ use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::Token;
 
 use crate::bind;
-use crate::catalog::SourceDialect;
+use crate::catalog::{MemberColumn, SourceDialect};
 use crate::error::{PlanError, Result};
+use crate::expand::choose_join_tree::is_reachable;
 use crate::members::{self, Marked};
+use crate::nodes::fact_leg::{LeafKind, LeafOrigin, LegLeaf};
 
-use super::joined_rows::{JoinedRows, internal, not_yet, parse_member, replace_identifiers, substitute};
+use super::joined_rows::{
+    JoinedRows, Scope, internal, missing, not_yet, parse_member, replace_identifiers, substitute, view_named,
+};
 
 /// Measures name measures no deeper than this; loading refuses cycles.
 const REFERENCE_DEPTH_MAX: usize = 64;
 
-/// What a leaf does with its values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LeafKind {
-    Count,
-    CountDistinct,
-    Sum,
-    Min,
-    Max,
-}
-
-impl LeafKind {
-    /// Whether repeating rows leaves the result as it is.
-    #[must_use]
-    pub fn ignores_repetition(self) -> bool {
-        matches!(self, Self::CountDistinct | Self::Min | Self::Max)
-    }
-}
-
 /// One aggregate over one row expression of one cube.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leaf {
-    pub kind: LeafKind,
-    /// The cube that owns the measure: repeated rows of it would count twice.
-    pub cube: String,
-    /// The measure, for messages.
-    pub measure: String,
+    pub of: LegLeaf,
+    /// The values that it aggregates.
     pub input: Expr,
 }
 
-/// Collects the leaves of the measures of one leg.
+/// Collects the leaves of the measures of one query.
 #[derive(Debug, Default)]
 pub struct Leaves {
     pub leaves: Vec<Leaf>,
@@ -61,7 +44,7 @@ pub struct Leaves {
 
 impl Leaves {
     fn add(&mut self, leaf: Leaf) -> Expr {
-        let index = self.leaves.iter().position(|known| *known == leaf).unwrap_or_else(|| {
+        let index = self.leaves.iter().position(|known| known.of == leaf.of).unwrap_or_else(|| {
             self.leaves.push(leaf);
             self.leaves.len() - 1
         });
@@ -75,16 +58,57 @@ pub fn leaf_name(index: usize) -> String {
     format!("m{index}")
 }
 
+/// The condition of `FILTER (WHERE …)`: as the statement has it, and over the joined rows.
+#[derive(Debug, Clone)]
+pub struct ExtraFilter {
+    pub asked: Expr,
+    pub over_rows: Expr,
+}
+
+/// The path of a member that is referred to from a member at `path`, whose cube is `path`'s last: further along where joins
+/// lead there, else from the cube that the reference names.
+#[must_use]
+pub fn composed_path(model: &Model, path: &[String], reference: &[String]) -> Vec<String> {
+    let own = path.last();
+    let (Some(from), Some(first)) = (own, reference.first()) else { return path.to_vec() };
+    if reference.len() == 1 && own == Some(first) {
+        path.to_vec()
+    } else if own == Some(first) {
+        path.iter().cloned().chain(reference.iter().skip(1).cloned()).collect()
+    } else if is_reachable(model, from, first) {
+        path.iter().cloned().chain(reference.iter().cloned()).collect()
+    } else {
+        reference.to_vec()
+    }
+}
+
 impl<'a> JoinedRows<'a> {
-    /// A measure as an expression over leaf columns, with the extra condition of `FILTER (WHERE …)`.
+    /// The measure of a column as an expression over leaf columns, with the extra condition of `FILTER (WHERE …)`.
     ///
     /// # Errors
     /// 0A000 naming what is not executed yet.
-    pub fn measure(
+    pub fn member_measure(
         &mut self,
-        cube: &'a Cube,
+        column: &MemberColumn,
+        extra: Option<&ExtraFilter>,
+        leaves: &mut Leaves,
+    ) -> Result<Expr> {
+        let model = self.model();
+        let scope = match &column.view {
+            None => Scope::Cube(self.cube(column.cube()?)?),
+            Some(view) => Scope::View(view_named(model, view)?),
+        };
+        let measure = column.measure(model).ok_or_else(|| missing(scope.name(), &column.member))?;
+        self.measure(scope, &column.path, measure, extra, leaves, 0)
+    }
+
+    /// A measure of `scope`, whose cube is the last of `path`.
+    pub(crate) fn measure(
+        &mut self,
+        scope: Scope<'a>,
+        path: &[String],
         measure: &'a Measure,
-        extra: Option<&Expr>,
+        extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
@@ -93,7 +117,7 @@ impl<'a> JoinedRows<'a> {
             return Err(PlanError::new("54001", "measures refer to measures too deeply"));
         }
         if let Some(unsupported) = &measure.unsupported {
-            return Err(not_yet(&cube.naming.name, name, &unsupported.feature));
+            return Err(not_yet(scope.name(), name, &unsupported.feature));
         }
         let kind = match measure.kind {
             MeasureKind::Count => LeafKind::Count,
@@ -102,57 +126,90 @@ impl<'a> JoinedRows<'a> {
             MeasureKind::Min => LeafKind::Min,
             MeasureKind::Max => LeafKind::Max,
             MeasureKind::Avg => {
-                let input = self.leaf_input(cube, measure, extra)?;
-                return self.average(cube, name, input, leaves);
+                let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, name)) };
+                let input = self.leaf_input(cube, measure, extra.map(|extra| extra.over_rows.clone()))?;
+                return self.average(path, name, LeafOrigin::Value, extra, input, leaves);
             }
             MeasureKind::Number | MeasureKind::String | MeasureKind::Time | MeasureKind::Boolean => {
                 if !measure.filters.is_empty() {
-                    return Err(not_yet(&cube.naming.name, name, "filters on a calculated measure"));
+                    return Err(not_yet(scope.name(), name, "filters on a calculated measure"));
                 }
                 if extra.is_some() {
                     return Err(PlanError::unsupported(format!(
                         "FILTER (WHERE …) on the calculated measure \"{}.{name}\" is not supported",
-                        cube.naming.name
+                        scope.name()
                     ))
                     .hint("Filter the measures that it is calculated from, or use WHERE."));
                 }
-                return self.calculated(cube, measure, leaves, depth);
+                return self.calculated(scope, path, measure, leaves, depth);
             }
-            MeasureKind::CountDistinctApprox => {
-                return Err(not_yet(&cube.naming.name, name, "count_distinct_approx"));
-            }
-            MeasureKind::NumberAgg => return Err(not_yet(&cube.naming.name, name, "number_agg")),
-            MeasureKind::Rank => return Err(not_yet(&cube.naming.name, name, "rank")),
-            MeasureKind::RunningTotal => return Err(not_yet(&cube.naming.name, name, "running_total")),
+            MeasureKind::CountDistinctApprox => return Err(not_yet(scope.name(), name, "count_distinct_approx")),
+            MeasureKind::NumberAgg => return Err(not_yet(scope.name(), name, "number_agg")),
+            MeasureKind::Rank => return Err(not_yet(scope.name(), name, "rank")),
+            MeasureKind::RunningTotal => return Err(not_yet(scope.name(), name, "running_total")),
         };
-        let input = self.leaf_input(cube, measure, extra)?;
-        Ok(leaves.add(Leaf { kind, cube: cube.naming.name.clone(), measure: name.clone(), input }))
+        let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, name)) };
+        let input = self.leaf_input(cube, measure, extra.map(|extra| extra.over_rows.clone()))?;
+        let of = LegLeaf {
+            kind,
+            path: path.to_vec(),
+            measure: name.clone(),
+            origin: LeafOrigin::Value,
+            filter: extra.map(|extra| extra.asked.clone()),
+        };
+        Ok(leaves.add(Leaf { of, input }))
+    }
+
+    /// The values of a leaf over these joined rows; `extra` is its filter over them.
+    ///
+    /// # Errors
+    /// As [`JoinedRows::member_measure`].
+    pub fn leaf_value(&mut self, leaf: &LegLeaf, extra: Option<Expr>) -> Result<Expr> {
+        let cube = self.cube(leaf.cube())?;
+        let measure = cube.measures.get(&leaf.measure).ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
+        match leaf.origin {
+            LeafOrigin::Value => self.leaf_input(cube, measure, extra),
+            LeafOrigin::Raw(index) => {
+                let dialect = self.dialect(cube)?;
+                let template = measure.sql.as_ref().ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
+                let (_, raw) = cut_aggregates(&Marked::new(template), dialect)?;
+                let aggregate =
+                    raw.get(index).ok_or_else(|| PlanError::internal("a raw aggregate that is not there"))?;
+                self.raw_input(cube, &leaf.measure, aggregate)
+            }
+        }
     }
 
     /// Sum and count of the same values; the division follows PostgreSQL's rule for `avg`.
-    fn average(&mut self, cube: &Cube, name: &str, input: Expr, leaves: &mut Leaves) -> Result<Expr> {
-        let leaf = |kind: LeafKind, input: Expr| Leaf {
+    fn average(
+        &mut self,
+        path: &[String],
+        measure: &str,
+        origin: LeafOrigin,
+        extra: Option<&ExtraFilter>,
+        input: Expr,
+        leaves: &mut Leaves,
+    ) -> Result<Expr> {
+        let leaf = |kind: LeafKind| LegLeaf {
             kind,
-            cube: cube.naming.name.clone(),
-            measure: name.to_owned(),
-            input,
+            path: path.to_vec(),
+            measure: measure.to_owned(),
+            origin,
+            filter: extra.map(|extra| extra.asked.clone()),
         };
-        let sum = leaves.add(leaf(LeafKind::Sum, input.clone()));
-        let count = leaves.add(leaf(LeafKind::Count, input));
+        let sum = leaves.add(Leaf { of: leaf(LeafKind::Sum), input: input.clone() });
+        let count = leaves.add(Leaf { of: leaf(LeafKind::Count), input });
         let divide = self.planning.functions.needed_scalar("pg_avg_of").map_err(internal)?;
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(divide, vec![sum, count])))
     }
 
     /// The values that a measure aggregates: its SQL, or its key for a plain count, where its filters hold.
-    ///
-    /// # Errors
-    /// As [`JoinedRows::measure`].
-    pub fn leaf_input(&mut self, cube: &'a Cube, measure: &'a Measure, extra: Option<&Expr>) -> Result<Expr> {
+    fn leaf_input(&mut self, cube: &'a Cube, measure: &'a Measure, extra: Option<Expr>) -> Result<Expr> {
         let value = match &measure.sql {
             Some(template) => self.row_value(cube, template, false, 0)?,
             None => self.key_presence(cube)?,
         };
-        let mut condition: Option<Expr> = extra.cloned();
+        let mut condition: Option<Expr> = extra;
         for filter in &measure.filters {
             let holds = self.row_value(cube, filter, true, 0)?;
             condition = Some(match condition {
@@ -175,20 +232,28 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
-    fn calculated(&mut self, cube: &'a Cube, measure: &'a Measure, leaves: &mut Leaves, depth: usize) -> Result<Expr> {
-        let dialect = self.dialect(cube)?;
+    fn calculated(
+        &mut self,
+        scope: Scope<'a>,
+        path: &[String],
+        measure: &'a Measure,
+        leaves: &mut Leaves,
+        depth: usize,
+    ) -> Result<Expr> {
         let name = &measure.naming.name;
         let template = measure.sql.as_ref().ok_or_else(|| {
-            PlanError::internal(format!("the calculated measure \"{}.{name}\" has no sql", cube.naming.name))
+            PlanError::internal(format!("the calculated measure \"{}.{name}\" has no sql", scope.name()))
         })?;
         let marked = Marked::new(template);
+        let dialect = self.scope_dialect(scope, &marked)?;
         let (text, raw) = cut_aggregates(&marked, dialect)?;
-        let mut ast = parse_member(&text, dialect, cube)?;
+        let mut ast = parse_member(&text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
         let mut failure = None;
+        let sql = CalculatedSql { scope, path, measure: name, marked: &marked, raw: &raw };
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
-            match self.calculated_value(cube, measure, &marked, &raw, idents, leaves, depth) {
+            match self.calculated_value(sql, idents, leaves, depth) {
                 Ok(value) => {
                     values.insert(key.clone(), value);
                 }
@@ -211,29 +276,25 @@ impl<'a> JoinedRows<'a> {
         let planning = self.planning;
         let expr = bind::bind_expr(ast, &schema, planning.catalog, planning.functions, planning.session, dialect)
             .map_err(|mut error| {
-                error.message = format!("measure \"{}.{name}\": {}", cube.naming.name, error.message);
+                error.message = format!("measure \"{}.{name}\": {}", scope.name(), error.message);
                 error.place = None;
                 error
             })?;
         substitute(expr, &values)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one resolver of names, all its scopes")]
     fn calculated_value(
         &mut self,
-        cube: &'a Cube,
-        measure: &'a Measure,
-        marked: &Marked,
-        raw: &[RawAggregate],
+        sql: CalculatedSql<'a, '_>,
         idents: &[String],
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
-        let name = &measure.naming.name;
+        let CalculatedSql { scope, path, measure, marked, raw } = sql;
         let outside = || {
             PlanError::unsupported(format!(
-                "measure \"{}.{name}\" uses a row's value outside an aggregate",
-                cube.naming.name
+                "measure \"{}.{measure}\" uses a row's value outside an aggregate",
+                scope.name()
             ))
             .hint("Refer to measures, or put the column into sum(…), count(…), avg(…), min(…) or max(…).")
         };
@@ -241,44 +302,57 @@ impl<'a> JoinedRows<'a> {
         if let Some(index) = only.strip_prefix("__a").and_then(|digits| digits.parse::<usize>().ok())
             && let Some(aggregate) = raw.get(index)
         {
-            return self.raw_leaf(cube, name, aggregate, leaves);
+            let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, measure)) };
+            return self.raw_leaf(cube, path, measure, index, aggregate, leaves);
         }
         let Some(TemplatePart::Member(reference)) = marked.reference(only).cloned() else { return Err(outside()) };
+        let path = match scope {
+            Scope::Cube(_) => composed_path(self.model(), path, &reference.path),
+            Scope::View(_) => reference.path.clone(),
+        };
         let owner = self.cube(reference.cube())?;
         match owner.measures.get(&reference.member) {
-            Some(inner) => self.measure(owner, inner, None, leaves, depth + 1),
+            Some(inner) => self.measure(Scope::Cube(owner), &path, inner, None, leaves, depth + 1),
             None => Err(outside()),
         }
     }
 
-    fn raw_leaf(&mut self, cube: &'a Cube, measure: &str, raw: &RawAggregate, leaves: &mut Leaves) -> Result<Expr> {
-        let input = match &raw.argument {
-            None => self.presence(cube)?,
-            Some(template) => {
-                let dialect = self.dialect(cube)?;
-                match members::own_sql(&self.planning.catalog.model, cube, template, dialect)? {
-                    Some(sql) => self.base_column(cube, &sql, false)?,
-                    None => {
-                        return Err(PlanError::unsupported(format!(
-                            "measure \"{}.{measure}\" aggregates an expression that reaches other cubes",
-                            cube.naming.name
-                        )));
-                    }
-                }
-            }
-        };
+    fn raw_leaf(
+        &mut self,
+        cube: &'a Cube,
+        path: &[String],
+        measure: &str,
+        index: usize,
+        raw: &RawAggregate,
+        leaves: &mut Leaves,
+    ) -> Result<Expr> {
+        let input = self.raw_input(cube, measure, raw)?;
+        let origin = LeafOrigin::Raw(index);
         let kind = match raw.function {
-            RawFunction::Avg => return self.average(cube, measure, input, leaves),
+            RawFunction::Avg => return self.average(path, measure, origin, None, input, leaves),
             RawFunction::Count if raw.distinct => LeafKind::CountDistinct,
             RawFunction::Count => LeafKind::Count,
             RawFunction::Sum => LeafKind::Sum,
             RawFunction::Min => LeafKind::Min,
             RawFunction::Max => LeafKind::Max,
         };
+        let of = LegLeaf { kind, path: path.to_vec(), measure: measure.to_owned(), origin, filter: None };
+        Ok(leaves.add(Leaf { of, input }))
+    }
+
+    fn raw_input(&mut self, cube: &'a Cube, measure: &str, raw: &RawAggregate) -> Result<Expr> {
         if raw.distinct && !matches!(raw.function, RawFunction::Count | RawFunction::Min | RawFunction::Max) {
             return Err(not_yet(&cube.naming.name, measure, "a DISTINCT aggregate other than count"));
         }
-        Ok(leaves.add(Leaf { kind, cube: cube.naming.name.clone(), measure: measure.to_owned(), input }))
+        let Some(template) = &raw.argument else { return self.presence(cube) };
+        let dialect = self.dialect(cube)?;
+        match members::own_sql(self.model(), cube, template, dialect)? {
+            Some(sql) => self.base_column(cube, &sql, false),
+            None => Err(PlanError::unsupported(format!(
+                "measure \"{}.{measure}\" aggregates an expression that reaches other cubes",
+                cube.naming.name
+            ))),
+        }
     }
 
     /// The aggregate of a leaf over the joined rows.
@@ -298,14 +372,14 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// The leaves as columns, typed.
-    fn leaf_schema(&self, leaves: &Leaves) -> Result<DFSchema> {
+    pub(crate) fn leaf_schema(&self, leaves: &Leaves) -> Result<DFSchema> {
         let rows = self.schema()?;
         let fields = leaves
             .leaves
             .iter()
             .enumerate()
             .map(|(index, leaf)| {
-                let aggregate = self.leaf_aggregate(leaf.kind, leaf.input.clone())?;
+                let aggregate = self.leaf_aggregate(leaf.of.kind, leaf.input.clone())?;
                 let data_type = aggregate.get_type(&rows).map_err(internal)?;
                 Ok(Field::new(leaf_name(index), data_type, true))
             })
@@ -324,15 +398,15 @@ impl<'a> JoinedRows<'a> {
     /// A measure on one row, as if the row were its own group (reference AG7); `None` where that has no meaning.
     ///
     /// # Errors
-    /// As [`JoinedRows::measure`].
-    pub fn measure_of_row(&mut self, cube: &'a Cube, measure: &'a Measure) -> Result<Expr> {
+    /// As [`JoinedRows::member_measure`].
+    pub fn measure_of_row(&mut self, column: &MemberColumn) -> Result<Expr> {
         let mut leaves = Leaves::default();
-        let over_leaves = self.measure(cube, measure, None, &mut leaves, 0)?;
+        let over_leaves = self.member_measure(column, None, &mut leaves)?;
         let rows = self.schema()?;
         let mut values = HashMap::new();
         for (index, leaf) in leaves.leaves.iter().enumerate() {
-            let wanted = self.leaf_aggregate(leaf.kind, leaf.input.clone())?.get_type(&rows).map_err(internal)?;
-            let value = match leaf.kind {
+            let wanted = self.leaf_aggregate(leaf.of.kind, leaf.input.clone())?.get_type(&rows).map_err(internal)?;
+            let value = match leaf.of.kind {
                 LeafKind::Count | LeafKind::CountDistinct => Expr::Case(Case::new(
                     None,
                     vec![(
@@ -350,6 +424,21 @@ impl<'a> JoinedRows<'a> {
         }
         substitute(over_leaves, &values)
     }
+}
+
+/// The SQL of a calculated measure: whose it is, where it was reached, and its parts.
+#[derive(Clone, Copy)]
+struct CalculatedSql<'a, 's> {
+    scope: Scope<'a>,
+    path: &'s [String],
+    measure: &'s str,
+    marked: &'s Marked,
+    raw: &'s [RawAggregate],
+}
+
+fn aggregates_in_view(scope: Scope<'_>, measure: &str) -> PlanError {
+    PlanError::unsupported(format!("measure \"{measure}\" of view \"{}\" aggregates rows itself", scope.name()))
+        .hint("Define the aggregate in a cube, and calculate with it here.")
 }
 
 /// A raw aggregate in the SQL of a calculated measure.

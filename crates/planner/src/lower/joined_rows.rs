@@ -7,23 +7,26 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_functions::{CastTarget, PgType, Zone};
 use belvedere_model::{
-    CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, MemberRef, Model, SqlTemplate, TemplatePart,
+    CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, MemberKind, MemberRef, Model, SqlTemplate, TemplatePart,
+    View, ViewMemberValue,
 };
-use datafusion_common::{Column, DFSchema, JoinType, NullEquality, TableReference};
+use datafusion_common::{Column, DFSchema, TableReference};
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, TableSource, lit};
+use datafusion_expr::{Case, Expr, LogicalPlan, TableScanBuilder, TableSource, lit};
 use datafusion_sql::sqlparser::ast::Expr as SqlExpr;
 use datafusion_sql::sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
 use datafusion_sql::sqlparser::parser::Parser;
 use indexmap::IndexMap;
 
 use crate::bind;
-use crate::catalog::{BaseColumn, Catalog, SourceDialect, TypedExpr};
+use crate::catalog::{BaseColumn, Catalog, MemberColumn, SourceDialect, TypedExpr};
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::{JoinTree, join_between};
+
+use super::join_conditions::{TreeJoin, left_join};
 use crate::files;
 use crate::functions::Functions;
-use crate::members::{self, JoinTerm, Marked};
+use crate::members::{self, Marked};
 use crate::session::SessionFacts;
 use crate::types;
 
@@ -46,6 +49,26 @@ pub struct Planning<'a> {
     pub notices: &'a RefCell<Vec<String>>,
 }
 
+/// Whose SQL a template is: a cube's, which may name its columns, or a view's, over members only.
+#[derive(Clone, Copy)]
+pub(crate) enum Scope<'a> {
+    Cube(&'a Cube),
+    View(&'a View),
+}
+
+impl Scope<'_> {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Cube(cube) => &cube.naming.name,
+            Self::View(view) => &view.naming.name,
+        }
+    }
+
+    fn is_cube(&self, name: &str) -> bool {
+        matches!(self, Self::Cube(cube) if cube.naming.name == name)
+    }
+}
+
 /// Collects the base columns that member values need, then builds the joined scans.
 pub struct JoinedRows<'a> {
     pub planning: Planning<'a>,
@@ -59,7 +82,7 @@ impl<'a> JoinedRows<'a> {
         Self { planning, tree, columns: IndexMap::new() }
     }
 
-    fn model(&self) -> &'a Model {
+    pub(super) fn model(&self) -> &'a Model {
         &self.planning.catalog.model
     }
 
@@ -71,6 +94,22 @@ impl<'a> JoinedRows<'a> {
         dialect_of(self.planning.catalog, cube)
     }
 
+    /// The value that a dimension or segment column has on each row.
+    ///
+    /// # Errors
+    /// 42803 for a measure; as [`JoinedRows::dimension`].
+    pub fn row_member(&mut self, column: &MemberColumn) -> Result<Expr> {
+        match (column.kind, &column.view) {
+            (MemberKind::Dimension, None) => self.dimension(column.cube()?, &column.member),
+            (MemberKind::Dimension, Some(view)) => self.view_dimension(view, &column.member),
+            (MemberKind::Segment, _) => self.segment(column.cube()?, &column.member),
+            (MemberKind::Measure, _) => Err(PlanError::new(
+                "42803",
+                format!("measure \"{}\" cannot be used as a value of a row here", column.member),
+            )),
+        }
+    }
+
     /// The value of a dimension as a query sees it: time dimensions in the session's zone.
     ///
     /// # Errors
@@ -79,6 +118,24 @@ impl<'a> JoinedRows<'a> {
         let cube = self.cube(cube)?;
         let dimension = dimension_named(cube, member)?;
         let stored = self.stored_dimension(cube, dimension, 0)?;
+        self.shown(dimension, stored)
+    }
+
+    /// A dimension that a view defines over the members that it includes (reference V7).
+    ///
+    /// # Errors
+    /// As [`JoinedRows::dimension`].
+    pub fn view_dimension(&mut self, view: &str, member: &str) -> Result<Expr> {
+        let view = view_named(self.model(), view)?;
+        let Some(ViewMemberValue::OwnDimension(dimension)) = view.members.get(member).map(|member| &member.value)
+        else {
+            return Err(PlanError::internal(format!("view \"{}\" has no dimension \"{member}\"", view.naming.name)));
+        };
+        let stored = self.dimension_value(Scope::View(view), dimension, 0)?;
+        self.shown(dimension, stored)
+    }
+
+    fn shown(&self, dimension: &Dimension, stored: Expr) -> Result<Expr> {
         if dimension.kind == DimensionKind::Time {
             let data_type = self.type_of(&stored)?;
             return self.local(stored, &data_type);
@@ -122,30 +179,34 @@ impl<'a> JoinedRows<'a> {
 
     /// The value as the source stores it, for joins and for other members' SQL.
     pub(crate) fn stored_dimension(&mut self, cube: &'a Cube, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
+        self.dimension_value(Scope::Cube(cube), dimension, depth)
+    }
+
+    fn dimension_value(&mut self, scope: Scope<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
         if depth > REFERENCE_DEPTH_MAX {
             return Err(PlanError::new("54001", "members refer to members too deeply"));
         }
         if let Some(unsupported) = &dimension.unsupported {
-            return Err(not_yet(&cube.naming.name, &dimension.naming.name, &unsupported.feature));
+            return Err(not_yet(scope.name(), &dimension.naming.name, &unsupported.feature));
         }
         let boolean = dimension.kind == DimensionKind::Boolean;
         match &dimension.value {
-            DimensionValue::Sql(template) => self.row_value(cube, template, boolean, depth),
+            DimensionValue::Sql(template) => self.scoped_value(scope, template, boolean, depth),
             DimensionValue::Case { whens, otherwise } => {
                 let mut branches = Vec::with_capacity(whens.len());
                 for (condition, label) in whens {
-                    let condition = self.row_value(cube, condition, true, depth)?;
-                    branches.push((Box::new(condition), Box::new(self.label(cube, label, depth)?)));
+                    let condition = self.scoped_value(scope, condition, true, depth)?;
+                    branches.push((Box::new(condition), Box::new(self.label(scope, label, depth)?)));
                 }
                 let otherwise = match otherwise {
-                    Some(label) => Some(Box::new(self.label(cube, label, depth)?)),
+                    Some(label) => Some(Box::new(self.label(scope, label, depth)?)),
                     None => None,
                 };
                 Ok(Expr::Case(Case::new(None, branches, otherwise)))
             }
             DimensionValue::Geo { latitude, longitude } => {
-                let latitude = self.row_value(cube, latitude, false, depth)?;
-                let longitude = self.row_value(cube, longitude, false, depth)?;
+                let latitude = self.scoped_value(scope, latitude, false, depth)?;
+                let longitude = self.scoped_value(scope, longitude, false, depth)?;
                 let text = |value: Expr| {
                     let target = CastTarget::from_type(PgType::Text);
                     Expr::ScalarFunction(ScalarFunction::new_udf(belvedere_functions::pg_cast(target), vec![value]))
@@ -155,14 +216,14 @@ impl<'a> JoinedRows<'a> {
                     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&concat), vec![text(latitude), lit(",")]));
                 Ok(Expr::ScalarFunction(ScalarFunction::new_udf(concat, vec![left, text(longitude)])))
             }
-            DimensionValue::Switch { .. } => Err(not_yet(&cube.naming.name, &dimension.naming.name, "switch")),
+            DimensionValue::Switch { .. } => Err(not_yet(scope.name(), &dimension.naming.name, "switch")),
         }
     }
 
-    fn label(&mut self, cube: &'a Cube, label: &'a CaseLabel, depth: usize) -> Result<Expr> {
+    fn label(&mut self, scope: Scope<'a>, label: &'a CaseLabel, depth: usize) -> Result<Expr> {
         match label {
             CaseLabel::Text(text) => Ok(lit(text.clone())),
-            CaseLabel::Sql(template) => self.row_value(cube, template, false, depth),
+            CaseLabel::Sql(template) => self.scoped_value(scope, template, false, depth),
         }
     }
 
@@ -191,17 +252,46 @@ impl<'a> JoinedRows<'a> {
         boolean: bool,
         depth: usize,
     ) -> Result<Expr> {
+        self.scoped_value(Scope::Cube(cube), template, boolean, depth)
+    }
+
+    fn scoped_value(
+        &mut self,
+        scope: Scope<'a>,
+        template: &'a SqlTemplate,
+        boolean: bool,
+        depth: usize,
+    ) -> Result<Expr> {
         if let Some(reference) = members::sole_reference(template)
-            && reference.cube() != cube.naming.name
+            && !scope.is_cube(reference.cube())
         {
             return self.referenced(reference, depth);
         }
-        let dialect = self.dialect(cube)?;
-        if let Some(sql) = members::own_sql(self.model(), cube, template, dialect)? {
-            return self.base_column(cube, &sql, boolean);
+        if let Scope::Cube(cube) = scope {
+            let dialect = self.dialect(cube)?;
+            if let Some(sql) = members::own_sql(self.model(), cube, template, dialect)? {
+                return self.base_column(cube, &sql, boolean);
+            }
         }
         let marked = Marked::new(template);
-        self.mixed_value(cube, &marked, depth)
+        self.mixed_value(scope, &marked, depth)
+    }
+
+    /// The dialect that a template's operators have the meaning of. A view's SQL is read as its cubes' dialect where they agree.
+    pub(super) fn scope_dialect(&self, scope: Scope<'a>, marked: &Marked) -> Result<SourceDialect> {
+        match scope {
+            Scope::Cube(cube) => self.dialect(cube),
+            Scope::View(_) => {
+                let mut dialects = Vec::new();
+                for reference in marked.members() {
+                    dialects.push(self.dialect(self.cube(reference.cube())?)?);
+                }
+                Ok(match dialects.split_first() {
+                    Some((first, rest)) if rest.iter().all(|other| other == first) => *first,
+                    _ => SourceDialect::Postgres,
+                })
+            }
+        }
     }
 
     fn referenced(&mut self, reference: &MemberRef, depth: usize) -> Result<Expr> {
@@ -229,15 +319,15 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// An expression that reaches several cubes, over the base columns of each.
-    fn mixed_value(&mut self, cube: &'a Cube, marked: &Marked, depth: usize) -> Result<Expr> {
-        let dialect = self.dialect(cube)?;
-        let ast = parse_member(&marked.text, dialect, cube)?;
+    pub(super) fn mixed_value(&mut self, scope: Scope<'a>, marked: &Marked, depth: usize) -> Result<Expr> {
+        let dialect = self.scope_dialect(scope, marked)?;
+        let ast = parse_member(&marked.text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
         let mut ast = ast;
         let mut failure = None;
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
-            match self.identifier_value(cube, marked, idents, depth) {
+            match self.identifier_value(scope, marked, idents, depth) {
                 Ok(value) => {
                     values.insert(key.clone(), value);
                 }
@@ -261,30 +351,31 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// `__r0`, `__r0.column`, or a plain column of the cube.
-    fn identifier_value(&mut self, cube: &'a Cube, marked: &Marked, idents: &[String], depth: usize) -> Result<Expr> {
-        let dialect = self.dialect(cube)?;
-        match idents {
-            [only] => match marked.reference(only).cloned() {
-                Some(TemplatePart::Member(reference)) => self.referenced(&reference, depth),
-                Some(_) => Err(PlanError::unsupported(format!(
-                    "a member of cube \"{}\" uses a whole cube as a value",
-                    cube.naming.name
+    fn identifier_value(&mut self, scope: Scope<'a>, marked: &Marked, idents: &[String], depth: usize) -> Result<Expr> {
+        let column_of = |rows: &mut Self, cube: &'a Cube, column: &str| {
+            let dialect = rows.dialect(cube)?;
+            let sql = format!("{}.{}", dialect.quoted(members::alias_of(cube)), plain(column, dialect));
+            rows.base_column(cube, &sql, false)
+        };
+        match (idents, scope) {
+            ([only], scope) => match (marked.reference(only).cloned(), scope) {
+                (Some(TemplatePart::Member(reference)), _) => self.referenced(&reference, depth),
+                (Some(_), _) => Err(PlanError::unsupported(format!(
+                    "a member of \"{}\" uses a whole cube as a value",
+                    scope.name()
                 ))),
-                None => {
-                    let sql = format!("{}.{}", dialect.quoted(members::alias_of(cube)), plain(only, dialect));
-                    self.base_column(cube, &sql, false)
-                }
+                (None, Scope::Cube(cube)) => column_of(self, cube, only),
+                (None, Scope::View(view)) => Err(PlanError::unsupported(format!(
+                    "a member of view \"{}\" names the column \"{only}\"",
+                    view.naming.name
+                ))
+                .hint("A view has no columns of its own: refer to members as {member}.")),
             },
-            [table, column] => match marked.reference(table).cloned() {
-                Some(TemplatePart::ThisCube) => {
-                    let sql = format!("{}.{}", dialect.quoted(members::alias_of(cube)), plain(column, dialect));
-                    self.base_column(cube, &sql, false)
-                }
-                Some(TemplatePart::Cube(other)) => {
+            ([table, column], scope) => match (marked.reference(table).cloned(), scope) {
+                (Some(TemplatePart::ThisCube), Scope::Cube(cube)) => column_of(self, cube, column),
+                (Some(TemplatePart::Cube(other)), _) => {
                     let other = self.cube(&other)?;
-                    let dialect = self.dialect(other)?;
-                    let sql = format!("{}.{}", dialect.quoted(members::alias_of(other)), plain(column, dialect));
-                    self.base_column(other, &sql, false)
+                    column_of(self, other, column)
                 }
                 _ => Err(PlanError::unsupported(format!("\"{table}.{column}\" in a member's SQL cannot be resolved"))),
             },
@@ -313,6 +404,20 @@ impl<'a> JoinedRows<'a> {
             Expr::Column(Column::new(Some(TableReference::bare(cube.naming.name.clone())), format!("c{index}")));
         let zone = self.planning.catalog.sources.zone(&cube.data_source);
         if is_wall_clock && zone != Zone::UTC { self.utc(column, zone) } else { Ok(column) }
+    }
+
+    /// Whether a value is a column that the cube's own query selects as nothing but NULL.
+    pub(super) fn is_bare_null(&self, value: &Expr) -> bool {
+        let Expr::Column(column) = value else { return false };
+        let Some(relation) = &column.relation else { return false };
+        let Some(base) = self
+            .columns
+            .get(relation.table())
+            .and_then(|columns| columns.iter().find(|base| *base.field.name() == column.name))
+        else {
+            return false;
+        };
+        self.cube(relation.table()).is_ok_and(|cube| members::selects_bare_null(cube, &base.sql))
     }
 
     /// A column that is not null on every row of the cube, and null where a LEFT JOIN found none.
@@ -460,193 +565,6 @@ impl<'a> JoinedRows<'a> {
             .map(LogicalPlan::TableScan)
             .map_err(|error| bind::errors::plan_error(error, &[]))
     }
-
-    fn join_condition(&mut self, from: &str, to: &str) -> Result<Condition> {
-        let join = join_between(self.model(), from, to)
-            .ok_or_else(|| PlanError::internal(format!("no join from \"{from}\" to \"{to}\"")))?;
-        let from = self.cube(from)?;
-        let dialect = self.dialect(from)?;
-        let mut condition = Condition { on: Vec::new(), filter: Vec::new() };
-        for term in members::join_terms(&join.sql, dialect)? {
-            match term {
-                JoinTerm::Equal(one, other) => {
-                    let (one_cube, one_value) = self.join_side(from, to, &one)?;
-                    let (other_cube, other_value) = self.join_side(from, to, &other)?;
-                    let (one_value, other_value) = self.same_type(one_value, other_value)?;
-                    if one_cube != to && other_cube == to {
-                        condition.on.push((one_value, other_value));
-                    } else if one_cube == to && other_cube != to {
-                        condition.on.push((other_value, one_value));
-                    } else {
-                        condition.filter.push(one_value.eq(other_value));
-                    }
-                }
-                JoinTerm::Other(template) => {
-                    let marked = Marked::new(&template);
-                    let value = self.mixed_value(from, &marked, 0)?;
-                    condition.filter.push(value);
-                }
-            }
-        }
-        if condition.on.is_empty() && condition.filter.is_empty() {
-            return Err(PlanError::internal("a join condition is empty"));
-        }
-        Ok(condition)
-    }
-
-    /// One side of an equality, with the cube that it belongs to.
-    fn join_side(&mut self, from: &'a Cube, to: &str, template: &SqlTemplate) -> Result<(String, Expr)> {
-        let mut cubes: Vec<String> = Vec::new();
-        for part in &template.parts {
-            let cube = match part {
-                TemplatePart::ThisCube => from.naming.name.clone(),
-                TemplatePart::Cube(other) => other.clone(),
-                TemplatePart::Member(reference) => reference.cube().to_owned(),
-                TemplatePart::Text(_) | TemplatePart::CubeSql(_) | TemplatePart::Context(_) => continue,
-            };
-            if !cubes.contains(&cube) {
-                cubes.push(cube);
-            }
-        }
-        match cubes.as_slice() {
-            // All of one cube: rendered as that cube's own SQL, so that anything its source computes may stand there.
-            [only] => {
-                let owner = self.cube(only)?;
-                let own = owned_by(template, &owner.naming.name);
-                let dialect = self.dialect(owner)?;
-                if let Some(reference) = members::sole_reference(&own)
-                    && let Some(dimension) = owner.dimensions.get(&reference.member)
-                {
-                    return Ok((only.clone(), self.stored_dimension(owner, dimension, 0)?));
-                }
-                match members::own_sql(self.model(), owner, &own, dialect)? {
-                    Some(sql) => Ok((only.clone(), self.base_column(owner, &sql, false)?)),
-                    None => {
-                        let marked = Marked::new(&own);
-                        Ok((only.clone(), self.mixed_value(owner, &marked, 0)?))
-                    }
-                }
-            }
-            [] => {
-                // A constant, or a bare column of the declaring cube.
-                let dialect = self.dialect(from)?;
-                match members::own_sql(self.model(), from, template, dialect)? {
-                    Some(sql) => Ok((from.naming.name.clone(), self.base_column(from, &sql, false)?)),
-                    None => Err(PlanError::internal("a join side without references is not own SQL")),
-                }
-            }
-            _ => {
-                let marked = Marked::new(template);
-                let value = self.mixed_value(from, &marked, 0)?;
-                Ok((if cubes.iter().any(|cube| cube == to) { "" } else { from.naming.name.as_str() }.to_owned(), value))
-            }
-        }
-    }
-
-    fn same_type(&self, one: Expr, other: Expr) -> Result<(Expr, Expr)> {
-        let (one_type, other_type) = (self.type_of(&one)?, self.type_of(&other)?);
-        if one_type == other_type {
-            return Ok((one, other));
-        }
-        let common = belvedere_functions::comparison_type(&one_type, &other_type).ok_or_else(|| {
-            PlanError::new(
-                "42883",
-                format!(
-                    "a join compares {} with {}",
-                    bind::operators::pg_name(&one_type),
-                    bind::operators::pg_name(&other_type)
-                ),
-            )
-            .hint("Cast one side in the join's sql.")
-        })?;
-        let session = &self.planning.session.in_utc();
-        let one = bind::operators::cast_exactly(one, &one_type, &common, session).map_err(internal)?;
-        let other = bind::operators::cast_exactly(other, &other_type, &common, session).map_err(internal)?;
-        Ok((one, other))
-    }
-}
-
-#[derive(Clone)]
-struct Condition {
-    /// Equalities: the left side's expression, the right side's.
-    on: Vec<(Expr, Expr)>,
-    filter: Vec<Expr>,
-}
-
-/// One edge of the tree with its condition.
-struct TreeJoin {
-    from: String,
-    to: String,
-    condition: Condition,
-}
-
-impl TreeJoin {
-    /// Whether the right side may be joined with what hangs below it first.
-    fn can_nest(&self) -> bool {
-        let own = |expr: &Expr, cubes: &[&str]| {
-            expr.column_refs()
-                .iter()
-                .all(|column| column.relation.as_ref().is_some_and(|relation| cubes.contains(&relation.table())))
-        };
-        let both = [self.from.as_str(), self.to.as_str()];
-        // A key that no NULL equals must read the left cube itself.
-        let rejects_nulls =
-            self.condition.on.iter().any(|(left, _)| matches!(left, Expr::Column(_)) && own(left, &both[..1]));
-        rejects_nulls
-            && self.condition.on.iter().all(|(left, right)| own(left, &both[..1]) && own(right, &both[1..]))
-            && self.condition.filter.iter().all(|filter| own(filter, &both))
-    }
-}
-
-fn left_join(left: LogicalPlan, right: LogicalPlan, condition: Condition) -> Result<LogicalPlan> {
-    let builder = LogicalPlanBuilder::from(left);
-    let joined = if condition.on.is_empty() {
-        builder.join_on(right, JoinType::Left, condition.filter)
-    } else {
-        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = condition.on.into_iter().unzip();
-        join_with_keys(builder, right, left_keys, right_keys, condition.filter)
-    };
-    joined.and_then(LogicalPlanBuilder::build).map_err(|error| bind::errors::plan_error(error, &[]))
-}
-
-/// LEFT JOIN on expressions of each side.
-fn join_with_keys(
-    builder: LogicalPlanBuilder,
-    right: LogicalPlan,
-    left_keys: Vec<Expr>,
-    right_keys: Vec<Expr>,
-    filter: Vec<Expr>,
-) -> datafusion_common::Result<LogicalPlanBuilder> {
-    let left = builder.build()?;
-    let on = left_keys.into_iter().zip(right_keys).collect();
-    let filter = datafusion_expr::utils::conjunction(filter);
-    let join = datafusion_expr::Join::try_new(
-        Arc::new(left),
-        Arc::new(right),
-        on,
-        filter,
-        JoinType::Left,
-        datafusion_expr::JoinConstraint::On,
-        NullEquality::NullEqualsNothing,
-        false,
-    )?;
-    Ok(LogicalPlanBuilder::from(LogicalPlan::Join(join)))
-}
-
-/// The template as if `cube` had written it: its own alias and members.
-fn owned_by(template: &SqlTemplate, cube: &str) -> SqlTemplate {
-    let parts = template
-        .parts
-        .iter()
-        .map(|part| match part {
-            TemplatePart::Cube(other) if other == cube => TemplatePart::ThisCube,
-            TemplatePart::Member(reference) => {
-                TemplatePart::Member(MemberRef { path: vec![cube.to_owned()], ..reference.clone() })
-            }
-            other => other.clone(),
-        })
-        .collect();
-    SqlTemplate { parts, ..template.clone() }
 }
 
 pub(crate) fn internal(error: datafusion_common::DataFusionError) -> PlanError {
@@ -655,6 +573,10 @@ pub(crate) fn internal(error: datafusion_common::DataFusionError) -> PlanError {
 
 pub(crate) fn not_yet(cube: &str, member: &str, feature: &str) -> PlanError {
     PlanError::unsupported(format!("\"{cube}.{member}\" uses {feature}, which is not supported yet"))
+}
+
+pub(crate) fn view_named<'m>(model: &'m Model, name: &str) -> Result<&'m View> {
+    model.views.get(name).ok_or_else(|| PlanError::internal(format!("view \"{name}\" is not in the model")))
 }
 
 pub(crate) fn missing(cube: &str, member: &str) -> PlanError {
@@ -707,16 +629,15 @@ fn plain(identifier: &str, dialect: SourceDialect) -> String {
 }
 
 /// Parses member SQL as one expression.
-pub(crate) fn parse_member(text: &str, dialect: SourceDialect, cube: &Cube) -> Result<SqlExpr> {
+pub(crate) fn parse_member(text: &str, dialect: SourceDialect, owner: &str) -> Result<SqlExpr> {
     let sql_dialect: &dyn Dialect = match dialect {
         SourceDialect::MySql => &MySqlDialect {},
         SourceDialect::Postgres | SourceDialect::Files => &PostgreSqlDialect {},
     };
     let unreadable = |reason: String| {
-        PlanError::unsupported(format!("the SQL of a member of cube \"{}\" cannot be read: {reason}", cube.naming.name))
-            .detail(
-                "It reaches several cubes or measures, so it is computed here and must be an expression that we know.",
-            )
+        PlanError::unsupported(format!("the SQL of a member of \"{owner}\" cannot be read: {reason}")).detail(
+            "It reaches several cubes or measures, so it is computed here and must be an expression that we know.",
+        )
     };
     let mut parser = Parser::new(sql_dialect)
         .with_recursion_limit(crate::parse::DEPTH_MAX)

@@ -13,7 +13,7 @@ use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::nodes::fact_leg::LegScan;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
-use super::lower_leg::Hints;
+use crate::expand::hints::Hints;
 
 /// Replaces every remaining view table of a plan. A measure that cannot be evaluated on a row is an error when the statement
 /// names it, and NULL with a notice when `*` brought it in.
@@ -61,7 +61,7 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     let model = &planning.catalog.model;
     let leg_scan = LegScan { reference: scan.table_name.clone(), table: std::sync::Arc::clone(&source.table) };
     let columns: Vec<Column> = scan.projected_schema.columns();
-    let mut hints = Hints { model, paths: Vec::new() };
+    let mut hints = Hints::new(model);
     // Measures' cubes come first, as in a grouped query, so that the same root decides which rows there are.
     for kind in [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment] {
         for column in &columns {
@@ -87,15 +87,9 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
         } else {
             let member =
                 source.table.columns.get(&column.name).ok_or_else(|| missing(&source.table.name, &column.name))?;
-            let owner = member.path.last().ok_or_else(|| PlanError::internal("a member without a cube"))?;
             let value = match member.kind {
-                MemberKind::Dimension => rows.dimension(owner, &member.member),
-                MemberKind::Segment => rows.segment(owner, &member.member),
-                MemberKind::Measure => {
-                    let cube = rows.cube(owner)?;
-                    let measure = cube.measures.get(&member.member).ok_or_else(|| missing(owner, &member.member))?;
-                    rows.measure_of_row(cube, measure)
-                }
+                MemberKind::Dimension | MemberKind::Segment => rows.row_member(member),
+                MemberKind::Measure => rows.measure_of_row(member),
             };
             match value {
                 Ok(value) => value,

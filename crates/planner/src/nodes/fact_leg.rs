@@ -7,10 +7,11 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion_common::{Column, DFSchemaRef, Result, TableReference};
+use datafusion_common::{DFSchemaRef, Result, TableReference};
 use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use crate::catalog::ViewTable;
+use crate::expand::choose_join_tree::JoinTree;
 
 /// A view table under the name that the leg's expressions use for it.
 #[derive(Debug, Clone)]
@@ -19,36 +20,116 @@ pub struct LegScan {
     pub table: Arc<ViewTable>,
 }
 
+/// What a leaf does with its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LeafKind {
+    Count,
+    CountDistinct,
+    Sum,
+    Min,
+    Max,
+}
+
+impl LeafKind {
+    /// Whether repeating rows leaves the result as it is.
+    #[must_use]
+    pub fn ignores_repetition(self) -> bool {
+        match self {
+            Self::CountDistinct | Self::Min | Self::Max => true,
+            Self::Count | Self::Sum => false,
+        }
+    }
+
+    /// Whether no rows at all give 0, where the others give NULL.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        match self {
+            Self::Count | Self::CountDistinct => true,
+            Self::Sum | Self::Min | Self::Max => false,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::CountDistinct => "count distinct",
+            Self::Sum => "sum",
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// Which values of a measure a leaf aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LeafOrigin {
+    /// The measure's own.
+    Value,
+    /// Those of the n-th aggregate, from 0, in the SQL of a calculated measure.
+    Raw(usize),
+}
+
+/// One aggregate over one row expression of one cube: a measure, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct LegLeaf {
+    pub kind: LeafKind,
+    /// The cubes to walk; the last one owns the measure.
+    pub path: Vec<String>,
+    pub measure: String,
+    pub origin: LeafOrigin,
+    /// The condition of `FILTER (WHERE …)`, over columns of the scans.
+    pub filter: Option<Expr>,
+}
+
+impl LegLeaf {
+    /// The cube that owns the measure: rows of it that a join repeats would count twice.
+    #[must_use]
+    pub fn cube(&self) -> &str {
+        self.path.last().map_or("", String::as_str)
+    }
+}
+
 /// What a leg computes for each group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
 pub enum LegAggregate {
-    /// A measure by its own definition, with the extra condition of `FILTER (WHERE …)`.
-    Measure { column: Column, filter: Option<Expr> },
-    /// An aggregate over dimensions, attached to the joined rows.
+    Leaf(LegLeaf),
+    /// An aggregate over dimensions.
     OverRows(Expr),
     /// `COUNT(*)` where the root has no plain count: the joined rows.
-    CountRows { filter: Option<Expr> },
+    CountRows {
+        filter: Option<Expr>,
+    },
 }
 
 #[derive(Debug, Clone)]
 pub struct FactLeg {
+    /// What the expressions' columns belong to.
     pub scans: Vec<LegScan>,
+    pub tree: JoinTree,
     /// Over dimensions and segments of the scans.
     pub group: Vec<Expr>,
     pub aggregates: Vec<LegAggregate>,
     /// All must hold; over dimensions and segments of the scans.
     pub filters: Vec<Expr>,
-    /// The columns of the sub-query that `COUNT(*)` counts the rows of; empty where there is none.
-    pub listed: Vec<Column>,
+    /// The cube whose rows are aggregated, where the tree repeats them: each counts once in each group (reference MM2).
+    pub distinct_rows_of: Option<String>,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
 }
 
-type Parts<'a> = (Vec<&'a TableReference>, &'a Vec<Expr>, &'a Vec<LegAggregate>, &'a Vec<Expr>);
+type Parts<'a> =
+    (Vec<&'a TableReference>, &'a JoinTree, &'a Vec<Expr>, &'a Vec<LegAggregate>, &'a Vec<Expr>, &'a Option<String>);
 
 impl FactLeg {
     fn parts(&self) -> Parts<'_> {
-        (self.scans.iter().map(|scan| &scan.reference).collect(), &self.group, &self.aggregates, &self.filters)
+        (
+            self.scans.iter().map(|scan| &scan.reference).collect(),
+            &self.tree,
+            &self.group,
+            &self.aggregates,
+            &self.filters,
+            &self.distinct_rows_of,
+        )
     }
 }
 
@@ -72,6 +153,33 @@ impl PartialOrd for FactLeg {
     }
 }
 
+impl fmt::Display for LegAggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let filter = match self {
+            Self::Leaf(leaf) => {
+                write!(f, "{} of {}.{}", leaf.kind.word(), leaf.path.join("."), leaf.measure)?;
+                if let LeafOrigin::Raw(index) = leaf.origin {
+                    write!(f, "#{index}")?;
+                }
+                &leaf.filter
+            }
+            Self::OverRows(expr) => return write!(f, "{expr}"),
+            Self::CountRows { filter } => {
+                f.write_str("count of rows")?;
+                filter
+            }
+        };
+        match filter {
+            Some(filter) => write!(f, " WHERE {filter}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn list(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 impl UserDefinedLogicalNodeCore for FactLeg {
     fn name(&self) -> &'static str {
         "FactLeg"
@@ -90,27 +198,18 @@ impl UserDefinedLogicalNodeCore for FactLeg {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |exprs: &[Expr]| exprs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let aggregates: Vec<String> = self
-            .aggregates
-            .iter()
-            .map(|aggregate| match aggregate {
-                LegAggregate::Measure { column, filter: None } => format!("MEASURE({column})"),
-                LegAggregate::Measure { column, filter: Some(filter) } => format!("MEASURE({column}) WHERE {filter}"),
-                LegAggregate::OverRows(expr) => expr.to_string(),
-                LegAggregate::CountRows { filter: None } => "COUNT(rows)".to_owned(),
-                LegAggregate::CountRows { filter: Some(filter) } => format!("COUNT(rows) WHERE {filter}"),
-            })
-            .collect();
-        let scans: Vec<String> = self.scans.iter().map(|scan| scan.reference.to_string()).collect();
         write!(
             f,
-            "FactLeg: views=[{}], group=[{}], aggregates=[{}], filters=[{}]",
-            scans.join(", "),
-            list(&self.group),
-            aggregates.join(", "),
-            list(&self.filters)
-        )
+            "FactLeg: tree=[{}], group=[{}], aggregates=[{}], filters=[{}]",
+            self.tree,
+            list(self.group.iter()),
+            list(self.aggregates.iter()),
+            list(self.filters.iter())
+        )?;
+        match &self.distinct_rows_of {
+            Some(cube) => write!(f, ", distinct rows of {cube}"),
+            None => Ok(()),
+        }
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {

@@ -1,0 +1,176 @@
+//! The cubes that members need, in order: what a join tree is chosen for (reference J10 to J12).
+
+use belvedere_model::{CaseLabel, Dimension, DimensionValue, Model, SqlTemplate, TemplatePart, ViewMemberValue};
+use datafusion_common::Column;
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_expr::Expr;
+
+use crate::catalog::MemberColumn;
+use crate::error::{PlanError, Result};
+use crate::lower::calculated::composed_path;
+use crate::lower::joined_rows::{internal, missing, view_named};
+use crate::members;
+use crate::nodes::fact_leg::{LegLeaf, LegScan};
+
+/// Members refer to members no deeper than this; loading refuses cycles.
+const REFERENCE_DEPTH_MAX: usize = 64;
+
+/// Paths of cubes, each once, in order of appearance.
+#[derive(Clone)]
+pub(crate) struct Hints<'a> {
+    pub model: &'a Model,
+    pub paths: Vec<Vec<String>>,
+}
+
+impl<'a> Hints<'a> {
+    pub(crate) fn new(model: &'a Model) -> Self {
+        Self { model, paths: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, path: Vec<String>) {
+        if !path.is_empty() && !self.paths.contains(&path) {
+            self.paths.push(path);
+        }
+    }
+
+    /// These, then the other's.
+    pub(crate) fn and(&self, others: &Self) -> Self {
+        let mut both = self.clone();
+        for path in &others.paths {
+            both.add(path.clone());
+        }
+        both
+    }
+
+    /// The last cube of each path.
+    pub(crate) fn cubes(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().filter_map(|path| path.last()).map(String::as_str)
+    }
+
+    /// A column of a view: a cube's member, or what the view's own member refers to.
+    pub(crate) fn member(&mut self, column: &MemberColumn) -> Result<()> {
+        if let Some(view) = &column.view {
+            let view = view_named(self.model, view)?;
+            let templates = match view.members.get(&column.member).map(|member| &member.value) {
+                Some(ViewMemberValue::OwnDimension(dimension)) => dimension_templates(dimension),
+                Some(ViewMemberValue::OwnMeasure(measure)) => measure.sql.iter().collect(),
+                Some(ViewMemberValue::Included { .. }) | None => {
+                    return Err(missing(&view.naming.name, &column.member));
+                }
+            };
+            for part in templates.into_iter().flat_map(|template| &template.parts) {
+                let TemplatePart::Member(reference) = part else { continue };
+                self.add(reference.path.clone());
+                self.references(&reference.path, &reference.member, 1, Measures::Followed)?;
+            }
+            return Ok(());
+        }
+        self.add(column.path.clone());
+        self.references(&column.path, &column.member, 0, Measures::Followed)
+    }
+
+    /// What one leaf needs: its cube, and the dimensions and segments that its SQL and filters name.
+    pub(crate) fn leaf(&mut self, scans: &[LegScan], leaf: &LegLeaf) -> Result<()> {
+        self.add(leaf.path.clone());
+        self.references(&leaf.path, &leaf.measure, 0, Measures::Skipped)?;
+        leaf.filter.as_ref().map_or(Ok(()), |filter| self.expr(scans, filter))
+    }
+
+    /// The view's first root, or the cube itself.
+    pub(crate) fn default_of(&mut self, scan: &LegScan) {
+        let root = scan.table.columns.values().find_map(|column| column.path.first().cloned());
+        if let Some(root) = root
+            && !self.paths.iter().any(|path| path.first() == Some(&root))
+        {
+            self.add(vec![root]);
+        }
+    }
+
+    pub(crate) fn expr(&mut self, scans: &[LegScan], expr: &Expr) -> Result<()> {
+        let mut failure = None;
+        expr.apply(|node| {
+            if let Expr::Column(column) = node {
+                let result = member(scans, column).and_then(|member| self.member(member));
+                if let Err(error) = result {
+                    failure = Some(error);
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .map_err(internal)?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The cubes that a member's SQL reaches, through the members that it names.
+    fn references(&mut self, path: &[String], name: &str, depth: usize, measures: Measures) -> Result<()> {
+        if depth > REFERENCE_DEPTH_MAX {
+            return Err(PlanError::new("54001", "members refer to members too deeply"));
+        }
+        let cube = path.last().map_or("", String::as_str);
+        let owner = members::cube_named(self.model, cube)?;
+        let mut templates: Vec<&SqlTemplate> = Vec::new();
+        if let Some(dimension) = owner.dimensions.get(name) {
+            templates.extend(dimension_templates(dimension));
+        } else if let Some(measure) = owner.measures.get(name) {
+            templates.extend(&measure.sql);
+            templates.extend(&measure.filters);
+        } else if let Some(segment) = owner.segments.get(name) {
+            templates.push(&segment.sql);
+        } else {
+            return Err(missing(cube, name));
+        }
+        for part in templates.into_iter().flat_map(|template| &template.parts) {
+            let TemplatePart::Member(reference) = part else { continue };
+            let full = composed_path(self.model, path, &reference.path);
+            let target = full.last().map_or("", String::as_str);
+            let is_measure =
+                self.model.cubes.get(target).is_some_and(|cube| cube.measures.contains_key(&reference.member));
+            match measures {
+                Measures::Skipped if is_measure => continue,
+                Measures::Skipped | Measures::Followed => {}
+            }
+            if target != cube {
+                self.add(full.clone());
+            }
+            self.references(&full, &reference.member, depth + 1, measures)?;
+        }
+        Ok(())
+    }
+}
+
+/// What to do with measures that a measure's SQL names: leaves of their own where leaves are looked at one by one.
+#[derive(Clone, Copy)]
+enum Measures {
+    Followed,
+    Skipped,
+}
+
+fn dimension_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
+    match &dimension.value {
+        DimensionValue::Sql(template) => vec![template],
+        DimensionValue::Case { whens, otherwise } => whens
+            .iter()
+            .flat_map(|(condition, label)| std::iter::once(condition).chain(label_template(label)))
+            .chain(otherwise.iter().filter_map(label_template))
+            .collect(),
+        DimensionValue::Geo { latitude, longitude } => vec![latitude, longitude],
+        DimensionValue::Switch { .. } => vec![],
+    }
+}
+
+fn label_template(label: &CaseLabel) -> Option<&SqlTemplate> {
+    match label {
+        CaseLabel::Sql(template) => Some(template),
+        CaseLabel::Text(_) => None,
+    }
+}
+
+/// The member that a column of a question's expressions means.
+pub(crate) fn member<'s>(scans: &'s [LegScan], column: &Column) -> Result<&'s MemberColumn> {
+    scans
+        .iter()
+        .find(|scan| column.relation.as_ref().is_none_or(|relation| *relation == scan.reference))
+        .and_then(|scan| scan.table.columns.get(&column.name))
+        .ok_or_else(|| PlanError::internal(format!("{column} is not a column of the views below")))
+}

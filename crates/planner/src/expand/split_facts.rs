@@ -1,0 +1,700 @@
+//! Splits a question into one leg per fact, so that no row counts twice and no fact hides another's groups.
+//!
+//! Every measure gets the join tree of its own members and the grouped dimensions (reference MF1): adding a measure to a query
+//! never changes another one. A calculated measure whose members no tree holds is taken apart into leaves with a tree each (MF15).
+//! What has one tree shares a leg. Where the tree repeats the rows of a leaf's cube, the leaf is computed over distinct rows of
+//! that cube, in a leg of its own (MM3, MM5).
+//! [`combine_legs`](super::combine_legs) puts the legs together, and calculated measures are evaluated above that.
+//!
+//! It would be wrong to put two facts into one tree: `SELECT c.name, SUM(o.total), SUM(r.refund)` over both joined to customers
+//! counts every order once for each return.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use belvedere_model::{MeasureKind, MemberKind, Model};
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::{Column, DFSchema};
+use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
+
+use crate::catalog::MemberColumn;
+use crate::error::{PlanError, Result};
+use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name};
+use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
+use crate::lower::read_rows::refuse_several_facts;
+use crate::members;
+use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf};
+
+use super::build_legs::{Asked, Question};
+use super::choose_join_tree::{JoinTree, choose_join_tree};
+use super::combine_legs::{Answer, combine_legs};
+use super::hints::{Hints, member};
+
+/// One aggregate of a leg: a leaf of a measure, an aggregate over dimensions, or a count of rows.
+struct Item<'a> {
+    aggregate: LegAggregate,
+    field: FieldRef,
+    hints: Hints<'a>,
+    /// The cube whose rows are aggregated; `None` where it is all the joined rows.
+    fact: Option<String>,
+    /// The cubes that its values come from.
+    reads: Vec<String>,
+    /// Repeating rows leaves it as it is.
+    immune: bool,
+    /// It counts the single primary key, so that a distinct count of it does as well.
+    counts_key: bool,
+    /// As in the statement, for messages.
+    shown: String,
+}
+
+/// Items that one join tree answers under the same conditions.
+struct Group {
+    tree: JoinTree,
+    /// Positions in the question's filters.
+    filters: Vec<usize>,
+    items: Vec<usize>,
+}
+
+/// The legs that answer a question, and what is computed above them.
+///
+/// # Errors
+/// 0A000 for what the model cannot answer, each with its reason.
+pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
+    let splitter = Splitter { question, planning, model: &planning.catalog.model };
+    let (items, outputs) = splitter.items()?;
+    let groups = splitter.groups(&items)?;
+    let mut legs = Vec::new();
+    for group in groups {
+        legs.extend(splitter.legs(&items, &group)?);
+    }
+    let answer = Answer {
+        question,
+        fields: items.iter().map(|item| Arc::clone(&item.field)).collect(),
+        counts: items.iter().map(counts).collect(),
+        outputs,
+    };
+    combine_legs(&answer, legs, planning)
+}
+
+/// Whether an item is 0, not NULL, for a group that its leg does not have (reference MF8).
+fn counts(item: &Item<'_>) -> bool {
+    match &item.aggregate {
+        LegAggregate::Leaf(leaf) => leaf.kind.counts(),
+        LegAggregate::CountRows { .. } => true,
+        LegAggregate::OverRows(Expr::AggregateFunction(call)) => call.func.name() == "count",
+        LegAggregate::OverRows(_) => false,
+    }
+}
+
+struct Splitter<'a> {
+    question: &'a Question,
+    planning: Planning<'a>,
+    model: &'a Model,
+}
+
+impl<'a> Splitter<'a> {
+    /// What every leg is grouped by; cubes that the statement joins are there for every leg too.
+    fn base(&self) -> Result<Hints<'a>> {
+        let mut base = Hints::new(self.model);
+        for expr in &self.question.group {
+            base.expr(&self.question.scans, expr)?;
+        }
+        if self.question.scans.len() > 1 {
+            for scan in &self.question.scans {
+                base.default_of(scan);
+            }
+        }
+        Ok(base)
+    }
+
+    fn filter_hints(&self, filter: &Expr) -> Result<Hints<'a>> {
+        let mut hints = Hints::new(self.model);
+        hints.expr(&self.question.scans, filter)?;
+        Ok(hints)
+    }
+
+    /// All items, each once, and the question's aggregates as expressions over their columns.
+    fn items(&self) -> Result<(Vec<Item<'a>>, Vec<Expr>)> {
+        let base = self.base()?;
+        let mut rows = JoinedRows::new(self.planning, JoinTree::of(""));
+        let mut items: Vec<Item<'a>> = Vec::new();
+        let mut outputs: Vec<Option<Expr>> = Vec::new();
+        for asked in &self.question.aggregates {
+            outputs.push(match asked {
+                Asked::Measure { column, filter } => {
+                    let member = member(&self.question.scans, column)?;
+                    let mut hints = Hints::new(self.model);
+                    hints.member(member)?;
+                    let extra = self.extra_filter(filter.as_ref(), &mut rows, &mut hints)?;
+                    let mut leaves = Leaves::default();
+                    let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
+                    // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf.
+                    let whole = choose_join_tree(self.model, &hints.and(&base).paths).is_ok().then_some(hints);
+                    let shown = format!("measure \"{}\"", column.name);
+                    Some(self.add_leaves(value, &leaves, &rows, whole.as_ref(), &shown, &mut items)?)
+                }
+                Asked::OverRows(expr) => {
+                    let field = self.output_field(outputs.len());
+                    items.push(self.over_rows_item(expr, field)?);
+                    Some(item_column(items.len() - 1))
+                }
+                Asked::CountRows { .. } => None,
+            });
+        }
+        let counts_bare_rows = outputs.iter().any(Option::is_none) && self.question.listed.is_empty();
+        let root = if counts_bare_rows { Some(self.counted_root(&items, &base)?) } else { None };
+        let mut finished = Vec::new();
+        for (index, (asked, output)) in self.question.aggregates.iter().zip(outputs).enumerate() {
+            finished.push(match (asked, output) {
+                (_, Some(value)) => value,
+                (Asked::CountRows { filter }, None) => {
+                    self.count_rows(filter.as_ref(), root.as_deref(), index, &mut rows, &mut items)?
+                }
+                (Asked::Measure { .. } | Asked::OverRows(_), None) => {
+                    return Err(PlanError::internal("an aggregate without a value"));
+                }
+            });
+        }
+        for item in &mut items {
+            if item.hints.paths.is_empty() && base.paths.is_empty() {
+                self.question.scans.iter().for_each(|scan| item.hints.default_of(scan));
+            }
+        }
+        Ok((items, finished))
+    }
+
+    fn output_field(&self, aggregate: usize) -> FieldRef {
+        Arc::clone(self.question.schema.field(self.question.group.len() + aggregate))
+    }
+
+    fn extra_filter(
+        &self,
+        filter: Option<&Expr>,
+        rows: &mut JoinedRows<'a>,
+        hints: &mut Hints<'a>,
+    ) -> Result<Option<ExtraFilter>> {
+        let Some(filter) = filter else { return Ok(None) };
+        hints.expr(&self.question.scans, filter)?;
+        let over_rows = rows.over_rows(&self.question.scans, filter)?;
+        Ok(Some(ExtraFilter { asked: filter.clone(), over_rows }))
+    }
+
+    /// Adds a measure's leaves, those that are there already excepted, and gives its value over the items' columns.
+    fn add_leaves(
+        &self,
+        value: Expr,
+        leaves: &Leaves,
+        rows: &JoinedRows<'a>,
+        whole: Option<&Hints<'a>>,
+        shown: &str,
+        items: &mut Vec<Item<'a>>,
+    ) -> Result<Expr> {
+        let schema = rows.leaf_schema(leaves)?;
+        let mut columns = HashMap::new();
+        for (index, leaf) in leaves.leaves.iter().enumerate() {
+            let field = Arc::clone(&schema.fields()[index]);
+            let mut item = self.leaf_item(&leaf.of, field, shown.to_owned())?;
+            if let Some(whole) = whole {
+                item.hints = whole.clone();
+            }
+            let known = items
+                .iter()
+                .position(|known| known.aggregate == item.aggregate && known.hints.paths == item.hints.paths);
+            let position = known.unwrap_or_else(|| {
+                items.push(item);
+                items.len() - 1
+            });
+            columns.insert(leaf_name(index), item_column(position));
+        }
+        substitute(value, &columns)
+    }
+
+    /// `COUNT(*)`: the root's first plain count, or the rows.
+    fn count_rows(
+        &self,
+        filter: Option<&Expr>,
+        root: Option<&str>,
+        aggregate: usize,
+        rows: &mut JoinedRows<'a>,
+        items: &mut Vec<Item<'a>>,
+    ) -> Result<Expr> {
+        if let Some(root) = root {
+            let cube = members::cube_named(self.model, root)?;
+            let count = cube.measures.values().find(|measure| {
+                measure.kind == MeasureKind::Count && measure.sql.is_none() && measure.filters.is_empty()
+            });
+            if let Some(count) = count {
+                let mut hints = Hints::new(self.model);
+                let path = [root.to_owned()];
+                hints.add(path.to_vec());
+                let extra = self.extra_filter(filter, rows, &mut hints)?;
+                let mut leaves = Leaves::default();
+                let value = rows.measure(Scope::Cube(cube), &path, count, extra.as_ref(), &mut leaves, 0)?;
+                return self.add_leaves(value, &leaves, rows, Some(&hints), "COUNT(*)", items);
+            }
+        }
+        items.push(self.count_rows_item(filter, root, self.output_field(aggregate))?);
+        Ok(item_column(items.len() - 1))
+    }
+
+    fn leaf_item(&self, leaf: &LegLeaf, field: FieldRef, shown: String) -> Result<Item<'a>> {
+        let mut own = Hints::new(self.model);
+        own.leaf(&[], &LegLeaf { filter: None, ..leaf.clone() })?;
+        let reads = own.cubes().map(str::to_owned).collect();
+        let mut hints = own;
+        hints.leaf(&self.question.scans, leaf)?;
+        let cube = members::cube_named(self.model, leaf.cube())?;
+        let one_key = cube.dimensions.values().filter(|dimension| dimension.primary_key).count() == 1;
+        let counts_key = leaf.kind == LeafKind::Count
+            && leaf.origin == LeafOrigin::Value
+            && one_key
+            && cube
+                .measures
+                .get(&leaf.measure)
+                .is_some_and(|measure| measure.kind == MeasureKind::Count && measure.sql.is_none());
+        Ok(Item {
+            fact: Some(leaf.cube().to_owned()),
+            immune: leaf.kind.ignores_repetition(),
+            aggregate: LegAggregate::Leaf(leaf.clone()),
+            field,
+            hints,
+            reads,
+            counts_key,
+            shown,
+        })
+    }
+
+    /// An aggregate over dimensions belongs to the cube that owns them (reference MM19).
+    fn over_rows_item(&self, expr: &Expr, field: FieldRef) -> Result<Item<'a>> {
+        let Expr::AggregateFunction(call) = expr else {
+            return Err(PlanError::internal("an aggregate over rows is not a function call"));
+        };
+        let mut hints = Hints::new(self.model);
+        let mut cubes: Vec<String> = Vec::new();
+        for argument in call.params.args.iter().chain(call.params.order_by.iter().map(|sort| &sort.expr)) {
+            hints.expr(&self.question.scans, argument)?;
+            for column in self.columns_in(argument)? {
+                let mut own = Hints::new(self.model);
+                own.member(column)?;
+                // The cube of the member itself, not those that its SQL reads.
+                let owners: Vec<&str> = match &column.view {
+                    None => vec![column.cube()?],
+                    Some(_) => own.cubes().collect(),
+                };
+                for owner in owners {
+                    if !cubes.iter().any(|known| known == owner) {
+                        cubes.push(owner.to_owned());
+                    }
+                }
+            }
+        }
+        let reads = hints.cubes().map(str::to_owned).collect();
+        if let Some(filter) = &call.params.filter {
+            hints.expr(&self.question.scans, filter)?;
+        }
+        let immune = matches!(call.func.name(), "min" | "max" | "bool_and" | "bool_or" | "every" | "any_value")
+            || call.params.distinct;
+        Ok(Item {
+            fact: if let [only] = cubes.as_slice() { Some(only.clone()) } else { None },
+            immune,
+            aggregate: LegAggregate::OverRows(expr.clone()),
+            field,
+            hints,
+            reads,
+            counts_key: false,
+            shown: format!("{}(…)", call.func.name()),
+        })
+    }
+
+    fn columns_in<'s>(&'s self, expr: &Expr) -> Result<Vec<&'s MemberColumn>> {
+        let mut found = Vec::new();
+        expr.apply(|node| {
+            if let Expr::Column(column) = node {
+                found.push(member(&self.question.scans, column)?);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .map_err(internal)?;
+        Ok(found)
+    }
+
+    fn count_rows_item(&self, filter: Option<&Expr>, root: Option<&str>, field: FieldRef) -> Result<Item<'a>> {
+        let mut hints = Hints::new(self.model);
+        for column in self.listed_in_order() {
+            hints.member(column)?;
+        }
+        if let Some(root) = root {
+            hints.add(vec![root.to_owned()]);
+        }
+        if let Some(filter) = filter {
+            hints.expr(&self.question.scans, filter)?;
+        }
+        Ok(Item {
+            aggregate: LegAggregate::CountRows { filter: filter.cloned() },
+            field,
+            hints,
+            fact: None,
+            reads: Vec::new(),
+            immune: false,
+            counts_key: false,
+            shown: "COUNT(*)".to_owned(),
+        })
+    }
+
+    /// The columns of a counted sub-query, measures first as in a query of its own, so that it has the same rows.
+    fn listed_in_order(&self) -> Vec<&'a MemberColumn> {
+        let question = self.question;
+        let members: Vec<&MemberColumn> =
+            question.listed.iter().filter_map(|column| member(&question.scans, column).ok()).collect();
+        [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment]
+            .into_iter()
+            .flat_map(|kind| members.iter().copied().filter(move |member| member.kind == kind))
+            .collect()
+    }
+
+    /// The cube whose rows a bare `COUNT(*)` counts: the root of the only tree there is.
+    fn counted_root(&self, items: &[Item<'a>], base: &Hints<'a>) -> Result<String> {
+        if items.is_empty() {
+            let mut all = base.clone();
+            for filter in self.question.aggregates.iter().filter_map(|asked| match asked {
+                Asked::CountRows { filter } => filter.as_ref(),
+                Asked::Measure { .. } | Asked::OverRows(_) => None,
+            }) {
+                all.expr(&self.question.scans, filter)?;
+            }
+            for filter in &self.question.filters {
+                all.expr(&self.question.scans, filter)?;
+            }
+            if all.paths.is_empty() {
+                self.question.scans.iter().for_each(|scan| all.default_of(scan));
+            }
+            return Ok(choose_join_tree(self.model, &all.paths)?.root);
+        }
+        let mut roots = BTreeSet::new();
+        for item in items {
+            roots.insert(choose_join_tree(self.model, &item.hints.and(base).paths)?.root);
+        }
+        let mut roots = roots.into_iter();
+        match (roots.next(), roots.next()) {
+            (Some(only), None) => Ok(only),
+            (first, second) => Err(PlanError::unsupported(format!(
+                "COUNT(*) could count the rows of \"{}\" or of \"{}\"",
+                first.unwrap_or_default(),
+                second.unwrap_or_default()
+            ))
+            .hint("Ask for a count measure of one of them by name.")),
+        }
+    }
+
+    fn groups(&self, items: &[Item<'a>]) -> Result<Vec<Group>> {
+        let base = self.base()?;
+        let filters =
+            self.question.filters.iter().map(|filter| self.filter_hints(filter)).collect::<Result<Vec<_>>>()?;
+        if items.is_empty() {
+            let mut all = base;
+            for hints in &filters {
+                all = all.and(hints);
+            }
+            if all.paths.is_empty() {
+                self.question.scans.iter().for_each(|scan| all.default_of(scan));
+            }
+            let tree = choose_join_tree(self.model, &all.paths)?;
+            return Ok(vec![Group { tree, filters: (0..filters.len()).collect(), items: vec![] }]);
+        }
+
+        let own_trees = items
+            .iter()
+            .map(|item| {
+                choose_join_tree(self.model, &item.hints.and(&base).paths)
+                    .map_err(|error| self.unreachable_dimension(item, items, &base).unwrap_or(error))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let several = own_trees.iter().collect::<HashSet<_>>().len() > 1;
+        let facts: BTreeSet<&str> = items.iter().filter_map(|item| item.fact.as_deref()).collect();
+
+        let mut groups: Vec<Group> = Vec::new();
+        let mut restricts = vec![false; filters.len()];
+        for (index, (item, own_tree)) in items.iter().zip(&own_trees).enumerate() {
+            let mut hints = item.hints.and(&base);
+            let mut applied = Vec::new();
+            for (position, filter) in filters.iter().enumerate() {
+                if !several || self.reaches(item, &base, own_tree, filter, &facts) {
+                    hints = hints.and(filter);
+                    applied.push(position);
+                    restricts[position] = true;
+                }
+            }
+            let tree = choose_join_tree(self.model, &hints.paths)?;
+            match groups.iter_mut().find(|group| group.tree == tree && group.filters == applied) {
+                Some(group) => group.items.push(index),
+                None => groups.push(Group { tree, filters: applied, items: vec![index] }),
+            }
+        }
+        if let Some(position) = restricts.iter().position(|restricts| !restricts) {
+            return Err(self.filter_of_no_fact(position, &filters[position]));
+        }
+        self.merge(items, groups)
+    }
+
+    /// Whether a condition restricts an item's leg (reference MF9, MF10): its cubes are joined to the leg, and none of them is
+    /// another fact of which a row of this one may meet several.
+    fn reaches(
+        &self,
+        item: &Item<'a>,
+        base: &Hints<'a>,
+        own_tree: &JoinTree,
+        filter: &Hints<'a>,
+        facts: &BTreeSet<&str>,
+    ) -> bool {
+        let Ok(tree) = choose_join_tree(self.model, &item.hints.and(base).and(filter).paths) else { return false };
+        let fact = item.fact.as_deref().unwrap_or(&tree.root);
+        let determined = tree.determined_by(self.model, fact);
+        tree.cubes()
+            .all(|cube| own_tree.contains(cube) || determined.contains(cube) || cube == fact || !facts.contains(cube))
+    }
+
+    fn filter_of_no_fact(&self, position: usize, hints: &Hints<'_>) -> PlanError {
+        let cubes: Vec<String> = hints.cubes().map(|cube| format!("\"{cube}\"")).collect();
+        let columns: Vec<String> = self.question.filters[position]
+            .column_refs()
+            .into_iter()
+            .map(|column| format!("\"{}\"", column.name))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        PlanError::unsupported(format!(
+            "the condition on {} restricts none of the facts that the query asks for",
+            columns.join(", ")
+        ))
+        .detail(format!(
+            "A fact is restricted by conditions on cubes that are joined to it; no fact here reaches all of {}.",
+            cubes.join(", ")
+        ))
+        .hint("Use one condition for each fact, joined by AND, or ask for each fact in a sub-query of its own.")
+    }
+
+    /// A fact that cannot be grouped as the others are (reference MF12).
+    fn unreachable_dimension(&self, item: &Item<'a>, items: &[Item<'a>], base: &Hints<'a>) -> Option<PlanError> {
+        let fact = item.fact.as_deref()?;
+        if items.iter().all(|other| other.fact == item.fact) {
+            return None;
+        }
+        for expr in &self.question.group {
+            let mut own = Hints::new(self.model);
+            own.expr(&self.question.scans, expr).ok()?;
+            if choose_join_tree(self.model, &item.hints.and(&own).paths).is_ok() {
+                continue;
+            }
+            let column = expr.column_refs().into_iter().next()?;
+            let target = own.paths.first()?.last()?;
+            return Some(
+                PlanError::unsupported(format!(
+                    "the fact \"{fact}\" has no join to \"{target}\", so {} cannot be grouped by \"{}\"",
+                    item.shown, column.name
+                ))
+                .detail("Facts are put side by side on the grouped dimensions, so each must be joined to all of them.")
+                .hint(format!(
+                    "Declare a join from \"{fact}\" to \"{target}\". Where it has no such key, add \"NULL AS {target}_id\" to its \
+                     sql and join on that: its rows then stand in the group without a value.",
+                )),
+            );
+        }
+        choose_join_tree(self.model, &item.hints.and(base).paths).err()
+    }
+
+    /// Lets a group answer another's items where its tree only adds joins that repeat none of their rows: one scan instead of two.
+    fn merge(&self, items: &[Item<'a>], groups: Vec<Group>) -> Result<Vec<Group>> {
+        let mut merged: Vec<Group> = Vec::new();
+        let mut left: Vec<Group> = groups;
+        // Larger trees first, in the order of the question among equals.
+        left.sort_by_key(|group| std::cmp::Reverse(group.tree.edges.len()));
+        for group in left {
+            let home = merged.iter_mut().find(|larger| {
+                larger.filters == group.filters
+                    && group.tree.is_part_of(&larger.tree)
+                    && group.items.iter().all(|index| {
+                        let item = &items[*index];
+                        item.fact.as_deref().is_some_and(|fact| {
+                            item.immune || item.counts_key || !larger.tree.multiplies(self.model, fact)
+                        })
+                    })
+            });
+            match home {
+                Some(larger) => larger.items.extend(group.items),
+                None => merged.push(group),
+            }
+        }
+        for group in &mut merged {
+            group.items.sort_unstable();
+        }
+        merged.sort_by_key(|group| group.items.first().copied());
+        Ok(merged)
+    }
+
+    /// One leg over the joined rows, and one for each cube whose rows they repeat.
+    fn legs(&self, items: &[Item<'a>], group: &Group) -> Result<Vec<FactLeg>> {
+        let mut in_place: Vec<usize> = Vec::new();
+        let mut distinct: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for index in &group.items {
+            let item = &items[*index];
+            self.check_repetition(item, &group.tree)?;
+            match item.fact.as_deref() {
+                Some(fact) if !item.immune && !item.counts_key && group.tree.multiplies(self.model, fact) => {
+                    distinct.entry(fact).or_default().push(*index);
+                }
+                _ => in_place.push(*index),
+            }
+        }
+        // What may stand in either goes where its cube's rows are read anyway.
+        in_place.retain(|index| {
+            let item = &items[*index];
+            let Some(fact) = item.fact.as_deref() else { return true };
+            let Some(keyed) = distinct.get_mut(fact) else { return true };
+            let determined = group.tree.determined_by(self.model, fact);
+            if !item.reads.iter().all(|cube| determined.contains(cube.as_str())) {
+                return true;
+            }
+            keyed.push(*index);
+            false
+        });
+
+        let mut legs = Vec::new();
+        if !in_place.is_empty() || distinct.is_empty() {
+            legs.push(self.leg(items, group, &in_place, None)?);
+        }
+        for (fact, mut indexes) in distinct {
+            indexes.sort_unstable();
+            let cube = members::cube_named(self.model, fact)?;
+            if !cube.dimensions.values().any(|dimension| dimension.primary_key) {
+                let shown = &items[indexes[0]].shown;
+                return Err(PlanError::unsupported(format!(
+                    "{shown} would count rows of \"{fact}\" more than once, and \"{fact}\" has no primary key to tell them apart"
+                ))
+                .detail(format!(
+                    "The query joins \"{fact}\" to cubes with several rows for each of its own, so each row is repeated."
+                ))
+                .hint(format!("Mark the dimension that identifies a row of \"{fact}\" with `primary_key: true`.")));
+            }
+            legs.push(self.leg(items, group, &indexes, Some(fact))?);
+        }
+        Ok(legs)
+    }
+
+    /// What even distinct rows cannot make right.
+    fn check_repetition(&self, item: &Item<'a>, tree: &JoinTree) -> Result<()> {
+        if item.immune {
+            return Ok(());
+        }
+        match (&item.aggregate, item.fact.as_deref()) {
+            (LegAggregate::CountRows { .. }, _) => {
+                if self.question.listed.is_empty() {
+                    return Ok(());
+                }
+                refuse_several_facts(self.listed_in_order(), tree, self.planning)
+            }
+            (_, Some(fact)) => {
+                // A distinct count of the key is right whatever the condition reads.
+                if item.counts_key || !tree.multiplies(self.model, fact) {
+                    return Ok(());
+                }
+                let determined = tree.determined_by(self.model, fact);
+                match item.reads.iter().find(|cube| !determined.contains(cube.as_str())) {
+                    None => Ok(()),
+                    Some(other) => Err(PlanError::unsupported(format!(
+                        "{} reads \"{other}\", of which a row of \"{fact}\" has several",
+                        item.shown
+                    ))
+                    .detail(format!(
+                        "Each row of \"{fact}\" would count once for every row of \"{other}\" that it meets."
+                    ))
+                    .hint(format!(
+                        "Define the measure in \"{other}\", or compare with a sub-query dimension of \"{fact}\"."
+                    ))),
+                }
+            }
+            (_, None) => match item.reads.iter().find(|cube| tree.multiplies(self.model, cube)) {
+                None => Ok(()),
+                Some(cube) => Err(PlanError::unsupported(format!(
+                    "{} over dimensions of several cubes would count rows of \"{cube}\" more than once",
+                    item.shown
+                ))
+                .detail(format!("The query joins \"{cube}\" to cubes with several rows for each of its own."))
+                .hint("Aggregate dimensions of one cube, or leave out the members of the other cubes.")),
+            },
+        }
+    }
+
+    fn leg(
+        &self,
+        items: &[Item<'a>],
+        group: &Group,
+        indexes: &[usize],
+        distinct_rows_of: Option<&str>,
+    ) -> Result<FactLeg> {
+        let mut fields: Vec<Field> = Vec::new();
+        for index in 0..self.question.group.len() {
+            fields.push(
+                self.question.schema.field(index).as_ref().clone().with_name(group_name(index)).with_nullable(true),
+            );
+        }
+        let mut aggregates = Vec::new();
+        for index in indexes {
+            let item = &items[*index];
+            fields.push(item.field.as_ref().clone().with_name(item_name(*index)).with_nullable(true));
+            aggregates.push(match &item.aggregate {
+                LegAggregate::Leaf(leaf) if self.counts_distinct_keys(item, &group.tree, distinct_rows_of) => {
+                    LegAggregate::Leaf(LegLeaf { kind: LeafKind::CountDistinct, ..leaf.clone() })
+                }
+                other => other.clone(),
+            });
+        }
+        let schema = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
+        Ok(FactLeg {
+            scans: self.question.scans.clone(),
+            tree: group.tree.clone(),
+            group: self.question.group.clone(),
+            aggregates,
+            filters: group.filters.iter().map(|position| self.question.filters[*position].clone()).collect(),
+            distinct_rows_of: distinct_rows_of.map(str::to_owned),
+            schema: Arc::new(schema),
+        })
+    }
+
+    fn counts_distinct_keys(&self, item: &Item<'a>, tree: &JoinTree, distinct_rows_of: Option<&str>) -> bool {
+        item.counts_key
+            && distinct_rows_of.is_none()
+            && item.fact.as_deref().is_some_and(|fact| tree.multiplies(self.model, fact))
+    }
+}
+
+/// The column of a grouped expression in every leg.
+#[must_use]
+pub fn group_name(index: usize) -> String {
+    format!("g{index}")
+}
+
+/// The column of an item in its leg; those of leaves are what calculated measures refer to.
+#[must_use]
+pub fn item_name(index: usize) -> String {
+    leaf_name(index)
+}
+
+fn item_column(index: usize) -> Expr {
+    Expr::Column(Column::new_unqualified(item_name(index)))
+}
+
+/// The plan node of a leg.
+#[must_use]
+pub fn leg_plan(leg: FactLeg) -> LogicalPlan {
+    LogicalPlan::Extension(Extension { node: Arc::new(leg) })
+}
+
+/// The value with the type that was promised for it, or our own contradiction.
+pub(crate) fn typed_as(value: Expr, schema: &DFSchema, wanted: &DataType) -> Result<Expr> {
+    let found = value.get_type(schema).map_err(internal)?;
+    if found == *wanted {
+        return Ok(value);
+    }
+    Err(PlanError::internal(format!("a measure was promised as {wanted} and came as {found}")))
+}
