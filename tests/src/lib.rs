@@ -19,11 +19,15 @@ mod servers;
 mod system_tests;
 
 #[cfg(test)]
+mod cursors;
+#[cfg(test)]
 mod facts;
 #[cfg(test)]
 mod hostile_strings;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod operations;
 #[cfg(test)]
 mod process_life;
 #[cfg(test)]
@@ -31,6 +35,10 @@ mod psql_shows;
 #[cfg(test)]
 mod pushed_statements;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod recipe;
 #[cfg(test)]
 mod values_and_types;
+#[cfg(test)]
+mod zones;

@@ -136,7 +136,7 @@ pub fn field_of(pg_type: &Type) -> Option<Field> {
 mod tests {
     use std::collections::HashMap;
 
-    use belvedere_functions::PG_TYPE;
+    use belvedere_functions::{PG_TYPE, PG_TYPMOD, numeric_typmod};
     use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
     use postgres_types::Type;
 
@@ -148,8 +148,11 @@ mod tests {
 
     #[test]
     fn a_numeric_of_a_column_has_its_modifier_and_that_of_an_expression_has_none() {
-        assert_eq!(typed(DataType::Decimal128(10, 2)), (Type::NUMERIC, (10 << 16) + 2 + 4));
-        assert_eq!(typed(DataType::Decimal128(38, 2)), (Type::NUMERIC, -1));
+        let modifier = numeric_typmod(10, 2);
+        let column = Field::new("x", DataType::Decimal128(10, 2), true)
+            .with_metadata([(PG_TYPMOD.to_owned(), modifier.to_string())].into());
+        assert_eq!(pg_type_of(&column), (Type::NUMERIC, modifier));
+        assert_eq!(typed(DataType::Decimal128(10, 2)), (Type::NUMERIC, -1));
         assert_eq!(typed(belvedere_planner::types::BARE_NUMERIC), (Type::NUMERIC, -1));
         assert_eq!(typed(DataType::Decimal256(76, 44)), (Type::NUMERIC, -1));
     }

@@ -14,7 +14,7 @@ use belvedere_planner::types::BARE_NUMERIC;
 use belvedere_sources::SourceError;
 use datafusion::arrow::datatypes::Field;
 
-use crate::sources::{DataSource, DataSources, TypedSources};
+use crate::sources::{DataSourceKind, DataSources, TypedSources};
 
 /// Something that a source said of the model.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
                 }
             }
         };
-        let result = match sources.get(&cube.data_source) {
+        let result = match sources.get(&cube.data_source).map(|source| &source.kind) {
             None => {
                 problems.push(SourceProblem {
                     cube: cube.naming.name.clone(),
@@ -69,7 +69,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
                 });
                 continue;
             }
-            Some(DataSource::Remote(source)) => {
+            Some(DataSourceKind::Remote(source)) => {
                 if let Some(reason) = unreachable.get(&cube.data_source) {
                     problems.push(unreachable_problem(cube, reason));
                     continue;
@@ -82,7 +82,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
                 }
                 result
             }
-            Some(DataSource::Files(_)) => Ok(describe_files(&untyped, functions, cube, wanted)),
+            Some(DataSourceKind::Files(_)) => Ok(describe_files(&untyped, functions, cube, wanted)),
         };
         match result {
             Ok(Described { typed, refused }) => {

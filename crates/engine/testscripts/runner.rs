@@ -17,11 +17,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use belvedere_engine::sources::DataSource;
+use belvedere_engine::sources::{DataSource, DataSourceKind};
 use belvedere_engine::{
     Backend, Clock, Column, Effects, Engine, EngineBackend, EngineConfig, Login, Outcome, Session, Severity, SqlError,
     TransactionStatus, User,
 };
+use belvedere_functions::{PG_TYPMOD, Zone, numeric_typmod};
 use belvedere_model::ModelFile;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray};
@@ -60,11 +61,13 @@ impl Clock for Noon {
 }
 
 fn orders() -> Result<MemTable> {
+    // As a database declares its columns.
+    let numeric_10_2 = [(PG_TYPMOD.to_owned(), numeric_typmod(10, 2).to_string())].into();
     let timestamp = DataType::Timestamp(TimeUnit::Microsecond, None);
     let schema = Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int32, false),
         Field::new("status", DataType::Utf8, true),
-        Field::new("amount", DataType::Decimal128(10, 2), true),
+        Field::new("amount", DataType::Decimal128(10, 2), true).with_metadata(numeric_10_2),
         Field::new("created_at", timestamp, true),
     ]));
     let batch = RecordBatch::try_new(
@@ -103,7 +106,8 @@ impl Scripts {
             planning_threads: 1,
         };
         let files = HashMap::from([("orders".to_owned(), Arc::new(orders()?) as _)]);
-        let sources = HashMap::from([("default".to_owned(), DataSource::Files(files))]);
+        let files = DataSource { kind: DataSourceKind::Files(files), zone: Zone::UTC };
+        let sources = HashMap::from([("default".to_owned(), files)]);
         let engine = Engine::new(config, sources, Arc::new(Noon))?;
         let file = ModelFile { path: "model.yml".to_owned(), text: MODEL.to_owned() };
         let model = belvedere_model::load(&[file]).model.ok_or("the model has mistakes")?;

@@ -449,7 +449,7 @@ impl Rewriter<'_> {
             FunctionArguments::Subquery(_) => false,
         };
         if no_arguments && function.over.is_none() {
-            let local = self.session.now.with_timezone(&self.session.zone).naive_local();
+            let local = self.session.local_now();
             let instant = self.session.now.naive_utc();
             let (text, sql_type) = match lower.as_str() {
                 "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" => (
@@ -472,7 +472,7 @@ impl Rewriter<'_> {
         if let FunctionArguments::List(list) = &mut function.args {
             // age(x) counts from the midnight at which today began.
             if lower == "age" && list.args.len() == 1 {
-                let today = self.session.now.with_timezone(&self.session.zone).format("%Y-%m-%d").to_string();
+                let today = self.session.local_now().format("%Y-%m-%d").to_string();
                 let name = self
                     .casts
                     .name_for(&SqlType::Timestamp(None, datafusion_sql::sqlparser::ast::TimezoneInfo::None))?;

@@ -21,6 +21,9 @@ use crate::session::SessionFacts;
 use super::operators::compare;
 use super::unknown::input_schema;
 
+/// What the rows of IN are called, where its left side may be of a table of the same name.
+const WITHIN: &str = "__within";
+
 /// Replaces EXISTS and IN (SELECT …) in every select list by what they count.
 ///
 /// # Errors
@@ -62,7 +65,8 @@ fn exists_as_count(exists: Exists, functions: &Functions) -> Result<Expr> {
 
 fn in_as_counts(within: InSubquery, schema: &DFSchema, functions: &Functions, session: &SessionFacts) -> Result<Expr> {
     let InSubquery { expr, subquery, negated } = within;
-    let plan = subquery.subquery.as_ref();
+    // Under a name of its own: `id IN (SELECT id FROM t)` over t compares two columns, not one with itself.
+    let plan = &LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).alias(WITHIN)?.build()?;
     let [column] =
         plan.schema().columns().try_into().map_err(|_| PlanError::new("42601", "subquery has too many columns"))?;
     let value = Expr::Column(column);

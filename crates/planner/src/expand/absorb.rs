@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, Result};
+use datafusion_common::{Column, Result, TableReference};
 use datafusion_expr::{Expr, JoinType, LogicalPlan, Operator};
 
 use crate::catalog::{JOIN_FIELD, ViewTableSource};
@@ -21,11 +21,20 @@ pub struct Absorbed {
     /// The columns that a sub-query in between names, for `COUNT(*)` over it: they decide which rows it has.
     pub listed: Vec<Column>,
     /// Some tables stand beside each other without a condition (`CROSS JOIN`): the model's join is meant.
-    crossed: bool,
+    pub crossed: bool,
     columns: HashMap<Column, Expr>,
 }
 
 impl Absorbed {
+    /// `FROM a, b WHERE a.x = b.y` is a join of the statement's own: plain SQL is meant, not the model's join.
+    ///
+    /// # Errors
+    /// Only DataFusion's, for an expression that cannot be walked.
+    pub fn is_joined_by(&self, predicate: &Expr) -> Result<bool> {
+        let conditions = datafusion_expr::utils::split_conjunction_owned(self.resolved(predicate)?);
+        Ok(self.crossed && conditions.iter().any(|condition| tables_in(condition).len() > 1))
+    }
+
     /// An expression over the output of the chain, in terms of the view tables' columns.
     ///
     /// # Errors
@@ -86,12 +95,10 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
             if is_correlated(&filter.predicate)? {
                 return Ok(None);
             }
-            let predicate = inner.resolved(&filter.predicate)?;
-            // `FROM a, b WHERE a.x = b.y` is a join of the statement's own: plain SQL is meant, not the model's join.
-            let tables: HashSet<_> = predicate.column_refs().into_iter().filter_map(|c| c.relation.as_ref()).collect();
-            if inner.crossed && tables.len() > 1 {
+            if inner.is_joined_by(&filter.predicate)? {
                 return Ok(None);
             }
+            let predicate = inner.resolved(&filter.predicate)?;
             inner.filters.extend(datafusion_expr::utils::split_conjunction_owned(predicate));
             Some(inner)
         }
@@ -142,6 +149,10 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => absorb(&sort.input)?,
         _ => None,
     })
+}
+
+fn tables_in(expr: &Expr) -> HashSet<&TableReference> {
+    expr.column_refs().into_iter().filter_map(|column| column.relation.as_ref()).collect()
 }
 
 fn is_join_field(expr: &Expr) -> bool {

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use arrow::datatypes::DataType;
 use belvedere_model::MemberKind;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
 
 use crate::catalog::{JOIN_FIELD, MemberColumn, ViewTableSource};
 use crate::error::{PlanError, Result};
-use crate::expand::absorb::absorb;
+use crate::expand::absorb::{Absorbed, absorb};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
+use crate::expand::hints::{Hints, member};
 use crate::nodes::fact_leg::LegScan;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
-use crate::expand::hints::Hints;
 
 /// Replaces every remaining view table of a plan. A measure that cannot be evaluated on a row is an error when the statement
 /// names it, and NULL with a notice when `*` brought it in.
@@ -22,7 +23,7 @@ use crate::expand::hints::Hints;
 /// # Errors
 /// 0A000 for what is not executed yet.
 pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
-    refuse_model_joins(&plan, false)?;
+    let plan = read_joins(plan, planning, Crossed::AsModel)?.data;
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
             Some(source) => Ok(Transformed::yes(read_table(scan, source, planning)?)),
@@ -31,39 +32,6 @@ pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common
         _ => Ok(Transformed::no(node)),
     })
     .data()
-}
-
-/// A join that means the model's own is only done in a grouped query so far. As plain SQL it would give no row
-/// (`__cubeJoinField` is NULL) or every pair. `own` says that a condition above makes it a join of the statement's own.
-///
-/// # Errors
-/// 0A000 with the way to write it.
-fn refuse_model_joins(plan: &LogicalPlan, own: bool) -> datafusion_common::Result<()> {
-    let own = match plan {
-        // `FROM a, b WHERE a.x = b.y`, see `absorb`.
-        LogicalPlan::Filter(filter) => {
-            let columns = filter.predicate.column_refs();
-            own || columns.iter().filter_map(|column| column.relation.as_ref()).collect::<BTreeSet<_>>().len() > 1
-        }
-        LogicalPlan::Join(join) if own && !names_join_field(join) => true,
-        LogicalPlan::Join(join) if names_join_field(join) || absorb(plan)?.is_some() => {
-            return Err(PlanError::unsupported("rows of views that the model joins cannot be listed yet")
-                .detail(
-                    "CROSS JOIN and __cubeJoinField mean the model's own join, which is only done in a grouped query.",
-                )
-                .hint("Group the query, read a view that has the columns of both, or write a join condition.")
-                .into());
-        }
-        _ => false,
-    };
-    for input in plan.inputs() {
-        refuse_model_joins(input, own)?;
-    }
-    plan.apply_subqueries(|subquery| {
-        refuse_model_joins(subquery, false)?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(())
 }
 
 fn names_join_field(join: &Join) -> bool {
@@ -100,6 +68,112 @@ pub(crate) fn refuse_several_facts<'a>(
     }
 }
 
+/// What tables mean that stand side by side without a condition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Crossed {
+    /// The model's join, as in a grouped query.
+    AsModel,
+    /// Every row with every row: the statement joins them itself.
+    AsSql,
+}
+
+/// Replaces tables that are joined by the model's own join, so that their rows are those of one tree, as in a grouped query.
+fn read_joins(
+    plan: LogicalPlan,
+    planning: Planning<'_>,
+    crossed: Crossed,
+) -> datafusion_common::Result<Transformed<LogicalPlan>> {
+    let below = match &plan {
+        LogicalPlan::Join(join) => match absorb(&plan)? {
+            Some(absorbed) if absorbed.crossed && crossed == Crossed::AsSql => return Ok(Transformed::no(plan)),
+            Some(absorbed) => return Ok(Transformed::yes(read_join(&plan, &absorbed, planning)?)),
+            // As plain SQL it would give no row: the field is NULL.
+            None if names_join_field(join) => {
+                return Err(PlanError::unsupported(
+                    "__cubeJoinField joins views and cubes, and nothing else beside it",
+                )
+                .detail("It means the model's own join, which has conditions of its own.")
+                .hint("Join the other tables to a sub-query that has this join alone, or write a join condition.")
+                .into());
+            }
+            None => Crossed::AsSql,
+        },
+        LogicalPlan::Filter(filter) => match absorb(&filter.input)? {
+            Some(inner) if inner.is_joined_by(&filter.predicate)? => Crossed::AsSql,
+            Some(_) | None => crossed,
+        },
+        LogicalPlan::SubqueryAlias(_) => crossed,
+        _ => Crossed::AsModel,
+    };
+    plan.map_children(|child| read_joins(child, planning, below))?
+        .transform_data(|plan| plan.map_subqueries(|subquery| read_joins(subquery, planning, Crossed::AsModel)))
+}
+
+fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) -> Result<LogicalPlan> {
+    let model = &planning.catalog.model;
+    let scans = &absorbed.scans;
+    let columns = join.schema().columns();
+    let is_join_field = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == JOIN_FIELD);
+    let values: Vec<Expr> = columns
+        .iter()
+        .map(|column| absorbed.resolved(&Expr::Column(column.clone())))
+        .collect::<datafusion_common::Result<_>>()
+        .map_err(internal)?;
+    let mut hints = Hints::new(model);
+    let mut members = Vec::new();
+    for expr in values.iter().filter(|expr| !is_join_field(expr)).chain(&absorbed.filters) {
+        for column in expr.column_refs() {
+            members.push(member(scans, column)?);
+        }
+    }
+    for kind in [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment] {
+        for member in members.iter().filter(|member| member.kind == kind) {
+            hints.member(member)?;
+        }
+    }
+    scans.iter().for_each(|scan| hints.default_of(scan));
+    let tree = choose_join_tree(model, &hints.paths)?;
+    refuse_several_facts(members.iter().copied(), &tree, planning)?;
+    let mut rows = JoinedRows::new(planning, tree);
+    let mut projection = Vec::with_capacity(columns.len());
+    for (index, (column, value)) in columns.iter().zip(&values).enumerate() {
+        let wanted = join.schema().field(index).data_type();
+        let value = match value {
+            value if is_join_field(value) => Expr::Literal(ScalarValue::Utf8(None), None),
+            Expr::Column(inner) => column_value(&mut rows, member(scans, inner)?, &inner.name, wanted, planning)?,
+            other => rows.over_rows(scans, other)?,
+        };
+        projection.push(value.alias_qualified(column.relation.clone(), &column.name));
+    }
+    let filters = absorbed.filters.iter().map(|filter| rows.over_rows(scans, filter)).collect::<Result<Vec<_>>>()?;
+    let mut builder = LogicalPlanBuilder::from(rows.build()?);
+    for filter in filters {
+        builder = builder.filter(filter).map_err(internal)?;
+    }
+    builder.project(projection).and_then(LogicalPlanBuilder::build).map_err(internal)
+}
+
+/// A column on each row; NULL with a notice where `*` brought in a measure that no row has.
+fn column_value(
+    rows: &mut JoinedRows<'_>,
+    member: &MemberColumn,
+    name: &str,
+    wanted: &DataType,
+    planning: Planning<'_>,
+) -> Result<Expr> {
+    let value = match member.kind {
+        MemberKind::Dimension | MemberKind::Segment => rows.row_member(member),
+        MemberKind::Measure => rows.measure_of_row(member),
+    };
+    match value {
+        Err(error) if error.sqlstate == "0A000" && !planning.mentioned.contains(&name.to_lowercase()) => {
+            planning.notices.borrow_mut().push(format!("column \"{name}\" is NULL here: {}", error.message));
+            Ok(Expr::Literal(ScalarValue::try_from(wanted).map_err(internal)?, None))
+        }
+        value => value,
+    }
+}
+
 fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
     let leg_scan = LegScan { reference: scan.table_name.clone(), table: std::sync::Arc::clone(&source.table) };
@@ -130,23 +204,7 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
         } else {
             let member =
                 source.table.columns.get(&column.name).ok_or_else(|| missing(&source.table.name, &column.name))?;
-            let value = match member.kind {
-                MemberKind::Dimension | MemberKind::Segment => rows.row_member(member),
-                MemberKind::Measure => rows.measure_of_row(member),
-            };
-            match value {
-                Ok(value) => value,
-                Err(error)
-                    if error.sqlstate == "0A000" && !planning.mentioned.contains(&column.name.to_lowercase()) =>
-                {
-                    planning
-                        .notices
-                        .borrow_mut()
-                        .push(format!("column \"{}\" is NULL here: {}", column.name, error.message));
-                    Expr::Literal(ScalarValue::try_from(wanted).map_err(internal)?, None)
-                }
-                Err(error) => return Err(error),
-            }
+            column_value(&mut rows, member, &column.name, wanted, planning)?
         };
         projection.push(value.alias_qualified(column.relation.clone(), &column.name));
     }

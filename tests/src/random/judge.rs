@@ -1,0 +1,169 @@
+//! Asks both sides one question and says what came of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::AnyError;
+
+/// Messages with which a query may be refused that has an answer by the rules. This list only gets shorter.
+const REFUSALS: [(&str, &str); 0] = [];
+
+/// How a query is refused that the rules do not answer: no tree joins a measure and the dimensions, or a condition is of no fact.
+const RIGHT_REFUSALS: [&str; 3] = ["no join path connects", "has no join to", "restricts none of the facts"];
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// As the reference (by place) says.
+    Equal {
+        reference: usize,
+        rows: usize,
+    },
+    /// Equal but for trailing zeros of numbers.
+    EqualButScale {
+        reference: usize,
+    },
+    /// Equal but for that, and for digits of fractions after the sixteenth: PostgreSQL rounds quotients by the scales of its operands.
+    EqualButDigits {
+        reference: usize,
+    },
+    Refused(&'static str),
+    /// As it must be.
+    NoPath,
+    /// What differs, for people.
+    Wrong(String),
+}
+
+impl Verdict {
+    pub fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong(_))
+    }
+}
+
+type Rows = Vec<Vec<Option<String>>>;
+
+pub struct Sides {
+    pub ours: Client,
+    pub reference: Client,
+    /// What each side took so far, in microseconds.
+    pub took: [AtomicU64; 2],
+}
+
+impl Sides {
+    /// # Errors
+    /// A side that is gone; what a side says against the statement is a verdict.
+    pub async fn judge(&self, query: &str, references: &[String], ordered: bool) -> Result<Verdict, AnyError> {
+        let ours = rows(&self.ours, query, &self.took[0]).await?;
+        let ours = match ours {
+            Ok(rows) => rows,
+            Err((state, message)) => {
+                if references.is_empty() {
+                    return Ok(match state == "0A000" && RIGHT_REFUSALS.iter().any(|words| message.contains(words)) {
+                        true => Verdict::NoPath,
+                        false => Verdict::Wrong(format!("must be refused, but not so: {state} {message}")),
+                    });
+                }
+                let expected = REFUSALS.iter().find(|(_, words)| state == "0A000" && message.contains(words));
+                return Ok(expected.map_or_else(
+                    || Verdict::Wrong(format!("error {state}: {message}")),
+                    |(name, _)| Verdict::Refused(name),
+                ));
+            }
+        };
+        let mut differences = String::new();
+        if references.is_empty() {
+            differences = format!("must be refused, for no join tree has all that it names; ours: {}", shown(&ours));
+        }
+        let ours = if ordered { ours } else { sorted(ours) };
+        for (place, reference) in references.iter().enumerate() {
+            let theirs = match rows(&self.reference, reference, &self.took[1]).await? {
+                Ok(rows) if ordered => rows,
+                Ok(rows) => sorted(rows),
+                Err((state, message)) => {
+                    return Ok(Verdict::Wrong(format!("the reference fails: {state}: {message}\n{reference}")));
+                }
+            };
+            if ours == theirs {
+                return Ok(Verdict::Equal { reference: place, rows: ours.len() });
+            }
+            let normal = |rows: &Rows| {
+                let rows: Rows =
+                    rows.iter().map(|row| row.iter().map(|value| value.as_deref().map(plain)).collect()).collect();
+                if ordered { rows } else { sorted(rows) }
+            };
+            if normal(&ours) == normal(&theirs) {
+                return Ok(Verdict::EqualButScale { reference: place });
+            }
+            let (normal_ours, normal_theirs) = (normal(&ours), normal(&theirs));
+            let close = normal_ours.len() == normal_theirs.len()
+                && normal_ours.iter().zip(&normal_theirs).all(|(ours, theirs)| {
+                    ours.len() == theirs.len()
+                        && ours.iter().zip(theirs).all(|(one, other)| one == other || nearly_equal(one, other))
+                });
+            if close {
+                return Ok(Verdict::EqualButDigits { reference: place });
+            }
+            differences = format!("{differences}ours:\n{}reference:\n{}", shown(&ours), shown(&theirs));
+        }
+        Ok(Verdict::Wrong(differences))
+    }
+}
+
+/// Minus zero is zero here, on purpose: see the architecture.
+fn value(text: &str) -> String {
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+/// A number without trailing zeros; other text as it is.
+fn plain(text: &str) -> String {
+    let is_number =
+        text.contains('.') && text.strip_prefix('-').unwrap_or(text).chars().all(|c| c.is_ascii_digit() || c == '.');
+    if !is_number {
+        return text.to_owned();
+    }
+    let short = text.trim_end_matches('0').trim_end_matches('.');
+    if short == "-0" { "0".to_owned() } else { short.to_owned() }
+}
+
+/// Whether two fractions agree in sixteen digits that count.
+fn nearly_equal(one: &Option<String>, other: &Option<String>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return false };
+    let shared: String = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+    let digits = shared.trim_start_matches(['-', '0', '.']).chars().filter(char::is_ascii_digit).count();
+    let is_number = |text: &str| text.contains('.') && text.parse::<f64>().is_ok();
+    is_number(one) && is_number(other) && shared.contains('.') && digits >= 16
+}
+
+fn sorted(mut rows: Rows) -> Rows {
+    rows.sort();
+    rows
+}
+
+fn shown(rows: &Rows) -> String {
+    let line = |row: &Vec<Option<String>>| {
+        let values: Vec<&str> = row.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
+        format!("  {}\n", values.join(" | "))
+    };
+    if rows.is_empty() { "  (no rows)\n".to_owned() } else { rows.iter().map(line).collect() }
+}
+
+/// Rows as text, or SQLSTATE and message.
+async fn rows(client: &Client, sql: &str, took: &AtomicU64) -> Result<Result<Rows, (String, String)>, AnyError> {
+    let started = Instant::now();
+    let outcome = client.simple_query(sql).await;
+    took.fetch_add(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    match outcome {
+        Ok(messages) => Ok(Ok(messages
+            .into_iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|column| row.get(column).map(value)).collect()),
+                _ => None,
+            })
+            .collect())),
+        Err(error) => match error.as_db_error() {
+            Some(refused) => Ok(Err((refused.code().code().to_owned(), refused.message().to_owned()))),
+            None => Err(format!("{sql}: {error:?}").into()),
+        },
+    }
+}

@@ -1,0 +1,360 @@
+//! The run: worlds one after the other, some queries over each, and the kept cases.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use belvedere_testkit::{PrivateMariaDb, PrivatePostgres};
+use tempfile::TempDir;
+
+use super::case::Case;
+use super::dice::Dice;
+use super::judge::{Sides, Verdict};
+use super::query::{Query, generate};
+use super::reference::{Meaning, meaning, views};
+use super::world::{World, generate as generate_world};
+use super::{files, query};
+use crate::AnyError;
+use crate::servers::{Site, connect, source};
+
+const QUERIES: usize = 5_000;
+const QUERIES_A_WORLD: usize = 80;
+/// Worlds at once; each has a program of its own.
+const WORKERS: usize = 3;
+/// Of all queries that have an answer.
+const MULTIPLIED_MIN_PERCENT: usize = 30;
+const SEVERAL_FACTS_MIN_PERCENT: usize = 15;
+/// No more are looked into; what is wrong once is often wrong everywhere.
+const FAILURES_MAX: usize = 12;
+
+#[derive(Default)]
+struct Tally {
+    queries: usize,
+    multiplied: usize,
+    several_facts: usize,
+    equal: usize,
+    empty: usize,
+    scale: usize,
+    digits: usize,
+    no_path: usize,
+    refused: BTreeMap<&'static str, usize>,
+    /// Microseconds at us and at the reference, over all workers.
+    took: [u64; 2],
+    /// The same for starting the program.
+    starts: u64,
+    failures: Vec<String>,
+}
+
+struct Servers {
+    postgres: PrivatePostgres,
+    mariadb: PrivateMariaDb,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
+    let started = Instant::now();
+    let seed = match std::env::var("BELVEDERE_RANDOM_SEED") {
+        Ok(text) => text.parse()?,
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos().into(),
+    };
+    let queries = std::env::var("BELVEDERE_RANDOM_QUERIES").map_or(Ok(QUERIES), |text| text.parse())?;
+    eprintln!("BELVEDERE_RANDOM_SEED={seed} BELVEDERE_RANDOM_QUERIES={queries}");
+    let servers = Servers { postgres: PrivatePostgres::shared()?, mariadb: PrivateMariaDb::shared()? };
+    let tally = Mutex::new(Tally::default());
+    let next = AtomicUsize::new(0);
+    let worlds = queries.div_ceil(QUERIES_A_WORLD);
+    let worker = || async {
+        let place = Place::new(&servers)?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let enough = tally.lock().expect("no panic holds it").failures.len() >= FAILURES_MAX;
+            if number >= worlds || enough {
+                return Ok::<(), AnyError>(());
+            }
+            let count = QUERIES_A_WORLD.min(queries - number * QUERIES_A_WORLD);
+            // Each world has a seed of its own, which makes it again with any number of others.
+            let seed = Dice::new(seed).roll().wrapping_add(number as u64);
+            run_world(&place, seed, count, &tally).await.map_err(|error| format!("world {seed}: {error}"))?;
+        }
+    };
+    let workers: [_; WORKERS] = std::array::from_fn(|_| worker());
+    for outcome in futures_of(workers).await {
+        outcome?;
+    }
+    let tally = tally.into_inner().expect("no panic held it");
+    let report = report(&tally, started.elapsed().as_secs());
+    eprintln!("{report}");
+    assert!(tally.failures.is_empty(), "BELVEDERE_RANDOM_SEED={seed}\n{}\n{report}", tally.failures.join("\n"));
+    assert!(
+        tally.multiplied * 100 >= tally.queries * MULTIPLIED_MIN_PERCENT
+            && tally.several_facts * 100 >= tally.queries * SEVERAL_FACTS_MIN_PERCENT,
+        "too few hard ones: {report}"
+    );
+    Ok(())
+}
+
+/// All of them, side by side in this task.
+async fn futures_of<F: Future>(futures: [F; WORKERS]) -> [F::Output; WORKERS] {
+    let [a, b, c] = futures;
+    tokio::join!(a, b, c).into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_cases_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
+    let servers = Servers { postgres: PrivatePostgres::shared()?, mariadb: PrivateMariaDb::shared()? };
+    let mut wrong = String::new();
+    for (name, case) in Case::kept()? {
+        let verdict = replay(&servers, &case).await.map_err(|error| format!("{name}: {error}"))?;
+        if let Verdict::Wrong(text) = verdict {
+            let _ = writeln!(wrong, "{name}: {}\n{text}", case.query);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    Ok(())
+}
+
+async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
+    let place = Place::new(servers)?;
+    let (_site, sides) = place.set_up(case).await?;
+    sides.judge(&case.query, &case.references, case.ordered).await
+}
+
+/// Databases that a worker fills again for each world.
+struct Place {
+    reference: String,
+    postgres: String,
+    maria: String,
+}
+
+impl Place {
+    fn new(servers: &Servers) -> Result<Self, AnyError> {
+        Ok(Self {
+            reference: servers.postgres.fresh_database_by_code_point()?,
+            postgres: servers.postgres.fresh_database()?,
+            maria: servers.mariadb.fresh_database()?,
+        })
+    }
+
+    /// The case's data where it belongs, and the program over it.
+    async fn set_up(&self, case: &Case) -> Result<(Running, Sides), AnyError> {
+        let reference = connect(&self.reference.parse()?).await?;
+        let behind = connect(&self.postgres.parse()?).await?;
+        let empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
+        for client in [&reference, &behind] {
+            client.batch_execute(empty).await?;
+            client.batch_execute(&case.tables).await?;
+        }
+        reference.batch_execute(&case.views).await?;
+        let mut sources = vec![source("default", &self.postgres)];
+        if !case.mariadb.is_empty() {
+            let (url, script) = (self.maria.clone(), case.mariadb.clone());
+            tokio::task::spawn_blocking(move || PrivateMariaDb::run_sql(&url, &script)).await??;
+            sources.push(source("maria", &self.maria));
+        }
+        let folder = TempDir::new()?;
+        if !case.files.is_empty() {
+            for (name, content) in &case.files {
+                fs::write(folder.path().join(name), content)?;
+            }
+            let (path, columns) = (folder.path().display(), case.columns.join(", "));
+            sources.push(format!("files: {{ type: files, path: \"{path}\", columns: {{ {columns} }} }}"));
+        }
+        let site = Site::start(&sources, "", &case.model).map_err(|error| format!("{error}\n{}", case.model))?;
+        let ours = site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
+        Ok((Running { _site: site, _folder: folder }, Sides { ours, reference, took: Default::default() }))
+    }
+}
+
+/// What must live as long as the program is asked.
+struct Running {
+    _site: Site,
+    _folder: TempDir,
+}
+
+async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>) -> Result<(), AnyError> {
+    let world = generate_world(seed, 0);
+    let (files, columns) = files::csv(&world);
+    let template = Case {
+        model: files::model(&world),
+        tables: files::postgres(&world),
+        views: views(&world),
+        mariadb: files::mariadb(&world),
+        files,
+        columns,
+        ..Case::default()
+    };
+    let started = Instant::now();
+    let (_running, sides) = place.set_up(&template).await?;
+    let start = started.elapsed();
+    let dice = &mut Dice::new(seed ^ 0x5EED);
+    for number in 0..count {
+        let (query, meaning) = asked(dice, &world);
+        let verdict = judge(&sides, &query, &meaning).await?;
+        let failure = if verdict.is_wrong() {
+            let query = shrink(&sides, &world, query.clone()).await?;
+            Some(keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?)
+        } else {
+            None
+        };
+        let mut tally = tally.lock().expect("no panic holds it");
+        count_in(&mut tally, &meaning, &verdict);
+        tally.failures.extend(failure);
+        if tally.failures.len() >= FAILURES_MAX {
+            break;
+        }
+    }
+    let mut tally = tally.lock().expect("no panic holds it");
+    for (sum, took) in tally.took.iter_mut().zip(&sides.took) {
+        *sum += took.load(Ordering::Relaxed);
+    }
+    tally.starts += start.as_micros() as u64;
+    Ok(())
+}
+
+/// A query that has a meaning, of a kind that is wanted often enough.
+fn asked(dice: &mut Dice, world: &World) -> (Query, Meaning) {
+    let wanted = dice.below(100);
+    let mut found = None;
+    for _ in 0..150 {
+        let query = generate(dice, world);
+        let meaning = meaning(world, &query);
+        let fits = match &meaning {
+            Meaning::Open => continue,
+            Meaning::Refused(_) => wanted < 4,
+            Meaning::Rows(answer) if wanted < 30 => answer.several_facts,
+            Meaning::Rows(answer) if wanted < 65 => answer.multiplied,
+            Meaning::Rows(_) => true,
+        };
+        if fits {
+            return (query, meaning);
+        }
+        if matches!(meaning, Meaning::Rows(_)) {
+            found = Some((query, meaning));
+        }
+    }
+    found.unwrap_or_else(|| asked(dice, world))
+}
+
+fn references(meaning: &Meaning) -> Vec<String> {
+    match meaning {
+        Meaning::Rows(answer) => vec![answer.sql.clone()],
+        Meaning::Refused(_) | Meaning::Open => Vec::new(),
+    }
+}
+
+async fn judge(sides: &Sides, query: &Query, meaning: &Meaning) -> Result<Verdict, AnyError> {
+    sides.judge(&query.ours(), &references(meaning), query.limit.is_some()).await
+}
+
+/// The smallest query that is still wrong, among those that leave out parts of this one.
+async fn shrink(sides: &Sides, world: &World, mut query: Query) -> Result<Query, AnyError> {
+    loop {
+        let mut smaller = None;
+        for candidate in simpler(&query) {
+            let meaning = meaning(world, &candidate);
+            if matches!(meaning, Meaning::Rows(_)) && judge(sides, &candidate, &meaning).await?.is_wrong() {
+                smaller = Some(candidate);
+                break;
+            }
+        }
+        match smaller {
+            Some(candidate) => query = candidate,
+            None => return Ok(query),
+        }
+    }
+}
+
+fn simpler(query: &Query) -> Vec<Query> {
+    let mut all = Vec::new();
+    let mut with = |change: &dyn Fn(&mut Query)| {
+        let mut candidate = query.clone();
+        change(&mut candidate);
+        if !(candidate.dimensions.is_empty() && (candidate.measures.is_empty() || candidate.above.is_some())) {
+            all.push(candidate);
+        }
+    };
+    if query.limit.is_some() {
+        with(&|query| query.limit = None);
+    }
+    if query.above.is_some() {
+        with(&|query| query.above = None);
+    }
+    for place in 0..query.having.len() {
+        with(&|query| drop(query.having.remove(place)));
+    }
+    for place in 0..query.filters.len() {
+        with(&|query| drop(query.filters.remove(place)));
+    }
+    for place in 0..query.measures.len() {
+        with(&|query| drop(query.measures.remove(place)));
+    }
+    for place in 0..query.dimensions.len() {
+        with(&|query| drop(query.dimensions.remove(place)));
+    }
+    if matches!(query.form, query::Form::SubQuery | query::Form::With | query::Form::Star) {
+        with(&|query| query.form = query::Form::Plain);
+    }
+    all
+}
+
+/// Writes the case down and gives the report of it.
+async fn keep(sides: &Sides, world: &World, template: &Case, query: &Query, name: &str) -> Result<String, AnyError> {
+    let meaning = meaning(world, query);
+    let verdict = judge(sides, query, &meaning).await?;
+    let what = match &verdict {
+        Verdict::Wrong(text) => text.clone(),
+        other => format!("not wrong when asked again: {other:?}"),
+    };
+    let case = Case {
+        note: name.to_owned(),
+        ordered: query.limit.is_some(),
+        query: query.ours(),
+        references: references(&meaning),
+        ..template.clone()
+    };
+    let path = case.keep(&name.replace(", ", "_").replace(' ', "_"))?;
+    Ok(format!("{name}, kept as {}\n{}\n{}\n{what}", path.display(), case.query, case.references.join("\nor\n")))
+}
+
+fn count_in(tally: &mut Tally, meaning: &Meaning, verdict: &Verdict) {
+    if let Meaning::Rows(answer) = meaning {
+        tally.queries += 1;
+        tally.multiplied += usize::from(answer.multiplied);
+        tally.several_facts += usize::from(answer.several_facts);
+    }
+    match verdict {
+        Verdict::Equal { rows, .. } => {
+            tally.equal += 1;
+            tally.empty += usize::from(*rows == 0);
+        }
+        Verdict::EqualButScale { .. } => tally.scale += 1,
+        Verdict::EqualButDigits { .. } => tally.digits += 1,
+        Verdict::Refused(kind) => *tally.refused.entry(kind).or_default() += 1,
+        Verdict::NoPath => tally.no_path += 1,
+        Verdict::Wrong(_) => {}
+    }
+}
+
+fn report(tally: &Tally, seconds: u64) -> String {
+    let percent = |count: usize| count * 100 / tally.queries.max(1);
+    format!(
+        "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
+         a path, {} failures; {} % multiply a measure, {} % have several facts; seconds of all workers: {} us, {} reference, {} starts",
+        tally.queries,
+        tally.equal,
+        tally.empty,
+        tally.scale,
+        tally.digits,
+        tally.refused,
+        tally.no_path,
+        tally.failures.len(),
+        percent(tally.multiplied),
+        percent(tally.several_facts),
+        tally.took[0] / 1_000_000,
+        tally.took[1] / 1_000_000,
+        tally.starts / 1_000_000
+    )
+}
