@@ -139,3 +139,74 @@ pub fn field_of(pg_type: &Type) -> Option<Field> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use belvedere_functions::PG_TYPE;
+    use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+    use postgres_types::Type;
+
+    use super::{column_of, field_of, pg_type_of};
+
+    fn typed(data_type: DataType) -> (Type, i32) {
+        pg_type_of(&Field::new("x", data_type, true))
+    }
+
+    #[test]
+    fn a_numeric_of_a_column_has_its_modifier_and_that_of_an_expression_has_none() {
+        assert_eq!(typed(DataType::Decimal128(10, 2)), (Type::NUMERIC, (10 << 16) + 2 + 4));
+        assert_eq!(typed(DataType::Decimal128(38, 2)), (Type::NUMERIC, -1));
+        assert_eq!(typed(belvedere_planner::types::BARE_NUMERIC), (Type::NUMERIC, -1));
+        assert_eq!(typed(DataType::Decimal256(76, 44)), (Type::NUMERIC, -1));
+    }
+
+    #[test]
+    fn times_and_lists_have_postgresqls_types() {
+        assert_eq!(typed(DataType::Timestamp(TimeUnit::Microsecond, None)), (Type::TIMESTAMP, -1));
+        assert_eq!(typed(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))), (Type::TIMESTAMPTZ, -1));
+        assert_eq!(typed(DataType::Interval(IntervalUnit::MonthDayNano)), (Type::INTERVAL, -1));
+        let item = |data_type| DataType::List(Field::new("item", data_type, true).into());
+        assert_eq!(typed(item(DataType::Int64)), (Type::INT8_ARRAY, -1));
+        assert_eq!(typed(item(DataType::Utf8)), (Type::TEXT_ARRAY, -1));
+        assert_eq!(typed(DataType::Null), (Type::TEXT, -1));
+    }
+
+    #[test]
+    fn the_name_is_shown_without_what_keeps_equal_names_apart() {
+        let uuid = HashMap::from([(PG_TYPE.to_owned(), "uuid".to_owned())]);
+        let name = format!("token{}2", belvedere_planner::name::UNIQUE_MARK);
+        let column = column_of(&Field::new(name, DataType::Utf8, true).with_metadata(uuid));
+        assert_eq!((column.name.as_str(), column.pg_type, column.typmod), ("token", Type::UUID, -1));
+    }
+
+    #[test]
+    fn a_declared_parameter_comes_back_as_the_type_that_it_was_declared_as() {
+        for pg_type in [
+            Type::BOOL,
+            Type::INT2,
+            Type::INT4,
+            Type::INT8,
+            Type::FLOAT4,
+            Type::FLOAT8,
+            Type::NUMERIC,
+            Type::TEXT,
+            Type::BYTEA,
+            Type::DATE,
+            Type::TIME,
+            Type::TIMESTAMP,
+            Type::TIMESTAMPTZ,
+            Type::INTERVAL,
+            Type::UUID,
+            Type::JSONB,
+            Type::INT4_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TIMESTAMPTZ_ARRAY,
+        ] {
+            let field = field_of(&pg_type).expect("the type is one of ours");
+            assert_eq!(pg_type_of(&field).0, pg_type);
+        }
+        assert_eq!(field_of(&Type::POINT), None);
+    }
+}

@@ -39,23 +39,31 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), S
     if tokens.get(1).is_some_and(|token| token.token == Token::LParen) {
         at = 2;
         loop {
-            match (word(at).as_str(), word(at + 1).as_str()) {
-                ("FORMAT", "JSON") => format = Format::Json,
-                ("FORMAT", "TEXT") => format = Format::Text,
-                ("FORMAT", other) => {
+            let option = word(at).to_lowercase();
+            let value = tokens.get(at + 1).and_then(|token| option_value(&token.token));
+            match (option.as_str(), value.as_deref()) {
+                ("format", Some("json")) => format = Format::Json,
+                ("format", Some("text")) => format = Format::Text,
+                ("format", Some(other @ ("yaml" | "xml"))) => {
                     return Err(SqlError::new("0A000", format!("EXPLAIN in format {other} is not supported"))
                         .hint("FORMAT is TEXT or JSON."));
                 }
-                ("ANALYZE", "" | "TRUE" | "ON") => {
-                    return Err(SqlError::new("0A000", "EXPLAIN ANALYZE is not supported yet"));
+                ("format", other) => {
+                    let other = other.unwrap_or_default();
+                    let message = format!("unrecognized value for EXPLAIN option \"format\": \"{other}\"");
+                    return Err(SqlError::new("22023", message).hint("FORMAT is TEXT or JSON."));
                 }
-                ("VERBOSE" | "COSTS" | "BUFFERS" | "TIMING" | "SUMMARY" | "SETTINGS" | "WAL" | "ANALYZE", _) => {}
-                (other, _) => {
-                    return Err(SqlError::new(
-                        "42601",
-                        format!("unrecognized EXPLAIN option \"{}\"", other.to_lowercase()),
-                    ));
+                ("analyze" | "verbose" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal", value) => {
+                    let on = match value {
+                        None | Some("true" | "on" | "1") => true,
+                        Some("false" | "off" | "0") => false,
+                        Some(_) => return Err(SqlError::new("42601", format!("{option} requires a Boolean value"))),
+                    };
+                    if on && option == "analyze" {
+                        return Err(SqlError::new("0A000", "EXPLAIN ANALYZE is not supported yet"));
+                    }
                 }
+                _ => return Err(SqlError::new("42601", format!("unrecognized EXPLAIN option \"{option}\""))),
             }
             while !matches!(tokens.get(at).map(|token| &token.token), None | Some(Token::Comma | Token::RParen)) {
                 at += 1;
@@ -82,6 +90,16 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), S
     let start = parse::text_offset(sql, first.span.start.line, first.span.start.column);
     let blank: String = sql[..start].chars().map(|character| if character == '\n' { '\n' } else { ' ' }).collect();
     Ok((Some(format), Cow::Owned(format!("{blank}{}", &sql[start..]))))
+}
+
+/// What stands after an option's name, in lower case; nothing before a comma or the closing bracket.
+fn option_value(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        Token::SingleQuotedString(text) => Some(text.to_lowercase()),
+        Token::Number(digits, _) => Some(digits.clone()),
+        _ => None,
+    }
 }
 
 /// The lines of the answer: one for JSON.

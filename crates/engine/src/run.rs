@@ -1,8 +1,9 @@
 //! From a plan over base scans to a stream of rows: DataFusion's rules, push-down, execution.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use belvedere_sources::{push_down, remote_statements};
+use belvedere_sources::{RemoteExec, push_down, remote_statements};
 use chrono_tz::Tz;
 use dashmap::DashMap;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -10,6 +11,10 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
@@ -91,6 +96,18 @@ impl Runner {
 /// Only the walk's.
 pub fn statements_of(plan: &LogicalPlan) -> datafusion::common::Result<Vec<(String, belvedere_sources::Statement)>> {
     remote_statements(plan)
+}
+
+/// Whether a plan can be started again as it is. A join keeps the side that it built, a sort the bounds it found: those are made anew.
+#[must_use]
+pub fn keeps_no_state(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let node: &dyn Any = plan.as_ref();
+    let stateless = node.is::<RemoteExec>()
+        || node.is::<ProjectionExec>()
+        || node.is::<PlaceholderRowExec>()
+        || node.is::<EmptyExec>()
+        || node.is::<CooperativeExec>();
+    stateless && plan.children().into_iter().all(keeps_no_state)
 }
 
 /// DataFusion's rules that we run, in order.

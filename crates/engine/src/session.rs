@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Engine, Snapshot};
 use crate::errors::{from_datafusion, from_plan};
 use crate::explain::{self, Format};
+use crate::run::keeps_no_state;
 use crate::settings::Settings;
-use crate::streaming::{Stop, TimerGuard, guarded};
+use crate::streaming::{Stop, guarded};
+use crate::transaction::Transaction;
 use crate::utility::{Utility, parse_utility};
 use crate::{
     Column, Deallocate, Effects, Login, Outcome, Prepared, RowStream, Session, Severity, SqlError, TransactionStatus,
@@ -34,11 +36,7 @@ pub struct EngineSession {
     engine: Arc<Engine>,
     login: Login,
     settings: Settings,
-    status: TransactionStatus,
-    /// `now()` is the same through a transaction.
-    transaction_start: Option<DateTime<Utc>>,
-    /// Settings as they were when the transaction began, for ROLLBACK.
-    before_transaction: Option<Settings>,
+    transaction: Option<Transaction>,
     /// Keeps the place among the allowed connections.
     _place: tokio::sync::OwnedSemaphorePermit,
 }
@@ -76,6 +74,8 @@ struct PlanSettings {
 struct Planned {
     logical: LogicalPlan,
     notices: Vec<String>,
+    /// Where its operators keep nothing from one run to the next.
+    physical: OnceLock<Arc<dyn ExecutionPlan>>,
 }
 
 /// Statements that were prepared before: dashboards send the same text again and again.
@@ -124,15 +124,7 @@ impl EngineSession {
         settings: Settings,
         place: tokio::sync::OwnedSemaphorePermit,
     ) -> Self {
-        Self {
-            engine,
-            login,
-            settings,
-            status: TransactionStatus::Idle,
-            transaction_start: None,
-            before_transaction: None,
-            _place: place,
-        }
+        Self { engine, login, settings, transaction: None, _place: place }
     }
 
     fn facts(&self) -> SessionFacts {
@@ -140,8 +132,13 @@ impl EngineSession {
             user: self.login.user.clone(),
             database: self.login.database.clone(),
             zone: self.settings.zone(),
-            now: self.transaction_start.unwrap_or_else(|| self.engine.clock().now()),
+            now: self.now(),
         }
+    }
+
+    /// The same through a transaction.
+    fn now(&self) -> DateTime<Utc> {
+        self.transaction.as_ref().map_or_else(|| self.engine.clock().now(), |transaction| transaction.start)
     }
 
     fn plan_settings(&self) -> PlanSettings {
@@ -189,13 +186,13 @@ impl EngineSession {
         parameters: Vec<ScalarValue>,
         planned: Option<&OnceLock<Arc<Planned>>>,
         snapshot: &Arc<Snapshot>,
-        guard: TimerGuard,
+        stop: Stop,
     ) -> Result<Outcome, SqlError> {
         let planned = match planned.and_then(OnceLock::get) {
             Some(known) => Arc::clone(known),
             None => {
                 let keeps = parameters.is_empty();
-                let fresh = Arc::new(self.planned(sql, bound, parameters, snapshot, guard.stop()).await?);
+                let fresh = Arc::new(self.planned(sql, bound, parameters, snapshot, &stop).await?);
                 if let Some(cell) = planned.filter(|_| keeps) {
                     // Another session may have been first with the same plan.
                     let _: Result<(), Arc<Planned>> = cell.set(Arc::clone(&fresh));
@@ -207,7 +204,7 @@ impl EngineSession {
         let schema: SchemaRef = Arc::clone(planned.logical.schema().inner());
         let columns: Vec<Column> = schema.fields().iter().map(|field| columns::column_of(field)).collect();
         let stream = self.engine.runner().start(physical).map_err(|error| from_datafusion(&error))?;
-        let rows = guarded(stream, guard);
+        let rows = guarded(stream, stop);
         let notices = planned
             .notices
             .iter()
@@ -223,8 +220,17 @@ impl EngineSession {
     }
 
     async fn physical(&self, planned: &Planned) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+        if let Some(known) = planned.physical.get() {
+            return Ok(Arc::clone(known));
+        }
         let zone = self.settings.zone();
-        self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| from_datafusion(&error))
+        let plan =
+            self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| from_datafusion(&error))?;
+        if keeps_no_state(&plan) {
+            // Another session may have been first with the same plan.
+            let _: Result<(), Arc<dyn ExecutionPlan>> = planned.physical.set(Arc::clone(&plan));
+        }
+        Ok(plan)
     }
 
     async fn planned(
@@ -245,17 +251,20 @@ impl EngineSession {
             let logical = runner
                 .logical(planned.plan, facts.zone)
                 .map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))?;
-            Ok::<_, belvedere_planner::error::PlanError>(Planned { logical, notices: planned.notices })
+            Ok::<_, belvedere_planner::error::PlanError>(Planned {
+                logical,
+                notices: planned.notices,
+                physical: OnceLock::new(),
+            })
         };
         self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))
     }
 
     fn catalog_facts(&self) -> belvedere_pgcatalog::SessionFacts {
-        let now = self.transaction_start.unwrap_or_else(|| self.engine.clock().now());
         crate::catalog::session_facts(
             &self.login,
             &self.settings,
-            now.timestamp_micros(),
+            self.now().timestamp_micros(),
             self.engine.started().timestamp_micros(),
         )
     }
@@ -264,94 +273,136 @@ impl EngineSession {
         &self,
         statement: belvedere_pgcatalog::CatalogStatement,
         parameters: Vec<ScalarValue>,
-        guard: TimerGuard,
+        stop: Stop,
     ) -> Result<Outcome, SqlError> {
         let snapshot = self.engine.snapshot();
         let facts = self.catalog_facts();
         let columns = statement.columns.iter().map(catalog_column).collect();
         let schema = Arc::clone(&statement.schema);
-        let stop = guard.stop().clone();
-        let work = move || statement.run(&snapshot.pg_catalog, &facts, &parameters, &|| stop.is_stopped());
-        let batch = self.on_planning_pool(work, guard.stop()).await?.map_err(catalog_error)?;
+        let stopping = stop.clone();
+        let work = move || statement.run(&snapshot.pg_catalog, &facts, &parameters, &|| stopping.is_stopped());
+        let batch = self.on_planning_pool(work, &stop).await?.map_err(catalog_error)?;
         let rows: RowStream = Box::pin(stream::iter([Ok(batch)]));
         Ok(Outcome::Rows { columns, schema, rows, tag: "SELECT".to_owned(), effects: Effects::default() })
     }
 
+    /// A change that COMMIT keeps.
+    fn change(&mut self, change: impl Fn(&mut Settings) -> Result<(), SqlError>) -> Result<(), SqlError> {
+        change(&mut self.settings)?;
+        match &mut self.transaction {
+            Some(transaction) => transaction.lastingly(change),
+            None => {
+                self.settings.end_transaction();
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, isolation: Option<&str>) {
+        self.transaction = Some(Transaction::begin(self.engine.clock().now(), &self.settings));
+        self.settings.begin_at(isolation);
+    }
+
     fn utility(&mut self, utility: &Utility) -> Result<Outcome, SqlError> {
+        let before = self.settings.clone();
         let mut effects = Effects::default();
-        let mut tag = utility.tag().to_owned();
-        let notice = |sqlstate: &'static str, message: &str| {
+        let mut tag = utility.tag();
+        let warning = |sqlstate: &'static str, message: &str| {
             SqlError::new(sqlstate, message.to_owned()).severity(Severity::Warning)
         };
+        let only_inside = |what: &str| SqlError::new("25P01", format!("{what} can only be used in transaction blocks"));
         match utility {
-            Utility::Set { name, value, local } => {
-                if *local && self.status == TransactionStatus::Idle {
-                    effects.notices.push(notice("25P01", "SET LOCAL can only be used in transaction blocks"));
-                } else {
-                    effects.changed_settings.extend(self.settings.set(name, value)?);
+            Utility::Set { name, value, local: false } => self.change(|settings| settings.set(name, value))?,
+            Utility::Set { name, value, local: true } => match self.transaction {
+                Some(_) => self.settings.set(name, value)?,
+                None => {
+                    // The value is checked all the same.
+                    self.settings.clone().set(name, value)?;
+                    effects.notices.push(warning("25P01", "SET LOCAL can only be used in transaction blocks"));
+                }
+            },
+            Utility::Reset { name } => self.change(|settings| settings.reset(name))?,
+            Utility::ResetAll => self.change(|settings| {
+                settings.reset_all();
+                Ok(())
+            })?,
+            Utility::SetTransaction { isolation } => {
+                if self.transaction.is_none() {
+                    effects.notices.push(warning("25P01", "SET TRANSACTION can only be used in transaction blocks"));
+                } else if isolation.is_some() {
+                    self.settings.begin_at(*isolation);
                 }
             }
-            Utility::Reset { name } => effects.changed_settings.extend(self.settings.reset(name)?),
-            Utility::ResetAll => effects.changed_settings = self.settings.reset_all(),
+            Utility::SessionCharacteristics { isolation } => {
+                if let Some(level) = isolation {
+                    self.change(|settings| settings.set("default_transaction_isolation", level))?;
+                }
+            }
             Utility::Show { name } => {
                 let (name, value) = self.settings.show(name)?;
                 return Ok(one_row(&[(name.as_str(), value.as_str())], "SHOW"));
             }
             Utility::ShowAll => return Ok(self.show_all()),
-            Utility::Begin => {
-                if self.status == TransactionStatus::Idle {
-                    self.status = TransactionStatus::InTransaction;
-                    self.transaction_start = Some(self.engine.clock().now());
-                    self.before_transaction = Some(self.settings.clone());
+            Utility::Begin { isolation, .. } => {
+                if self.transaction.is_none() {
+                    self.begin(*isolation);
                 } else {
-                    effects.notices.push(notice("25001", "there is already a transaction in progress"));
-                }
-            }
-            Utility::Commit | Utility::Rollback => {
-                match self.status {
-                    TransactionStatus::Idle => {
-                        effects.notices.push(notice("25P01", "there is no transaction in progress"));
+                    effects.notices.push(warning("25001", "there is already a transaction in progress"));
+                    if isolation.is_some() {
+                        self.settings.begin_at(*isolation);
                     }
-                    TransactionStatus::Failed => tag = "ROLLBACK".to_owned(),
-                    TransactionStatus::InTransaction => {}
                 }
-                let undone = tag == "ROLLBACK";
-                if let Some(before) = self.before_transaction.take()
-                    && undone
-                {
-                    let old: Vec<_> = self.settings.reported();
-                    self.settings = before;
-                    effects.changed_settings =
-                        self.settings.reported().into_iter().filter(|entry| !old.contains(entry)).collect();
+            }
+            Utility::Commit { chain } | Utility::Rollback { chain } => match self.transaction.take() {
+                None if *chain => return Err(only_inside(&format!("{tag} AND CHAIN"))),
+                None => effects.notices.push(warning("25P01", "there is no transaction in progress")),
+                Some(transaction) => {
+                    if transaction.failed {
+                        tag = "ROLLBACK";
+                    }
+                    let isolation = self.settings.show("transaction_isolation")?.1;
+                    self.settings = if tag == "ROLLBACK" { transaction.rolled_back() } else { transaction.committed() };
+                    self.settings.end_transaction();
+                    if *chain {
+                        self.begin(Some(&isolation));
+                    }
                 }
-                self.status = TransactionStatus::Idle;
-                self.transaction_start = None;
-            }
-            Utility::Savepoint { .. } | Utility::Release { .. } if self.status == TransactionStatus::Idle => {
-                return Err(SqlError::new(
-                    "25P01",
-                    format!("{} can only be used in transaction blocks", utility.tag()),
-                ));
-            }
-            Utility::RollbackTo { .. } => {
-                if self.status == TransactionStatus::Idle {
-                    return Err(SqlError::new("25P01", "ROLLBACK TO SAVEPOINT can only be used in transaction blocks"));
-                }
-                self.status = TransactionStatus::InTransaction;
-            }
-            Utility::Savepoint { .. } | Utility::Release { .. } | Utility::Nothing { .. } => {}
+            },
+            Utility::Savepoint { name } => match &mut self.transaction {
+                None => return Err(only_inside("SAVEPOINT")),
+                Some(transaction) => transaction.savepoint(name, &self.settings),
+            },
+            Utility::Release { name } => match &mut self.transaction {
+                None => return Err(only_inside("RELEASE SAVEPOINT")),
+                Some(transaction) => transaction.release(name)?,
+            },
+            Utility::RollbackTo { name } => match &mut self.transaction {
+                None => return Err(only_inside("ROLLBACK TO SAVEPOINT")),
+                Some(transaction) => self.settings = transaction.rollback_to(name)?,
+            },
+            Utility::Nothing { .. } => {}
             Utility::Deallocate { name } => {
                 effects.deallocate = Some(name.clone().map_or(Deallocate::All, Deallocate::One));
             }
             Utility::DiscardAll => {
-                if self.status != TransactionStatus::Idle {
+                if self.transaction.is_some() {
                     return Err(SqlError::new("25001", "DISCARD ALL cannot run inside a transaction block"));
                 }
-                effects.changed_settings = self.settings.reset_all();
+                self.change(|settings| {
+                    settings.reset_all();
+                    Ok(())
+                })?;
                 effects.deallocate = Some(Deallocate::All);
             }
         }
-        Ok(Outcome::Command { tag, effects })
+        effects.changed_settings = self.settings.reported_since(&before);
+        Ok(Outcome::Command { tag: tag.to_owned(), effects })
+    }
+
+    /// After an error only the end of the transaction, or going back to a savepoint, is left.
+    fn refuse_after_error(&self, utility: &Utility) -> Result<(), SqlError> {
+        let goes_on = matches!(utility, Utility::Commit { .. } | Utility::Rollback { .. } | Utility::RollbackTo { .. });
+        if self.transaction_status() == TransactionStatus::Failed && !goes_on { Err(aborted()) } else { Ok(()) }
     }
 
     fn show_all(&self) -> Outcome {
@@ -412,7 +463,7 @@ impl Session for EngineSession {
             version: self.engine.snapshot().version,
             settings: self.plan_settings(),
         };
-        if self.status != TransactionStatus::Failed
+        if self.transaction_status() != TransactionStatus::Failed
             && let Some(prepared) = self.engine.known_statements().get(&known)
         {
             return Ok(prepared);
@@ -421,32 +472,28 @@ impl Session for EngineSession {
             return Ok(prepared(vec![], None, Plan::Empty));
         }
         if let Some(utility) = parse_utility(sql)? {
+            self.refuse_after_error(&utility)?;
             let text = |name: &str| Column { name: name.to_owned(), pg_type: Type::TEXT, typmod: -1 };
             let columns = match &utility {
                 Utility::Show { name } => Some(vec![text(&self.settings.show(name)?.0)]),
                 Utility::ShowAll => Some(vec![text("name"), text("setting"), text("description")]),
                 _ => None,
             };
-            if self.status == TransactionStatus::Failed
-                && !matches!(utility, Utility::Commit | Utility::Rollback | Utility::RollbackTo { .. })
-            {
-                return Err(aborted());
-            }
             return Ok(prepared(vec![], columns, Plan::Utility(utility)));
         }
-        if self.status == TransactionStatus::Failed {
+        if self.transaction_status() == TransactionStatus::Failed {
             return Err(aborted());
         }
         let (explained, rest) = explain::split(sql)?;
         let rest = rest.as_ref();
         let statement = belvedere_planner::parse::parse_one(rest).map_err(|error| from_plan(&error, rest))?;
         if explained.is_none() && belvedere_pgcatalog::is_catalog_statement(&statement) {
-            let guard = TimerGuard::new(Stop::new(cancel.clone(), self.settings.statement_timeout()));
+            let stop = Stop::new(cancel.clone(), self.settings.statement_timeout());
             let snapshot = self.engine.snapshot();
             let facts = self.catalog_facts();
             let declared = declared.to_vec();
             let work = move || belvedere_pgcatalog::prepare(&statement, &snapshot.pg_catalog, &facts, &declared);
-            let statement = self.on_planning_pool(work, guard.stop()).await?.map_err(catalog_error)?;
+            let statement = self.on_planning_pool(work, &stop).await?.map_err(catalog_error)?;
             let columns = statement.columns.iter().map(catalog_column).collect();
             return Ok(prepared(statement.parameters.clone(), Some(columns), Plan::Catalog(Box::new(statement))));
         }
@@ -457,17 +504,13 @@ impl Session for EngineSession {
         let declared: Vec<Option<FieldRef>> =
             declared.iter().map(|declared| declared.as_ref().and_then(columns::field_of).map(Arc::new)).collect();
         let snapshot = self.engine.snapshot();
-        let guard = TimerGuard::new(Stop::new(cancel.clone(), self.settings.statement_timeout()));
-        let bound = self.bind(query.as_ref().clone(), declared.clone(), &snapshot, rest, guard.stop()).await?;
+        let stop = Stop::new(cancel.clone(), self.settings.statement_timeout());
+        let bound = self.bind(query.as_ref().clone(), declared.clone(), &snapshot, rest, &stop).await?;
         let parameters = bound.parameters.iter().map(|field| columns::pg_type_of(field).0).collect();
         let bound = Box::new(bound);
         Ok(match explained {
             Some(format) => {
-                let column = Column {
-                    name: "QUERY PLAN".to_owned(),
-                    pg_type: if format == Format::Json { Type::JSON } else { Type::TEXT },
-                    typmod: -1,
-                };
+                let column = Column { name: "QUERY PLAN".to_owned(), pg_type: Type::TEXT, typmod: -1 };
                 prepared(parameters, Some(vec![column]), Plan::Explain { query, declared, format })
             }
             None => {
@@ -494,39 +537,38 @@ impl Session for EngineSession {
             return Err(SqlError::new("XX000", "a statement of another engine was executed"));
         };
         if let Plan::Utility(utility) = plan {
+            self.refuse_after_error(utility)?;
             return self.utility(utility);
         }
-        if self.status == TransactionStatus::Failed {
+        if self.transaction_status() == TransactionStatus::Failed {
             return Err(aborted());
         }
-        let guard = TimerGuard::new(Stop::new(cancel, self.settings.statement_timeout()));
+        let stop = Stop::new(cancel, self.settings.statement_timeout());
         match plan {
             Plan::Empty => Ok(Outcome::Empty),
             Plan::Utility(_) => Err(SqlError::new("XX000", "a utility statement was taken for a query")),
-            Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, guard).await,
+            Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, stop).await,
             Plan::Query { query, declared, bound, version, settings, planned } => {
                 let snapshot = self.engine.snapshot();
                 // Values such as now() are in the plan: it is bound again where they, the model or the zone may differ.
                 if snapshot.version == *version && *settings == self.plan_settings() && !mentions_moment(&statement.sql)
                 {
-                    return self.run_query(&statement.sql, bound, parameters, Some(planned), &snapshot, guard).await;
+                    return self.run_query(&statement.sql, bound, parameters, Some(planned), &snapshot, stop).await;
                 }
-                let again = self
-                    .bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, guard.stop())
-                    .await?;
+                let again =
+                    self.bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, &stop).await?;
                 let now: Vec<Column> =
                     again.plan.schema().fields().iter().map(|field| columns::column_of(field)).collect();
                 if statement.columns.as_ref().is_some_and(|before| *before != now) {
                     return Err(SqlError::new("0A000", "cached plan must not change result type"));
                 }
-                self.run_query(&statement.sql, &again, parameters, None, &snapshot, guard).await
+                self.run_query(&statement.sql, &again, parameters, None, &snapshot, stop).await
             }
             Plan::Explain { query, declared, format } => {
                 let snapshot = self.engine.snapshot();
-                let bound = self
-                    .bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, guard.stop())
-                    .await?;
-                let planned = self.planned(&statement.sql, &bound, parameters, &snapshot, guard.stop()).await?;
+                let bound =
+                    self.bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, &stop).await?;
+                let planned = self.planned(&statement.sql, &bound, parameters, &snapshot, &stop).await?;
                 // What could not run is not explained as if it could.
                 self.physical(&planned).await?;
                 let lines = explain::render(&planned.logical, *format).map_err(|error| from_datafusion(&error))?;
@@ -541,13 +583,17 @@ impl Session for EngineSession {
     }
 
     fn statement_failed(&mut self) {
-        if self.status == TransactionStatus::InTransaction {
-            self.status = TransactionStatus::Failed;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
         }
     }
 
     fn transaction_status(&self) -> TransactionStatus {
-        self.status
+        match &self.transaction {
+            None => TransactionStatus::Idle,
+            Some(transaction) if transaction.failed => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::InTransaction,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::SqlError;
+use crate::guc_duration::{self, Invalid};
 
 /// PostgreSQL's version that we report: clients choose their catalog queries by it.
 pub const SERVER_VERSION: &str = "15.0";
@@ -27,6 +28,8 @@ const REPORTED: &[&str] = &[
     "standard_conforming_strings",
 ];
 
+const ISOLATION_LEVELS: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
+
 /// Name, value at start, and whether a client may set it.
 const KNOWN: &[(&str, &str, Settable)] = &[
     ("application_name", "", Settable::Any),
@@ -34,10 +37,10 @@ const KNOWN: &[(&str, &str, Settable)] = &[
     ("client_encoding", "UTF8", Settable::Encoding),
     ("client_min_messages", "notice", Settable::Any),
     ("DateStyle", "ISO, MDY", Settable::DateStyle),
-    ("default_transaction_isolation", "read committed", Settable::Any),
+    ("default_transaction_isolation", "read committed", Settable::Only(ISOLATION_LEVELS)),
     ("default_transaction_read_only", "on", Settable::Any),
     ("extra_float_digits", "1", Settable::Any),
-    ("idle_in_transaction_session_timeout", "0", Settable::Any),
+    ("idle_in_transaction_session_timeout", "0", Settable::Duration),
     ("in_hot_standby", "off", Settable::No),
     ("integer_datetimes", "on", Settable::No),
     ("IntervalStyle", "postgres", Settable::Only(&["postgres"])),
@@ -48,7 +51,7 @@ const KNOWN: &[(&str, &str, Settable)] = &[
     ("lc_monetary", "C", Settable::Any),
     ("lc_numeric", "C", Settable::Any),
     ("lc_time", "C", Settable::Any),
-    ("lock_timeout", "0", Settable::Any),
+    ("lock_timeout", "0", Settable::Duration),
     ("max_identifier_length", "63", Settable::No),
     ("max_index_keys", "32", Settable::No),
     ("max_staleness", "", Settable::Any),
@@ -64,7 +67,7 @@ const KNOWN: &[(&str, &str, Settable)] = &[
     ("statement_timeout", "0", Settable::Duration),
     ("synchronize_seqscans", "on", Settable::Any),
     ("TimeZone", "UTC", Settable::Zone),
-    ("transaction_isolation", "read committed", Settable::Any),
+    ("transaction_isolation", "read committed", Settable::Only(ISOLATION_LEVELS)),
     ("transaction_read_only", "on", Settable::Any),
     ("work_mem", "4MB", Settable::Any),
 ];
@@ -103,7 +106,8 @@ impl Settings {
         values.insert("session_authorization".to_owned(), user.to_owned());
         values.insert("TimeZone".to_owned(), zone.name().to_owned());
         if let Some(timeout) = statement_timeout {
-            values.insert("statement_timeout".to_owned(), format!("{}ms", timeout.as_millis()));
+            let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+            values.insert("statement_timeout".to_owned(), guc_duration::shown(milliseconds));
         }
         Self { start: values.clone(), values, zone, statement_timeout, zone_fixed }
     }
@@ -125,23 +129,40 @@ impl Settings {
 
     /// The name as PostgreSQL spells it.
     fn spelled(name: &str) -> Option<(&'static str, Settable)> {
-        let name = if name.eq_ignore_ascii_case("time zone") { "TimeZone" } else { name };
+        let name = match name.to_lowercase().as_str() {
+            "time zone" => "TimeZone",
+            "transaction isolation level" => "transaction_isolation",
+            _ => name,
+        };
         KNOWN
             .iter()
             .find(|(known, ..)| known.eq_ignore_ascii_case(name))
             .map(|(known, _, settable)| (*known, *settable))
     }
 
-    /// Changes a setting. Gives the name and value to report, where clients want to know.
+    /// The level that BEGIN opens a transaction with: the one asked for, or the default.
+    pub fn begin_at(&mut self, isolation: Option<&str>) {
+        let level = isolation.map(str::to_owned).or_else(|| self.values.get("default_transaction_isolation").cloned());
+        if let Some(level) = level {
+            self.values.insert("transaction_isolation".to_owned(), level);
+        }
+    }
+
+    /// Outside a transaction the level shown is the default.
+    pub fn end_transaction(&mut self) {
+        self.begin_at(None);
+    }
+
+    /// Changes a setting.
     ///
     /// # Errors
     /// 42704 for an unknown name, 22023 for a value that would not be honoured, 55P02 for a setting that cannot change.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<Option<(String, String)>, SqlError> {
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
         let Some((name, settable)) = Self::spelled(name) else {
             if name.contains('.') {
                 // As in PostgreSQL, names with a dot belong to whoever makes them up.
                 self.values.insert(name.to_lowercase(), value.to_owned());
-                return Ok(None);
+                return Ok(());
             }
             return Err(unknown(name));
         };
@@ -189,45 +210,58 @@ impl Settings {
                 zone.name().to_owned()
             }
             Settable::Duration => {
-                self.statement_timeout = parse_timeout(value).ok_or_else(invalid)?;
-                value.to_owned()
+                let milliseconds = guc_duration::parse(value).map_err(|why| match why {
+                    Invalid::NoNumber => invalid(),
+                    Invalid::UnknownUnit => invalid()
+                        .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\"."),
+                    Invalid::TooLarge => invalid().hint("Value exceeds integer range."),
+                    Invalid::Negative { milliseconds } => SqlError::new(
+                        "22023",
+                        format!(
+                            "{milliseconds} ms is outside the valid range for parameter \"{name}\" (0 .. 2147483647)"
+                        ),
+                    ),
+                })?;
+                if name == "statement_timeout" {
+                    let limit = u64::try_from(milliseconds).ok().filter(|limit| *limit > 0);
+                    self.statement_timeout = limit.map(Duration::from_millis);
+                }
+                guc_duration::shown(milliseconds)
             }
         };
-        self.values.insert(name.to_owned(), value.clone());
-        Ok(REPORTED.contains(&name).then(|| (name.to_owned(), value)))
+        self.values.insert(name.to_owned(), value);
+        Ok(())
     }
 
     /// Puts one setting back to its value at the start.
     ///
     /// # Errors
-    /// 42704 for an unknown name.
-    pub fn reset(&mut self, name: &str) -> Result<Option<(String, String)>, SqlError> {
+    /// 42704 for an unknown name, 55P02 for a setting that cannot change.
+    pub fn reset(&mut self, name: &str) -> Result<(), SqlError> {
         let Some((known, settable)) = Self::spelled(name) else {
-            return match self.values.remove(&name.to_lowercase()) {
-                Some(_) => Ok(None),
-                None => Err(unknown(name)),
-            };
+            if !name.contains('.') {
+                return Err(unknown(name));
+            }
+            // PostgreSQL keeps a name that was made up, without its value.
+            if let Some(value) = self.values.get_mut(&name.to_lowercase()) {
+                value.clear();
+            }
+            return Ok(());
         };
         if matches!(settable, Settable::No) {
-            return Ok(None);
+            return Err(SqlError::new("55P02", format!("parameter \"{known}\" cannot be changed")));
         }
         let value = self.start.get(known).cloned().unwrap_or_default();
         self.set(known, &value)
     }
 
-    /// Puts all settings back; gives those to report.
-    pub fn reset_all(&mut self) -> Vec<(String, String)> {
+    /// Puts all settings back.
+    pub fn reset_all(&mut self) {
         let names: Vec<String> = self.values.keys().cloned().collect();
-        let mut changed = Vec::new();
         for name in names {
-            let before = self.values.get(&name).cloned();
-            if let Ok(Some(report)) = self.reset(&name)
-                && Some(&report.1) != before.as_ref()
-            {
-                changed.push(report);
-            }
+            // Those that cannot change are as they were.
+            let _: Result<_, _> = self.reset(&name);
         }
-        changed
     }
 
     /// A setting's value.
@@ -235,9 +269,6 @@ impl Settings {
     /// # Errors
     /// 42704 for an unknown name.
     pub fn show(&self, name: &str) -> Result<(String, String), SqlError> {
-        if name.eq_ignore_ascii_case("transaction isolation level") {
-            return Ok(("transaction_isolation".to_owned(), "read committed".to_owned()));
-        }
         match Self::spelled(name) {
             Some((known, _)) => Ok((known.to_owned(), self.values.get(known).cloned().unwrap_or_default())),
             None => {
@@ -261,6 +292,13 @@ impl Settings {
             .filter_map(|name| self.values.get(*name).map(|value| ((*name).to_owned(), value.clone())))
             .collect()
     }
+
+    /// Of those, the ones that are not as they were.
+    #[must_use]
+    pub fn reported_since(&self, before: &Self) -> Vec<(String, String)> {
+        let old = before.reported();
+        self.reported().into_iter().filter(|entry| !old.contains(entry)).collect()
+    }
 }
 
 fn unknown(name: &str) -> SqlError {
@@ -278,22 +316,4 @@ pub fn parse_zone(text: &str) -> Option<Tz> {
         _ => {}
     }
     Tz::from_str_insensitive(text).ok()
-}
-
-/// Milliseconds, or a number with ms, s, min, h, d; `Some(None)` is no limit.
-#[must_use]
-pub fn parse_timeout(text: &str) -> Option<Option<Duration>> {
-    let text = text.trim().trim_matches('\'').trim();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..split].parse().ok()?;
-    let factor = match text[split..].trim() {
-        "" | "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let milliseconds = number.checked_mul(factor)?;
-    Some((milliseconds > 0).then(|| Duration::from_millis(milliseconds)))
 }

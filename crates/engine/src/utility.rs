@@ -22,9 +22,25 @@ pub enum Utility {
         name: String,
     },
     ShowAll,
-    Begin,
-    Commit,
-    Rollback,
+    /// `BEGIN`, `START TRANSACTION`.
+    Begin {
+        tag: &'static str,
+        isolation: Option<&'static str>,
+    },
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    /// `SET TRANSACTION …`
+    SetTransaction {
+        isolation: Option<&'static str>,
+    },
+    /// `SET SESSION CHARACTERISTICS AS TRANSACTION …`
+    SessionCharacteristics {
+        isolation: Option<&'static str>,
+    },
     Savepoint {
         name: String,
     },
@@ -50,12 +66,12 @@ impl Utility {
     #[must_use]
     pub fn tag(&self) -> &'static str {
         match self {
-            Self::Set { .. } => "SET",
+            Self::Set { .. } | Self::SetTransaction { .. } | Self::SessionCharacteristics { .. } => "SET",
             Self::Reset { .. } | Self::ResetAll => "RESET",
             Self::Show { .. } | Self::ShowAll => "SHOW",
-            Self::Begin => "BEGIN",
-            Self::Commit => "COMMIT",
-            Self::Rollback | Self::RollbackTo { .. } => "ROLLBACK",
+            Self::Begin { tag, .. } => tag,
+            Self::Commit { .. } => "COMMIT",
+            Self::Rollback { .. } | Self::RollbackTo { .. } => "ROLLBACK",
             Self::Savepoint { .. } => "SAVEPOINT",
             Self::Release { .. } => "RELEASE",
             Self::Deallocate { name: None } => "DEALLOCATE ALL",
@@ -88,11 +104,15 @@ pub fn parse_utility(sql: &str) -> Result<Option<Utility>, SqlError> {
         .collect();
     let upper: Vec<&str> = words.iter().map(|word| word.upper.as_str()).collect();
     let text_of = |from: usize| -> String { join(&words[from.min(words.len())..]) };
-    let name_at = |at: usize| -> Result<String, SqlError> {
-        words.get(at).map(|word| word.text.clone()).ok_or_else(|| syntax("a name is missing"))
-    };
+    let last_name = || words.last().map(identifier).unwrap_or_default();
     Ok(Some(match upper.as_slice() {
-        ["SET", "SESSION", "CHARACTERISTICS", ..] | ["SET", "TRANSACTION", ..] => Utility::Nothing { tag: "SET" },
+        ["SET", "SESSION", "CHARACTERISTICS", "AS", "TRANSACTION", ..] => {
+            Utility::SessionCharacteristics { isolation: transaction_modes(&words[5..])? }
+        }
+        ["SET", "TRANSACTION", "SNAPSHOT", ..] => {
+            return Err(SqlError::new("0A000", "SET TRANSACTION SNAPSHOT is not supported"));
+        }
+        ["SET", "TRANSACTION", ..] => Utility::SetTransaction { isolation: transaction_modes(&words[2..])? },
         ["SET", "SESSION", "AUTHORIZATION", "DEFAULT"] => Utility::Nothing { tag: "SET" },
         ["SET", "SESSION", "AUTHORIZATION", ..] | ["SET", "ROLE", ..] => {
             return Err(SqlError::new("0A000", "changing the user of a session is not supported"));
@@ -103,6 +123,7 @@ pub fn parse_utility(sql: &str) -> Result<Option<Utility>, SqlError> {
         ["RESET", "ALL"] => Utility::ResetAll,
         ["RESET", "SESSION", "AUTHORIZATION"] => Utility::Nothing { tag: "RESET" },
         ["RESET", "TIME", "ZONE"] => Utility::Reset { name: "TimeZone".to_owned() },
+        ["RESET"] | ["SHOW"] => return Err(syntax("syntax error at end of input")),
         ["RESET", ..] => Utility::Reset { name: text_of(1) },
         ["SHOW", "ALL"] => Utility::ShowAll,
         ["SHOW", "TIME", "ZONE"] => Utility::Show { name: "TimeZone".to_owned() },
@@ -111,22 +132,28 @@ pub fn parse_utility(sql: &str) -> Result<Option<Utility>, SqlError> {
         }
         ["SHOW", "SESSION", "AUTHORIZATION"] => Utility::Show { name: "session_authorization".to_owned() },
         ["SHOW", ..] => Utility::Show { name: text_of(1) },
-        ["BEGIN", ..] | ["START", "TRANSACTION", ..] => Utility::Begin,
+        ["BEGIN", "WORK" | "TRANSACTION", ..] => {
+            Utility::Begin { tag: "BEGIN", isolation: transaction_modes(&words[2..])? }
+        }
+        ["BEGIN", ..] => Utility::Begin { tag: "BEGIN", isolation: transaction_modes(&words[1..])? },
+        ["START", "TRANSACTION", ..] => {
+            Utility::Begin { tag: "START TRANSACTION", isolation: transaction_modes(&words[2..])? }
+        }
         ["COMMIT", "PREPARED", ..] | ["ROLLBACK", "PREPARED", ..] | ["PREPARE", "TRANSACTION", ..] => {
             return Err(SqlError::new("0A000", "prepared transactions are not supported"));
         }
-        ["COMMIT", ..] | ["END", ..] => Utility::Commit,
-        ["ROLLBACK", "TO", "SAVEPOINT", _] | ["ROLLBACK", _, "TO", "SAVEPOINT", _] => {
-            Utility::RollbackTo { name: name_at(words.len() - 1)? }
-        }
-        ["ROLLBACK", "TO", _] => Utility::RollbackTo { name: name_at(2)? },
-        ["ROLLBACK", ..] | ["ABORT", ..] => Utility::Rollback,
-        ["SAVEPOINT", _] => Utility::Savepoint { name: name_at(1)? },
-        ["RELEASE", "SAVEPOINT", _] => Utility::Release { name: name_at(2)? },
-        ["RELEASE", _] => Utility::Release { name: name_at(1)? },
+        ["COMMIT" | "END", "WORK" | "TRANSACTION", ..] => Utility::Commit { chain: chain(&words[2..])? },
+        ["COMMIT" | "END", ..] => Utility::Commit { chain: chain(&words[1..])? },
+        ["ROLLBACK", "TO", "SAVEPOINT", _]
+        | ["ROLLBACK", "TO", _]
+        | ["ROLLBACK", "WORK" | "TRANSACTION", "TO", "SAVEPOINT", _]
+        | ["ROLLBACK", "WORK" | "TRANSACTION", "TO", _] => Utility::RollbackTo { name: last_name() },
+        ["ROLLBACK" | "ABORT", "WORK" | "TRANSACTION", ..] => Utility::Rollback { chain: chain(&words[2..])? },
+        ["ROLLBACK" | "ABORT", ..] => Utility::Rollback { chain: chain(&words[1..])? },
+        ["SAVEPOINT", _] => Utility::Savepoint { name: last_name() },
+        ["RELEASE", "SAVEPOINT", _] | ["RELEASE", _] => Utility::Release { name: last_name() },
         ["DEALLOCATE", "PREPARE", "ALL"] | ["DEALLOCATE", "ALL"] => Utility::Deallocate { name: None },
-        ["DEALLOCATE", "PREPARE", _] => Utility::Deallocate { name: Some(name_at(2)?) },
-        ["DEALLOCATE", _] => Utility::Deallocate { name: Some(name_at(1)?) },
+        ["DEALLOCATE", "PREPARE", _] | ["DEALLOCATE", _] => Utility::Deallocate { name: Some(last_name()) },
         ["DISCARD", "ALL"] => Utility::DiscardAll,
         ["DISCARD", "PLANS"] => Utility::Nothing { tag: "DISCARD PLANS" },
         ["DISCARD", "SEQUENCES"] => Utility::Nothing { tag: "DISCARD SEQUENCES" },
@@ -158,6 +185,66 @@ struct Word {
     /// Empty for quoted text: it is never a keyword.
     upper: String,
     text: String,
+}
+
+/// A name as PostgreSQL folds it: lower case unless it is quoted.
+fn identifier(word: &Word) -> String {
+    if word.upper.is_empty() { word.text.clone() } else { word.text.to_lowercase() }
+}
+
+/// `ISOLATION LEVEL …, READ ONLY, NOT DEFERRABLE`: the level. The rest changes nothing where nothing is written.
+fn transaction_modes(words: &[Word]) -> Result<Option<&'static str>, SqlError> {
+    let upper: Vec<&str> = words.iter().map(|word| word.upper.as_str()).collect();
+    let mut rest = upper.as_slice();
+    let mut isolation = None;
+    loop {
+        rest = match rest {
+            [] => return Ok(isolation),
+            ["ISOLATION", "LEVEL", "SERIALIZABLE", rest @ ..] => {
+                isolation = Some("serializable");
+                rest
+            }
+            ["ISOLATION", "LEVEL", "REPEATABLE", "READ", rest @ ..] => {
+                isolation = Some("repeatable read");
+                rest
+            }
+            ["ISOLATION", "LEVEL", "READ", "COMMITTED", rest @ ..] => {
+                isolation = Some("read committed");
+                rest
+            }
+            ["ISOLATION", "LEVEL", "READ", "UNCOMMITTED", rest @ ..] => {
+                isolation = Some("read uncommitted");
+                rest
+            }
+            ["READ", "ONLY" | "WRITE", rest @ ..] | ["NOT", "DEFERRABLE", rest @ ..] | ["DEFERRABLE", rest @ ..] => {
+                rest
+            }
+            ["ISOLATION", "LEVEL", rest @ ..] | rest => return Err(syntax_at(&words[words.len() - rest.len()..])),
+        };
+        if let [",", after @ ..] = rest {
+            if after.is_empty() {
+                return Err(syntax("syntax error at end of input"));
+            }
+            rest = after;
+        }
+    }
+}
+
+/// `[AND [NO] CHAIN]` at the end of COMMIT and ROLLBACK.
+fn chain(words: &[Word]) -> Result<bool, SqlError> {
+    let upper: Vec<&str> = words.iter().map(|word| word.upper.as_str()).collect();
+    match upper.as_slice() {
+        [] | ["AND", "NO", "CHAIN"] => Ok(false),
+        ["AND", "CHAIN"] => Ok(true),
+        _ => Err(syntax_at(words)),
+    }
+}
+
+fn syntax_at(rest: &[Word]) -> SqlError {
+    match rest.first() {
+        Some(word) => syntax(&format!("syntax error at or near \"{}\"", word.text)),
+        None => syntax("syntax error at end of input"),
+    }
 }
 
 fn syntax(message: &str) -> SqlError {

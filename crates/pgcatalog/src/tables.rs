@@ -221,7 +221,8 @@ pub fn rows(catalog: &Catalog, relation: &SystemRelation, session: &SessionFacts
             rows.always("datconnlimit", int(-1));
             rows.always("dattablespace", int(1663));
             rows.always("datcollate", text("C"));
-            rows.always("datctype", text("C"));
+            // As SHOW lc_ctype says: letters have case as Unicode says, and are sorted by code point.
+            rows.always("datctype", text("C.UTF-8"));
             let at = rows.positions(&["oid", "datname"]);
             for (oid, name) in catalog.databases_of(session) {
                 rows.push(&at, [int(oid), text(name)]);

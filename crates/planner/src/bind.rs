@@ -26,6 +26,7 @@ use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, Query, Statement};
 use crate::catalog::Catalog;
 use crate::error::{PlanError, Result};
 use crate::functions::Functions;
+use crate::pipeline::{Rule, Tree, Watch};
 use crate::rewrite::{self, Casts};
 use crate::session::SessionFacts;
 use crate::{gate, name};
@@ -54,7 +55,7 @@ pub(crate) fn parser_options() -> ParserOptions {
     }
 }
 
-/// Binds `query`. `declared` are the parameter types that the client gave.
+/// Binds `query`. `declared` are the parameter types that the client gave; `watch` sees what each rule makes of the query.
 ///
 /// # Errors
 /// Everything that PostgreSQL would refuse of a statement's text, and what we do not support, each by name and place.
@@ -64,15 +65,20 @@ pub fn bind(
     functions: &Arc<Functions>,
     session: &SessionFacts,
     declared: &[Option<FieldRef>],
+    watch: &mut Watch<'_>,
 ) -> Result<Bound> {
     gate::gate(&query)?;
+    watch(Rule::Gate, Tree::Sql(&query));
     let used = context::used_tables(&query, catalog);
     let spellings = context::spellings(&used);
     let mentioned = Arc::new(context::mentioned_names(&query));
     let parameter_count = context::parameter_count(&query).max(declared.len());
-    name::name(&mut query, &spellings)?;
+    let columns = used.iter().flat_map(|table| table.columns.keys().cloned()).collect();
+    name::name(&mut query, &spellings, &columns)?;
+    watch(Rule::Name, Tree::Sql(&query));
     let mut casts = Casts::default();
     rewrite::rewrite(&mut query, session, &mut casts)?;
+    watch(Rule::Rewrite, Tree::Sql(&query));
 
     let context = BindContext::new(catalog, functions, session, casts, declared, &mentioned);
     let planner = SqlToRel::new_with_options(&context, parser_options());
@@ -82,15 +88,21 @@ pub fn bind(
     let plan = planner
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
         .map_err(|error| errors::plan_error(error, &used))?;
+    watch(Rule::PlanSql, Tree::Plan(&plan));
     let config = context.config();
     let to_error = |error| errors::plan_error(error, &used);
 
     let plan = measures::resolve_measures(plan, catalog, functions).map_err(to_error)?;
+    watch(Rule::ResolveMeasures, Tree::Plan(&plan));
     let plan = granularities::resolve_granularities(plan, catalog, functions, session).map_err(to_error)?;
+    watch(Rule::ResolveGranularities, Tree::Plan(&plan));
     let plan = unknown::resolve_unknowns(plan, session).map_err(to_error)?;
+    watch(Rule::ResolveUnknowns, Tree::Plan(&plan));
     let parameters = parameter_fields(&plan, declared, parameter_count, &context)?;
     let plan = coerce(plan, &config).map_err(to_error)?;
+    watch(Rule::Coerce, Tree::Plan(&plan));
     measures::check_measures(&plan, functions).map_err(to_error)?;
+    watch(Rule::CheckMeasures, Tree::Plan(&plan));
     Ok(Bound { plan, parameters, mentioned })
 }
 

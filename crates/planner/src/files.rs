@@ -1,5 +1,6 @@
 //! Base scans of cubes over files: their SQL is ours, so it is bound by the same rules as users' SQL.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use belvedere_model::Cube;
@@ -63,7 +64,7 @@ pub fn bind_text(planning: Planning<'_>, cube: &Cube, text: &str) -> Result<Logi
     };
     gate::gate(&query)?;
     let mut casts = Casts::default();
-    crate::name::name(&mut query, &std::collections::HashMap::new())?;
+    crate::name::name(&mut query, &HashMap::new(), &HashSet::new())?;
     rewrite::rewrite(&mut query, planning.session, &mut casts)?;
     let context = BindContext::new(planning.catalog, planning.functions, planning.session, casts, &[], &Arc::default())
         .with_file_source(&cube.data_source);

@@ -9,9 +9,12 @@ pub mod read_rows;
 use std::sync::Arc;
 
 use datafusion_common::Result;
+use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+
+use crate::pipeline::{Rule, Tree, Watch};
 
 use joined_rows::Planning;
 
@@ -20,10 +23,38 @@ use joined_rows::Planning;
 /// # Errors
 /// 0A000 for what is not executed yet, among it every query that would count a measure's rows more than once.
 pub fn lower(plan: LogicalPlan, planning: Planning<'_>) -> Result<LogicalPlan> {
-    // Views that are read row by row ask only for the columns in use.
+    lower_watched(plan, planning, &mut |_, _| {})
+}
+
+/// As [`lower`]; `watch` sees what each rule makes of the plan.
+pub(crate) fn lower_watched(plan: LogicalPlan, planning: Planning<'_>, watch: &mut Watch<'_>) -> Result<LogicalPlan> {
+    let plan = prune_columns(plan)?;
+    watch(Rule::PruneColumns, Tree::Plan(&plan));
+    let plan = read_rows::read_rows(plan, planning)?;
+    watch(Rule::ReadRows, Tree::Plan(&plan));
+    let plan = lower_leg::lower_legs(plan, planning)?;
+    watch(Rule::LowerLegs, Tree::Plan(&plan));
+    Ok(plan)
+}
+
+/// Views that are read row by row ask only for the columns in use, those inside sub-queries too: a column more may be a join more,
+/// and that other rows.
+fn prune_columns(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan
+        .transform_down_with_subqueries(|node| match node {
+            LogicalPlan::Subquery(subquery) => {
+                let pruned = prune_one(subquery.subquery.as_ref().clone())?;
+                Ok(Transformed::yes(LogicalPlan::Subquery(subquery.with_plan(Arc::new(pruned)))))
+            }
+            other => Ok(Transformed::no(other)),
+        })
+        .data()?;
+    prune_one(plan)
+}
+
+/// All of a plan but its sub-queries.
+fn prune_one(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(OptimizeProjections::new())];
     let config = OptimizerContext::new().with_max_passes(1);
-    let plan = Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})?;
-    let plan = read_rows::read_rows(plan, planning)?;
-    lower_leg::lower_legs(plan, planning)
+    Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})
 }

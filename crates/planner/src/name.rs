@@ -7,12 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
-    Value, VisitMut, VisitorMut, WindowFrameBound, WindowType,
+    Expr, GroupByExpr, Ident, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
+    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut, WindowFrameBound, WindowType,
 };
 
 use crate::error::{PlanError, Result};
 use crate::gate::place_of;
+use crate::parse::parse_one;
 
 /// Starts the suffix that keeps equal output names apart; no client can send it in an identifier that matters.
 pub const UNIQUE_MARK: char = '\u{1}';
@@ -24,12 +25,12 @@ pub fn shown(name: &str) -> &str {
 }
 
 /// Applies all naming rules to a query. `spellings` maps lower-case names to the model's own spelling, for those names whose
-/// spelling has capitals and is unambiguous in the tables that the query uses.
+/// spelling has capitals and is unambiguous in the tables that the query uses; `columns` are the names of those tables' columns.
 ///
 /// # Errors
-/// 42P10 for an ordinal that is not in the select list.
-pub fn name(query: &mut Query, spellings: &HashMap<String, String>) -> Result<()> {
-    let mut namer = Namer { spellings };
+/// 42P10 for an ordinal that is not in the select list, 0A000 for a name that DataFusion would take for another column.
+pub fn name(query: &mut Query, spellings: &HashMap<String, String>, columns: &HashSet<String>) -> Result<()> {
+    let mut namer = Namer { spellings, columns: columns.clone(), depth: 0 };
     match query.visit(&mut namer) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -38,6 +39,10 @@ pub fn name(query: &mut Query, spellings: &HashMap<String, String>) -> Result<()
 
 struct Namer<'a> {
     spellings: &'a HashMap<String, String>,
+    /// Names that input columns may have: of the tables in use, and of the queries inside that were seen so far.
+    columns: HashSet<String>,
+    /// Queries around the one that is visited, itself counted.
+    depth: usize,
 }
 
 impl Namer<'_> {
@@ -50,9 +55,10 @@ impl Namer<'_> {
         }
     }
 
-    fn respell_alias(&self, alias: &mut TableAlias) {
+    fn respell_alias(&mut self, alias: &mut TableAlias) {
         for column in &mut alias.columns {
             self.respell(&mut column.name);
+            self.columns.insert(normalized(&column.name));
         }
     }
 }
@@ -61,6 +67,7 @@ impl VisitorMut for Namer<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<PlanError> {
+        self.depth += 1;
         if let Some(with) = &mut query.with {
             for cte in &mut with.cte_tables {
                 self.respell_alias(&mut cte.alias);
@@ -86,7 +93,13 @@ impl VisitorMut for Namer<'_> {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<PlanError> {
-        name_order_by(query)
+        self.depth -= 1;
+        self.free_captured(query)?;
+        name_order_by(query)?;
+        if let SetExpr::Select(select) = query.body.as_ref() {
+            self.columns.extend(outputs(select).map(|(_, alias)| shown(&alias.value).to_owned()));
+        }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<PlanError> {
@@ -126,6 +139,119 @@ impl VisitorMut for Namer<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+impl Namer<'_> {
+    /// In HAVING and in an expression of ORDER BY a name is an input column; DataFusion would take the output column of that name. So
+    /// the output column gets another name inside, and a sub-query a query around it that gives the name back.
+    fn free_captured(&self, query: &mut Query) -> ControlFlow<PlanError> {
+        let mut order = match &mut query.order_by {
+            Some(order_by) => match &mut order_by.kind {
+                OrderByKind::Expressions(items) => items.iter_mut().map(|item| &mut item.expr).collect(),
+                OrderByKind::All(_) => Vec::new(),
+            },
+            None => Vec::new(),
+        };
+        let SetExpr::Select(select) = query.body.as_mut() else { return ControlFlow::Continue(()) };
+        let mut named = HashSet::new();
+        for expr in order.iter().filter(|expr| !matches!(expr, Expr::Identifier(_))) {
+            names_in(expr, &mut named);
+        }
+        if let Some(having) = &select.having {
+            names_in(having, &mut named);
+        }
+        let captured: Vec<String> = outputs(select)
+            .filter(|(expr, alias)| {
+                named.contains(&alias.value) && self.columns.contains(&alias.value) && !is_column(expr, &alias.value)
+            })
+            .map(|(_, alias)| alias.value.clone())
+            .collect();
+        let Some(first) = captured.first() else { return ControlFlow::Continue(()) };
+        let before: Vec<Ident> = outputs(select).map(|(_, alias)| alias.clone()).collect();
+        if self.depth > 0 && before.len() < select.projection.len() {
+            return ControlFlow::Break(
+                PlanError::unsupported(format!("\"{first}\" is an input column and an output column beside *"))
+                    .hint("Give the output column another name."),
+            );
+        }
+        let mut taken: HashSet<String> = before.iter().map(|alias| alias.value.clone()).collect();
+        for name in captured {
+            let renamed = Ident::with_quote('"', make_unique(&name, &mut taken));
+            for item in &mut select.projection {
+                if let SelectItem::ExprWithAlias { alias, .. } = item
+                    && alias.value == name
+                {
+                    *alias = renamed.clone();
+                }
+            }
+            // A bare name in ORDER BY is the output column.
+            for expr in &mut order {
+                if matches!(expr, Expr::Identifier(ident) if normalized(ident) == name) {
+                    **expr = Expr::Identifier(renamed.clone());
+                }
+            }
+        }
+        if self.depth > 0 {
+            let inside: Vec<Ident> = outputs(select).map(|(_, alias)| alias.clone()).collect();
+            return rename_outputs(query, inside.into_iter().zip(before));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `SELECT inside AS outside, … FROM (query)`.
+fn rename_outputs(query: &mut Query, names: impl Iterator<Item = (Ident, Ident)>) -> ControlFlow<PlanError> {
+    if let Ok(Statement::Query(mut outer)) = parse_one("SELECT 1 FROM (SELECT 1) AS renamed")
+        && let SetExpr::Select(select) = outer.body.as_mut()
+        && let [TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }] = select.from.as_mut_slice()
+    {
+        select.projection = names
+            .map(|(inside, outside)| SelectItem::ExprWithAlias { expr: Expr::Identifier(inside), alias: outside })
+            .collect();
+        std::mem::swap(query, subquery.as_mut());
+        std::mem::swap(query, outer.as_mut());
+        return ControlFlow::Continue(());
+    }
+    ControlFlow::Break(PlanError::internal("the query around a sub-query cannot be read"))
+}
+
+/// The items of a select list that have a name by now.
+fn outputs(select: &Select) -> impl Iterator<Item = (&Expr, &Ident)> {
+    select.projection.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } => Some((expr, alias)),
+        SelectItem::UnnamedExpr(_)
+        | SelectItem::ExprWithAliases { .. }
+        | SelectItem::Wildcard(_)
+        | SelectItem::QualifiedWildcard(..) => None,
+    })
+}
+
+fn is_column(expr: &Expr, name: &str) -> bool {
+    match expr {
+        Expr::Identifier(ident) => normalized(ident) == name,
+        Expr::CompoundIdentifier(idents) => idents.last().is_some_and(|last| normalized(last) == name),
+        Expr::Nested(inner) => is_column(inner, name),
+        _ => false,
+    }
+}
+
+fn names_in(expr: &Expr, names: &mut HashSet<String>) {
+    struct Names<'n>(&'n mut HashSet<String>);
+    impl Visitor for Names<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(ident) => {
+                    self.0.insert(normalized(ident));
+                }
+                // DataFusion calls `t.x` ambiguous beside an output column `x`.
+                Expr::CompoundIdentifier(idents) => self.0.extend(idents.last().map(normalized)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _: ControlFlow<()> = expr.visit(&mut Names(names));
 }
 
 /// Marks a number that is a count or an ordinal, not a value: typing leaves it alone, [`unprotect`] gives it back.
@@ -248,8 +374,7 @@ fn ordinal_of(expr: &Expr) -> Option<usize> {
     }
 }
 
-/// ORDER BY: an ordinal or a bare name that is an output column becomes that column; an expression keeps PostgreSQL's
-/// meaning (input columns) because output names that it could be confused with get another name inside.
+/// ORDER BY: an ordinal becomes the output column that it counts; a bare name is an output column first.
 fn name_order_by(query: &mut Query) -> ControlFlow<PlanError> {
     let Some(order_by) = &mut query.order_by else { return ControlFlow::Continue(()) };
     let OrderByKind::Expressions(items) = &mut order_by.kind else { return ControlFlow::Continue(()) };
@@ -277,10 +402,10 @@ fn name_order_by(query: &mut Query) -> ControlFlow<PlanError> {
             match ordinal.checked_sub(1).and_then(|index| select.projection.get(index)) {
                 Some(SelectItem::ExprWithAlias { alias, .. }) => item.expr = Expr::Identifier(alias.clone()),
                 _ => {
-                    return ControlFlow::Break(PlanError::new(
-                        "42P10",
-                        format!("ORDER BY position {ordinal} is not in select list"),
-                    ));
+                    return ControlFlow::Break(
+                        PlanError::new("42P10", format!("ORDER BY position {ordinal} is not in select list"))
+                            .at(place_of(&item.expr)),
+                    );
                 }
             }
         }

@@ -71,8 +71,11 @@ pub(crate) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
         return Err(too_long());
     }
     Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|error| {
-        PlanError::syntax(error.message.clone())
-            .at(Some(TextPlace { line: error.location.line, column: error.location.column }))
+        let message = match error.message.as_str() {
+            "Unterminated string literal" => "unterminated quoted string".to_owned(),
+            other => other.to_owned(),
+        };
+        PlanError::syntax(message).at(Some(TextPlace { line: error.location.line, column: error.location.column }))
     })
 }
 

@@ -7,9 +7,10 @@
 //! | expand | view tables | [`FactLeg`](crate::nodes::fact_leg::FactLeg)s; view tables that are read row by row |
 //! | lower | legs, view tables | base scans, joins, filters, aggregates |
 //!
-//! What comes after (DataFusion's own rules, push-down) belongs to the engine.
+//! [`Rule`] lists the rules inside the stages. What comes after (DataFusion's own rules, push-down) belongs to the engine.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
@@ -25,7 +26,7 @@ use crate::error::Result;
 use crate::expand::build_legs::build_legs;
 use crate::functions::Functions;
 use crate::lower::joined_rows::Planning;
-use crate::lower::lower;
+use crate::lower::lower_watched;
 use crate::session::SessionFacts;
 
 /// A query planned down to base scans.
@@ -47,7 +48,7 @@ pub fn prepare(
     session: &SessionFacts,
     declared: &[Option<FieldRef>],
 ) -> Result<Bound> {
-    bind::bind(query, catalog, functions, session, declared)
+    bind::bind(query, catalog, functions, session, declared, &mut |_, _| {})
 }
 
 /// Plans a bound query with the values of its parameters.
@@ -61,10 +62,191 @@ pub fn plan(
     functions: &Arc<Functions>,
     session: &SessionFacts,
 ) -> Result<Planned> {
+    plan_watched(bound, values, catalog, functions, session, &mut |_, _| {})
+}
+
+fn plan_watched(
+    bound: &Bound,
+    values: Vec<ScalarValue>,
+    catalog: &Catalog,
+    functions: &Arc<Functions>,
+    session: &SessionFacts,
+    watch: &mut Watch<'_>,
+) -> Result<Planned> {
     let to_error = |error| errors::plan_error(error, &[]);
     let plan = bind::with_values(bound, values)?;
+    watch(Rule::PutValues, Tree::Plan(&plan));
     let notices = RefCell::new(Vec::new());
     let planning = Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices };
-    let plan = build_legs(plan, planning).and_then(|plan| lower(plan, planning)).map_err(to_error)?;
+    let plan = build_legs(plan, planning).map_err(to_error)?;
+    watch(Rule::BuildLegs, Tree::Plan(&plan));
+    let plan = lower_watched(plan, planning, watch).map_err(to_error)?;
     Ok(Planned { plan, notices: notices.into_inner() })
+}
+
+/// Our rules, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// First, so that nothing later meets syntax that it does not know. Changes nothing: it lets through or refuses.
+    Gate,
+    /// Before casts and operators become calls: PostgreSQL names a column after what was written.
+    Name,
+    Rewrite,
+    /// DataFusion's `SqlToRel`, with our operators: a plan from here on.
+    PlanSql,
+    /// Before types are resolved: `MEASURE(m)` has the measure's type.
+    ResolveMeasures,
+    ResolveGranularities,
+    ResolveUnknowns,
+    /// DataFusion's own coercion, for what is left.
+    Coerce,
+    /// After coercion, on the plan as it will be. Changes nothing.
+    CheckMeasures,
+    /// The values of parameters: from here on the statement runs, before it was only described.
+    PutValues,
+    BuildLegs,
+    /// Before views are read row by row: they read only the columns in use.
+    PruneColumns,
+    ReadRows,
+    LowerLegs,
+}
+
+impl Rule {
+    /// In order.
+    pub const ALL: [Self; 14] = [
+        Self::Gate,
+        Self::Name,
+        Self::Rewrite,
+        Self::PlanSql,
+        Self::ResolveMeasures,
+        Self::ResolveGranularities,
+        Self::ResolveUnknowns,
+        Self::Coerce,
+        Self::CheckMeasures,
+        Self::PutValues,
+        Self::BuildLegs,
+        Self::PruneColumns,
+        Self::ReadRows,
+        Self::LowerLegs,
+    ];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::Name => "name",
+            Self::Rewrite => "rewrite",
+            Self::PlanSql => "plan_sql",
+            Self::ResolveMeasures => "resolve_measures",
+            Self::ResolveGranularities => "resolve_granularities",
+            Self::ResolveUnknowns => "resolve_unknowns",
+            Self::Coerce => "coerce",
+            Self::CheckMeasures => "check_measures",
+            Self::PutValues => "put_values",
+            Self::BuildLegs => "build_legs",
+            Self::PruneColumns => "prune_columns",
+            Self::ReadRows => "read_rows",
+            Self::LowerLegs => "lower_legs",
+        }
+    }
+
+    #[must_use]
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::Gate => Stage::Gate,
+            Self::Name => Stage::Name,
+            Self::Rewrite
+            | Self::PlanSql
+            | Self::ResolveMeasures
+            | Self::ResolveGranularities
+            | Self::ResolveUnknowns
+            | Self::Coerce
+            | Self::CheckMeasures
+            | Self::PutValues => Stage::Bind,
+            Self::BuildLegs => Stage::Expand,
+            Self::PruneColumns | Self::ReadRows | Self::LowerLegs => Stage::Lower,
+        }
+    }
+}
+
+/// The stages of the table above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    Gate,
+    Name,
+    Bind,
+    Expand,
+    Lower,
+}
+
+/// A statement between two rules: SQL up to [`Rule::Rewrite`], a plan afterwards.
+#[derive(Clone, Copy)]
+pub enum Tree<'t> {
+    Sql(&'t Query),
+    Plan(&'t LogicalPlan),
+}
+
+impl fmt::Display for Tree<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sql(query) => write!(f, "{query}"),
+            Self::Plan(plan) => write!(f, "{}", plan.display_indent()),
+        }
+    }
+}
+
+/// Sees the statement after each rule that did not refuse it.
+pub type Watch<'w> = dyn FnMut(Rule, Tree<'_>) + 'w;
+
+/// What one rule made of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub rule: Rule,
+    pub changed: bool,
+    /// The statement after the rule, as [`Tree`] shows it.
+    pub text: String,
+}
+
+/// A query's way through all rules.
+#[derive(Debug)]
+pub struct Trace {
+    /// One for each rule that did not refuse the query, in order.
+    pub steps: Vec<Step>,
+    pub result: Result<(Bound, Planned)>,
+}
+
+impl Trace {
+    /// The rule that refused the query.
+    #[must_use]
+    pub fn refused_by(&self) -> Option<Rule> {
+        self.result.is_err().then(|| Rule::ALL.get(self.steps.len()).copied()).flatten()
+    }
+}
+
+/// Plans a query and keeps what each rule made of it. `values` gives a value for each parameter, by its type.
+pub fn trace(
+    query: Query,
+    catalog: &Catalog,
+    functions: &Arc<Functions>,
+    session: &SessionFacts,
+    declared: &[Option<FieldRef>],
+    values: impl FnOnce(&[FieldRef]) -> Result<Vec<ScalarValue>>,
+) -> Trace {
+    let mut steps = Vec::new();
+    let mut sql = query.to_string();
+    let mut plan: Option<LogicalPlan> = None;
+    let mut watch = |rule: Rule, tree: Tree<'_>| {
+        let text = tree.to_string();
+        let changed = match tree {
+            Tree::Sql(_) => std::mem::replace(&mut sql, text.clone()) != text,
+            Tree::Plan(after) => plan.replace(after.clone()).is_none_or(|before| before != *after),
+        };
+        steps.push(Step { rule, changed, text });
+    };
+    let result = bind::bind(query, catalog, functions, session, declared, &mut watch).and_then(|bound| {
+        let values = values(&bound.parameters)?;
+        let planned = plan_watched(&bound, values, catalog, functions, session, &mut watch)?;
+        Ok((bound, planned))
+    });
+    Trace { steps, result }
 }

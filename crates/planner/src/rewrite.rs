@@ -117,6 +117,19 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<PlanError> {
+        // PostgreSQL's sign binds tighter than ^: -2 ^ 2 is 4. The parser's does not.
+        if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+            && matches!(inner.as_ref(), Expr::BinaryOp { op: BinaryOperator::PGExp, .. })
+        {
+            let mut power = std::mem::replace(inner.as_mut(), Expr::Value(Value::Null.into()));
+            let mut base = &mut power;
+            while let Expr::BinaryOp { left, op: BinaryOperator::PGExp, .. } = base {
+                base = left;
+            }
+            let unsigned = std::mem::replace(base, Expr::Value(Value::Null.into()));
+            *base = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(unsigned) };
+            *expr = power;
+        }
         // A minus sign belongs to the number, so that the smallest integers can be written.
         if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
             && let Expr::Value(ValueWithSpan { value: Value::Number(digits, false), .. }) = inner.as_mut()
@@ -125,6 +138,16 @@ impl VisitorMut for Rewriter<'_> {
             digits.insert(0, '-');
             let inner = std::mem::replace(inner.as_mut(), Expr::Value(Value::Null.into()));
             *expr = inner;
+        }
+        // The parser takes all that follows for the right side; PostgreSQL stops at AND and OR.
+        if let Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) = &*expr
+            && matches!(right.as_ref(), Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. })
+        {
+            return fail(
+                PlanError::unsupported("IS DISTINCT FROM with AND or OR after it is not supported")
+                    .hint("Put the comparison in brackets, as in (a IS DISTINCT FROM b) AND …."),
+                expr,
+            );
         }
         // The sign of INTERVAL '1' DAY, and the text of a typed literal, are not values of their own.
         if let Expr::Interval(interval) = expr {
@@ -265,6 +288,13 @@ impl Rewriter<'_> {
                 call("overlay", args)
             }
             Expr::Function(function) => self.function(function)?,
+            // The only one of its kind that the parser takes for a column.
+            Expr::Identifier(ident)
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("current_schema") =>
+            {
+                let name = self.casts.name_for(&SqlType::Text)?;
+                call(&name, vec![string("public")])
+            }
             other => other,
         })
     }
@@ -382,6 +412,14 @@ impl Rewriter<'_> {
             return Ok(call(&name, vec![string(&text)]));
         }
         if let FunctionArguments::List(list) = &mut function.args {
+            if lower == "count"
+                && list.duplicate_treatment.is_none()
+                && let [FunctionArg::Unnamed(argument)] = list.args.as_mut_slice()
+                && matches!(argument, FunctionArgExpr::Expr(constant) if is_constant(constant))
+            {
+                // count(1) counts rows: one form, so that a statement may have both.
+                *argument = FunctionArgExpr::Wildcard;
+            }
             if lower == "date_trunc"
                 && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(unit)))) = list.args.first()
                 && let Value::SingleQuotedString(unit) = &unit.value
@@ -547,6 +585,17 @@ fn is_typed_number(expr: &Expr, data_type: &SqlType) -> bool {
         && matches!(data_type, SqlType::Int(None) | SqlType::BigInt(None))
 }
 
+/// A literal that is not NULL.
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Cast { expr, data_type, .. } => is_typed_number(expr, data_type),
+        Expr::Value(value) => {
+            matches!(value.value, Value::Number(..) | Value::SingleQuotedString(_) | Value::Boolean(_))
+        }
+        _ => false,
+    }
+}
+
 fn typed_number(digits: &str, data_type: SqlType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(number(digits)), data_type, array: false, format: None }
 }
@@ -564,7 +613,8 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
 }
 
 fn negate(expr: Expr, negated: bool) -> Expr {
-    if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) } } else { expr }
+    // In brackets, so that the text reads as the tree means.
+    if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(expr))) } } else { expr }
 }
 
 /// A call of one of our functions, by its exact name.

@@ -57,8 +57,16 @@ fn diagnostic_place(error: &DataFusionError) -> Option<TextPlace> {
 
 fn schema_error_in_words(error: &SchemaError, used: &[Arc<ViewTable>]) -> PlanError {
     match error {
-        SchemaError::FieldNotFound { field, .. } => {
-            unknown_column(&field.name, field.relation.as_ref().map(|r| r.table()), used)
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let table = field.relation.as_ref().map(|relation| relation.table());
+            let is_there = |table: &str| {
+                valid_fields.iter().any(|known| known.relation.as_ref().is_some_and(|other| other.table() == table))
+            };
+            match table {
+                // A table that FROM gives another name, or that is not in FROM at all.
+                Some(table) if !valid_fields.is_empty() && !is_there(table) => unknown_table(table, used),
+                _ => unknown_column(&field.name, table, used),
+            }
         }
         SchemaError::AmbiguousReference { field } => {
             PlanError::new("42702", format!("column reference \"{}\" is ambiguous", crate::name::shown(&field.name)))
@@ -69,6 +77,14 @@ fn schema_error_in_words(error: &SchemaError, used: &[Arc<ViewTable>]) -> PlanEr
                 .hint("Give one of them another name with AS.")
         }
     }
+}
+
+fn unknown_table(table: &str, used: &[Arc<ViewTable>]) -> PlanError {
+    if used.iter().any(|known| known.name.eq_ignore_ascii_case(table)) {
+        return PlanError::new("42P01", format!("invalid reference to FROM-clause entry for table \"{table}\""))
+            .hint("Write the alias that FROM gives the table.");
+    }
+    PlanError::new("42P01", format!("missing FROM-clause entry for table \"{table}\""))
 }
 
 /// 42703, with the member that was probably meant.
@@ -86,6 +102,8 @@ pub fn unknown_column(name: &str, qualifier: Option<&str>, used: &[Arc<ViewTable
     let mut error = PlanError::new("42703", message);
     let near = nearest(shown, candidates.iter().flat_map(|table| table.columns.keys()).map(String::as_str));
     if let Some(near) = near
+        // There, but not where it stands: in LIMIT, or under an alias.
+        && near != shown
         && let Some(table) = candidates.iter().find(|table| table.columns.contains_key(near))
         && let Some(member) = table.columns.get(near)
     {
@@ -128,6 +146,38 @@ fn plan_message(message: &str, used: &[Arc<ViewTable>]) -> PlanError {
         }
         return error;
     }
+    if let Some((_, parameter)) = line.split_once("Conflicting types for id ") {
+        return PlanError::new("42P08", format!("inconsistent types deduced for parameter {parameter}"))
+            .hint("Cast each use of the parameter, as in $1::text.");
+    }
+    if line.contains("queries have different number of columns") {
+        let word = line.split(' ').next().unwrap_or("UNION");
+        return PlanError::new("42601", format!("each {word} query must have the same number of columns"));
+    }
+    // Names that users give are made unique before: these are names that DataFusion gave while it took a sub-query apart.
+    if line.starts_with("Projections require unique expression names") {
+        return PlanError::unsupported("this form of sub-query is not supported")
+            .hint("Compare the sub-query's columns with the outer ones by =, or join it.");
+    }
+    if let Some(rest) = line.strip_prefix("Order by column out of bounds, specified: ") {
+        let position = rest.split(',').next().unwrap_or_default();
+        return PlanError::new("42P10", format!("ORDER BY position {position} is not in select list"));
+    }
+    if line.contains("invalid digit found in string") {
+        return PlanError::new("42601", "non-integer constant in ORDER BY or GROUP BY");
+    }
+    if let Some((clause, _)) = line.strip_prefix("Expected ").and_then(|rest| rest.split_once(" to be an integer")) {
+        return PlanError::new("42804", format!("argument of {clause} must be type bigint"));
+    }
+    if line.starts_with("Source table contains") {
+        return PlanError::unsupported(
+            "a list of column aliases of another length than the table's columns is not supported",
+        );
+    }
+    if line.starts_with("Inconsistent data type across values list") {
+        return PlanError::new("42804", "VALUES types cannot be matched")
+            .hint("Give each column one type in all rows.");
+    }
     if line.contains("Cannot coerce")
         || line.contains("No function matches")
         || line.contains("Failed to coerce arguments")
@@ -144,6 +194,11 @@ fn plan_message(message: &str, used: &[Arc<ViewTable>]) -> PlanError {
     }
     if line.contains("failed to match any signature") {
         let name = line.split('\'').nth(1).unwrap_or_default();
+        if name == "pg_neg" {
+            return PlanError::new("42883", "operator does not exist: -").hint(
+                "No operator matches the given name and argument types. You might need to add explicit type casts.",
+            );
+        }
         return PlanError::new("42883", format!("function {name}(…) does not take these arguments"))
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
     }

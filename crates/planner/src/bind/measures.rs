@@ -239,7 +239,7 @@ pub fn check_measures(plan: &LogicalPlan, _functions: &Arc<Functions>) -> Result
                             return Err(PlanError::new("42803", "MEASURE needs a view or cube below it")
                                 .detail(
                                     "Between MEASURE(m) and the view there may be filters, columns and aliases, but no \
-                                         LIMIT, DISTINCT, window or join.",
+                                         LIMIT, DISTINCT, window, join or correlated sub-query.",
                                 )
                                 .hint("Aggregate in a sub-query of its own, then join the results.")
                                 .into());

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use belvedere_functions::{CastTarget, Zone};
+use belvedere_functions::{CastTarget, PG_TYPE, Zone};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::{Placeholder, ScalarFunction};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -145,13 +145,11 @@ impl Operators {
 pub fn compare(op: Operator, left: Expr, right: Expr, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
     let (left, right) = match (is_unknown(&left), is_unknown(&right)) {
         (false, true) => {
-            let wanted = left.get_type(schema)?;
-            let right = typed_like(right, &wanted, session)?;
+            let right = typed_beside(right, &left, schema, session)?;
             (left, right)
         }
         (true, false) => {
-            let wanted = right.get_type(schema)?;
-            let left = typed_like(left, &wanted, session)?;
+            let left = typed_beside(left, &right, schema, session)?;
             (left, right)
         }
         (true, true) => (default_to_text(left), default_to_text(right)),
@@ -309,6 +307,27 @@ pub fn typed_like(expr: Expr, wanted: &DataType, session: &SessionFacts) -> Resu
             field: Some(Arc::new(Field::new("parameter", unbounded(wanted), true))),
         })),
         other => Ok(other),
+    }
+}
+
+/// Gives an expression without type that of `known`, which it is compared with: a uuid in its own spelling.
+///
+/// # Errors
+/// As [`typed_like`].
+pub fn typed_beside(expr: Expr, known: &Expr, schema: &DFSchema, session: &SessionFacts) -> Result<Expr> {
+    let field = known.to_field(schema)?.1;
+    match (expr, field.metadata().get(PG_TYPE).map(String::as_str)) {
+        (Expr::Literal(ScalarValue::Utf8(Some(text)), None), Some("uuid")) => {
+            let value =
+                belvedere_functions::parse_literal(&text, field.data_type(), Some("uuid"), &Zone::Named(session.zone))
+                    .map_err(pg_error)?;
+            Ok(Expr::Literal(value, None))
+        }
+        (Expr::Placeholder(Placeholder { id, field: None }), Some("uuid")) => Ok(Expr::Placeholder(Placeholder {
+            id,
+            field: Some(Arc::new(field.as_ref().clone().with_name("parameter").with_nullable(true))),
+        })),
+        (expr, _) => typed_like(expr, field.data_type(), session),
     }
 }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use belvedere_functions::Zone;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{DFSchema, Result, ScalarValue};
+use datafusion_common::{DFSchema, JoinType, NullEquality, Result, ScalarValue};
 use datafusion_expr::expr::{InList, Placeholder};
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::{Case, Expr, ExprSchemable, Limit, LogicalPlan, Operator, lit};
+use datafusion_expr::{Case, Cast, Expr, ExprSchemable, Join, Limit, LogicalPlan, Operator, Projection, Union, lit};
 
 use crate::error::PlanError;
 use crate::session::SessionFacts;
 
-use super::operators::{cast_exactly, compare, fold_number, is_unknown, narrowed, typed_like};
+use super::operators::{cast_exactly, compare, fold_number, is_unknown, narrowed, typed_beside, typed_like};
 
 /// Resolves what is still open in every expression of the plan.
 ///
@@ -29,6 +29,12 @@ pub fn resolve_unknowns(plan: LogicalPlan, session: &SessionFacts) -> Result<Log
                 input: limit.input,
             })));
         }
+        if let LogicalPlan::Union(union) = node {
+            return Ok(Transformed::yes(LogicalPlan::Union(in_common_types(union, session)?)));
+        }
+        if let LogicalPlan::Join(join) = &node {
+            check_compared_rows(join)?;
+        }
         let schema = input_schema(&node);
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
@@ -39,6 +45,90 @@ pub fn resolve_unknowns(plan: LogicalPlan, session: &SessionFacts) -> Result<Log
         .map_data(LogicalPlan::recompute_schema)
     })
     .data()
+}
+
+/// The branches of a UNION with each column in PostgreSQL's common type. DataFusion would make text of `1 UNION SELECT 'x'`, and a
+/// date of `1 UNION SELECT DATE '2026-01-01'`.
+fn in_common_types(union: Union, session: &SessionFacts) -> Result<Union> {
+    let mut branches: Vec<Vec<Expr>> = Vec::with_capacity(union.inputs.len());
+    for input in &union.inputs {
+        branches.push(match input.as_ref() {
+            LogicalPlan::Projection(projection) => {
+                projection.expr.iter().map(|expr| fold_number(expr.clone().unalias())).collect()
+            }
+            other => other.schema().columns().into_iter().map(Expr::Column).collect(),
+        });
+    }
+    let schemas: Vec<&DFSchema> = union
+        .inputs
+        .iter()
+        .map(|input| match input.as_ref() {
+            LogicalPlan::Projection(projection) => projection.input.schema().as_ref(),
+            other => other.schema().as_ref(),
+        })
+        .collect();
+    for column in 0..union.schema.fields().len() {
+        let mut known = Vec::new();
+        for (branch, schema) in branches.iter().zip(&schemas) {
+            if !is_unknown(&branch[column]) {
+                known.push(branch[column].get_type(*schema)?);
+            }
+        }
+        let matched = if known.is_empty() { Some(DataType::Utf8) } else { belvedere_functions::common_type(&known) };
+        let common = matched.ok_or_else(|| {
+            let names: Vec<String> = known.iter().map(super::operators::pg_name).collect();
+            PlanError::new("42804", format!("UNION types {} cannot be matched", names.join(" and ")))
+        })?;
+        for (branch, schema) in branches.iter_mut().zip(&schemas) {
+            let typed = typed_like(branch[column].clone(), &common, session)?;
+            let found = typed.get_type(*schema)?;
+            branch[column] = cast_exactly(typed, &found, &common, session)?;
+        }
+    }
+    let inputs = union
+        .inputs
+        .iter()
+        .zip(branches)
+        .map(|(input, branch)| {
+            let below = match input.as_ref() {
+                LogicalPlan::Projection(projection) => Arc::clone(&projection.input),
+                _ => Arc::clone(input),
+            };
+            let named = branch
+                .into_iter()
+                .zip(input.schema().iter())
+                .map(|(expr, (relation, field))| match &expr {
+                    Expr::Column(column) if column.name == *field.name() && column.relation.as_ref() == relation => {
+                        expr
+                    }
+                    _ => expr.alias_qualified(relation.cloned(), field.name()),
+                })
+                .collect();
+            Projection::try_new(named, below).map(|projection| Arc::new(LogicalPlan::Projection(projection)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Union::try_new(inputs)
+}
+
+/// INTERSECT and EXCEPT are joins by now; DataFusion would compare a number with a date as dates.
+///
+/// # Errors
+/// 42804 for columns that have no common type.
+fn check_compared_rows(join: &Join) -> Result<()> {
+    let word = match (join.join_type, join.null_equality) {
+        (JoinType::LeftSemi, NullEquality::NullEqualsNull) => "INTERSECT",
+        (JoinType::LeftAnti, NullEquality::NullEqualsNull) => "EXCEPT",
+        _ => return Ok(()),
+    };
+    for (left, right) in &join.on {
+        let types = [left.get_type(join.left.schema())?, right.get_type(join.right.schema())?];
+        if belvedere_functions::common_type(&types).is_none() {
+            let names = types.each_ref().map(super::operators::pg_name);
+            let message = format!("{word} types {} cannot be matched", names.join(" and "));
+            return Err(PlanError::new("42804", message).into());
+        }
+    }
+    Ok(())
 }
 
 /// The columns that a node's expressions can name.
@@ -122,6 +212,10 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                 }
                 Expr::Like(like)
             }
+            // Only VALUES gets such casts: ours are functions.
+            Expr::Cast(Cast { expr: inner, field }) if matches!(*inner, Expr::Literal(ScalarValue::Utf8(_), None)) => {
+                typed_like(*inner, field.data_type(), session)?
+            }
             Expr::IsNull(inner) => Expr::IsNull(Box::new(open_to_text(*inner))),
             Expr::IsNotNull(inner) => Expr::IsNotNull(Box::new(open_to_text(*inner))),
             Expr::Alias(mut alias) => {
@@ -150,16 +244,18 @@ fn in_list(expr: Expr, list: Vec<Expr>, negated: bool, schema: &DFSchema, sessio
     let expr = fold_number(expr);
     let list: Vec<Expr> = list.into_iter().map(fold_number).collect();
     // Literals without type take the left side's, or that of the first value that has one.
-    let anchor = match std::iter::once(&expr).chain(&list).find(|item| !is_unknown(item)) {
-        Some(known) => known.get_type(schema)?,
-        None => DataType::Utf8,
+    let anchor = std::iter::once(&expr).chain(&list).find(|item| !is_unknown(item)).cloned();
+    let typed = |item: Expr| match &anchor {
+        Some(known) if is_unknown(&item) => typed_beside(item, known, schema, session),
+        Some(_) => Ok(item),
+        None => typed_like(item, &DataType::Utf8, session),
     };
-    let expr = typed_like(expr, &anchor, session)?;
+    let expr = typed(expr)?;
     let left_type = expr.get_type(schema)?;
     let items = list
         .into_iter()
         .map(|item| {
-            let item = typed_like(item, &anchor, session)?;
+            let item = typed(item)?;
             Ok(narrowed(&item, &left_type).unwrap_or(item))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -207,6 +303,8 @@ fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> R
             PlanError::new("42804", format!("CASE types {} cannot be matched", names.join(" and ")))
         })?
     };
+    // An open literal or parameter may have more digits than the others.
+    let common = widened(common, &results, schema, session)?;
     let place = |item: Expr| -> Result<Expr> {
         let item = typed_like(fold_number(item), &common, session)?;
         let found = item.get_type(schema)?;
@@ -229,6 +327,15 @@ fn case_branches(mut case: Case, schema: &DFSchema, session: &SessionFacts) -> R
     Ok(case)
 }
 
+/// The common type once open items have `common`: a literal beside `numeric(12,2)` keeps its own digits.
+fn widened(common: DataType, items: &[Expr], schema: &DFSchema, session: &SessionFacts) -> Result<DataType> {
+    let mut all = vec![common.clone()];
+    for item in items.iter().filter(|item| is_unknown(item)) {
+        all.push(typed_like(item.clone(), &common, session)?.get_type(schema)?);
+    }
+    Ok(belvedere_functions::common_type(&all).unwrap_or(common))
+}
+
 /// The arguments of a function that chooses among them, in PostgreSQL's common type.
 fn in_common_type(arguments: Vec<Expr>, schema: &DFSchema, session: &SessionFacts) -> Result<Vec<Expr>> {
     let arguments: Vec<Expr> = arguments.into_iter().map(fold_number).collect();
@@ -238,6 +345,7 @@ fn in_common_type(arguments: Vec<Expr>, schema: &DFSchema, session: &SessionFact
         let names: Vec<String> = known.iter().map(super::operators::pg_name).collect();
         PlanError::new("42804", format!("types {} cannot be matched", names.join(" and ")))
     })?;
+    let common = widened(common, &arguments, schema, session)?;
     arguments
         .into_iter()
         .map(|item| {

@@ -8,6 +8,7 @@ use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{Column, DFSchemaRef, Result, ScalarValue};
 use datafusion_expr::expr::AggregateFunctionParams;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
+use indexmap::IndexSet;
 
 use crate::bind::measures::{MEASURE, measures_in};
 use crate::error::PlanError;
@@ -65,14 +66,11 @@ fn question_of(aggregate: &Aggregate) -> Result<Option<Question>> {
             .hint("Write one query for each set and combine them with UNION ALL.")
             .into());
     }
-    // `SELECT city AS a, city AS b … GROUP BY 1, 2`: the aggregate's schema has each expression once.
-    let mut distinct: Vec<&Expr> = Vec::with_capacity(aggregate.group_expr.len());
-    for expr in &aggregate.group_expr {
-        if !distinct.contains(&expr) {
-            distinct.push(expr);
-        }
-    }
-    let group = distinct
+    // `GROUP BY status, 1` may name a column twice; the aggregate's schema, which is the leg's, has it once.
+    let group = aggregate
+        .group_expr
+        .iter()
+        .collect::<IndexSet<_>>()
         .into_iter()
         .map(|expr| absorbed.resolved(expr).map(|expr| expr.unalias_nested().data))
         .collect::<Result<Vec<_>>>()?;

@@ -40,6 +40,8 @@ struct Item<'a> {
     fact: Option<String>,
     /// The cubes that its values come from.
     reads: Vec<String>,
+    /// The condition of `FILTER (WHERE …)`.
+    condition: Option<Expr>,
     /// Repeating rows leaves it as it is.
     immune: bool,
     /// It counts the single primary key, so that a distinct count of it does as well.
@@ -260,6 +262,7 @@ impl<'a> Splitter<'a> {
             field,
             hints,
             reads,
+            condition: leaf.filter.clone(),
             counts_key,
             shown,
         })
@@ -302,6 +305,7 @@ impl<'a> Splitter<'a> {
             field,
             hints,
             reads,
+            condition: call.params.filter.as_deref().cloned(),
             counts_key: false,
             shown: format!("{}(…)", call.func.name()),
         })
@@ -336,6 +340,7 @@ impl<'a> Splitter<'a> {
             hints,
             fact: None,
             reads: Vec::new(),
+            condition: filter.cloned(),
             immune: false,
             counts_key: false,
             shown: "COUNT(*)".to_owned(),
@@ -532,16 +537,27 @@ impl<'a> Splitter<'a> {
         Ok(merged)
     }
 
+    /// An item's condition as text, where it differs among the repetitions of one row of `fact`.
+    fn varying_condition(&self, item: &Item<'a>, fact: &str, tree: &JoinTree) -> Result<Option<String>> {
+        let Some(condition) = &item.condition else { return Ok(None) };
+        let determined = tree.determined_by(self.model, fact);
+        let varies = self.filter_hints(condition)?.cubes().any(|cube| !determined.contains(cube));
+        Ok(varies.then(|| condition.to_string()))
+    }
+
     /// One leg over the joined rows, and one for each cube whose rows they repeat.
     fn legs(&self, items: &[Item<'a>], group: &Group) -> Result<Vec<FactLeg>> {
         let mut in_place: Vec<usize> = Vec::new();
-        let mut distinct: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        // By fact, and by the condition that holds on some of the repetitions of a row only: beside it, every other value of the row
+        // would be there twice, once with the condition and once without.
+        let mut distinct: BTreeMap<(&str, Option<String>), Vec<usize>> = BTreeMap::new();
         for index in &group.items {
             let item = &items[*index];
             self.check_repetition(item, &group.tree)?;
             match item.fact.as_deref() {
                 Some(fact) if !item.immune && !item.counts_key && group.tree.multiplies(self.model, fact) => {
-                    distinct.entry(fact).or_default().push(*index);
+                    let condition = self.varying_condition(item, fact, &group.tree)?;
+                    distinct.entry((fact, condition)).or_default().push(*index);
                 }
                 _ => in_place.push(*index),
             }
@@ -550,7 +566,11 @@ impl<'a> Splitter<'a> {
         in_place.retain(|index| {
             let item = &items[*index];
             let Some(fact) = item.fact.as_deref() else { return true };
-            let Some(keyed) = distinct.get_mut(fact) else { return true };
+            let Some(keyed) = distinct.get_mut(&(fact, None)) else { return true };
+            // Its condition would tell repetitions apart, see above.
+            if item.condition.is_some() {
+                return true;
+            }
             let determined = group.tree.determined_by(self.model, fact);
             if !item.reads.iter().all(|cube| determined.contains(cube.as_str())) {
                 return true;
@@ -563,7 +583,7 @@ impl<'a> Splitter<'a> {
         if !in_place.is_empty() || distinct.is_empty() {
             legs.push(self.leg(items, group, &in_place, None)?);
         }
-        for (fact, mut indexes) in distinct {
+        for ((fact, _), mut indexes) in distinct {
             indexes.sort_unstable();
             let cube = members::cube_named(self.model, fact)?;
             if !cube.dimensions.values().any(|dimension| dimension.primary_key) {

@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 use belvedere_model::MemberKind;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, ScalarValue};
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan};
+use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
 
 use crate::catalog::{JOIN_FIELD, MemberColumn, ViewTableSource};
 use crate::error::{PlanError, Result};
@@ -32,6 +32,14 @@ pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common
         _ => Ok(Transformed::no(node)),
     })
     .data()
+}
+
+fn names_join_field(join: &Join) -> bool {
+    join.on
+        .iter()
+        .flat_map(|(left, right)| [left, right])
+        .chain(&join.filter)
+        .any(|expr| expr.column_refs().iter().any(|column| column.name == JOIN_FIELD))
 }
 
 /// Rows of two facts side by side repeat each other: no row would be one row of anything (reference MF19).
@@ -76,9 +84,18 @@ fn read_joins(
     crossed: Crossed,
 ) -> datafusion_common::Result<Transformed<LogicalPlan>> {
     let below = match &plan {
-        LogicalPlan::Join(_) => match absorb(&plan)? {
+        LogicalPlan::Join(join) => match absorb(&plan)? {
             Some(absorbed) if absorbed.crossed && crossed == Crossed::AsSql => return Ok(Transformed::no(plan)),
             Some(absorbed) => return Ok(Transformed::yes(read_join(&plan, &absorbed, planning)?)),
+            // As plain SQL it would give no row: the field is NULL.
+            None if names_join_field(join) => {
+                return Err(PlanError::unsupported(
+                    "__cubeJoinField joins views and cubes, and nothing else beside it",
+                )
+                .detail("It means the model's own join, which has conditions of its own.")
+                .hint("Join the other tables to a sub-query that has this join alone, or write a join condition.")
+                .into());
+            }
             None => Crossed::AsSql,
         },
         LogicalPlan::Filter(filter) => match absorb(&filter.input)? {

@@ -1,0 +1,510 @@
+//! Golden scripts: statements over small models with fake sources, planned up to a stage; whole plans, columns and errors.
+//!
+//! A script is a file `STAGE/RULE` beside this one. Its commands:
+//!
+//! ```text
+//! model shop                                  # models/shop.yml, from here on
+//! session zone=Europe/Berlin                  # the session's zone, from here on; 2026-03-15 10:30 UTC is now
+//! lower fires=build_legs silent=read_rows "SELECT status, MEASURE(revenue) FROM orders GROUP BY 1"
+//! bind declared=int8 bind=5 "SELECT status FROM orders WHERE id = $1"
+//! ```
+//!
+//! `gate`, `name`, `rewrite`, `bind`, `expand` and `lower` print what is there after that stage: SQL, or the columns and the plan, and
+//! for `lower` what each base scan asks of its source. A refusal is printed whole, with the rule that refused; the text at its
+//! position stands after `AT`. The mark that keeps equal names apart is shown as `~`.
+//!
+//! `fires=RULE` holds when the rule changed the statement or refused it, `silent=RULE` when it ran and did not; both may occur
+//! several times, and the names are those of `pipeline::Rule`. `declared=` and `bind=` hold one type or value for each parameter, with `|`
+//! between them; `\N` is NULL. With `repeat=N` what stands between `«` and `»` stands there N times.
+//!
+//! After a change: `UPDATE_GOLDENFILES=1 cargo nextest run --workspace --test testscripts`, then read the diff.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use belvedere_functions::{PG_TYPE, Zone, parse_literal};
+use belvedere_model::{Model, ModelFile};
+use belvedere_planner::catalog::{BaseColumn, Catalog, SourceDialect, Sources, TypedExpr};
+use belvedere_planner::error::PlanError;
+use belvedere_planner::functions::Functions;
+use belvedere_planner::pipeline::{self, Rule, Stage, Trace};
+use belvedere_planner::session::SessionFacts;
+use belvedere_planner::{bind, parse, tables, types};
+use chrono::DateTime;
+use datafusion_common::tree_node::TreeNodeRecursion;
+use datafusion_common::{DFSchema, ScalarValue, TableReference};
+use datafusion_expr::{ExprSchemable, LogicalPlan, TableSource};
+use datafusion_sql::sqlparser::ast::{Query, Statement};
+use datafusion_sql::sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
+use datafusion_sql::sqlparser::parser::Parser;
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// The first document of a model's file; the second is the model.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Setup {
+    /// `postgres`, `mysql` or `files`, by data source.
+    sources: HashMap<String, String>,
+    /// Columns with their SQL type, by cube (by table for files). A cube that is left out is one whose source cannot be asked.
+    columns: HashMap<String, HashMap<String, String>>,
+    /// Cubes whose source sorts text by its own rules.
+    #[serde(default)]
+    own_collation: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Fake {
+    setup: Setup,
+    model: Arc<Model>,
+    functions: Arc<Functions>,
+    /// The first expression that has no type: a fault of the script.
+    untyped: Mutex<Option<String>>,
+}
+
+impl Fake {
+    fn fields(&self, table: &str) -> Option<Vec<Field>> {
+        let columns = self.setup.columns.get(table)?;
+        let mut fields: Vec<Field> = columns
+            .iter()
+            .map(|(name, sql_type)| {
+                let parsed =
+                    Parser::new(&PostgreSqlDialect {}).try_with_sql(sql_type).and_then(|mut p| p.parse_data_type());
+                let field = types::field_of(&parsed.expect("a model names types of PostgreSQL"))
+                    .expect("and ones that we have");
+                field.with_name(name)
+            })
+            .collect();
+        fields.sort_by(|one, other| one.name().cmp(other.name()));
+        Some(fields)
+    }
+
+    /// Types by our own binding: the columns are all that a script has to say.
+    fn bound_type(&self, cube: &str, sql: &str) -> std::result::Result<Field, PlanError> {
+        let cube = &self.model.cubes[cube];
+        let dialect = self.dialect(&cube.data_source).expect("the source is in the setup");
+        let fields = self.fields(&cube.naming.name).unwrap_or_default();
+        let alias = belvedere_planner::members::alias_of(cube);
+        let schema =
+            DFSchema::try_from_qualified_schema(alias, &Schema::new(fields.clone())).expect("names are unique");
+        let sql_dialect: &dyn Dialect =
+            if dialect == SourceDialect::MySql { &MySqlDialect {} } else { &PostgreSqlDialect {} };
+        let expr = Parser::new(sql_dialect)
+            .try_with_sql(sql)
+            .and_then(|mut parser| parser.parse_expr())
+            .map_err(|error| PlanError::syntax(error.to_string()))?;
+        let empty =
+            Catalog { model: Arc::clone(&self.model), tables: indexmap::IndexMap::new(), sources: Arc::new(NoSources) };
+        let bound = bind::bind_expr(
+            expr,
+            &schema,
+            &empty,
+            &self.functions,
+            &tables::neutral_session(),
+            SourceDialect::Postgres,
+        )?;
+        let field = bound.to_field(&schema).expect("a bound expression has a type").1.as_ref().clone();
+        Ok(match (&bound, field.data_type(), dialect) {
+            (datafusion_expr::Expr::Column(_), ..) => field,
+            // What databases say of an expression has no digits, and MySQL's comparisons are numbers.
+            (_, DataType::Decimal128(..) | DataType::Decimal256(..), _) => field.with_data_type(types::BARE_NUMERIC),
+            (_, DataType::Boolean, SourceDialect::MySql) => field.with_data_type(DataType::Int64),
+            _ => field,
+        })
+    }
+}
+
+impl Sources for Fake {
+    fn dialect(&self, data_source: &str) -> Option<SourceDialect> {
+        Some(match self.setup.sources.get(data_source)?.as_str() {
+            "postgres" => SourceDialect::Postgres,
+            "mysql" => SourceDialect::MySql,
+            "files" => SourceDialect::Files,
+            other => unreachable!("{other} is no kind of source"),
+        })
+    }
+
+    fn typed(&self, cube: &str, sql: &str) -> Option<TypedExpr> {
+        self.setup.columns.get(cube)?;
+        match self.bound_type(cube, sql) {
+            Ok(field) => Some(TypedExpr {
+                field,
+                compares_by_code_point: !self.setup.own_collation.iter().any(|own| own == cube),
+            }),
+            Err(error) => {
+                let mut untyped = self.untyped.lock().expect("no script panics while it holds this");
+                untyped.get_or_insert(format!("{sql} of {cube}: {error}"));
+                None
+            }
+        }
+    }
+
+    fn base_table(
+        &self,
+        data_source: &str,
+        relation_sql: &str,
+        alias: &str,
+        columns: Vec<BaseColumn>,
+    ) -> datafusion_common::Result<Arc<dyn TableSource>> {
+        let dialect = self.dialect(data_source).expect("the planner asked for its dialect before");
+        let items: Vec<String> =
+            columns.iter().map(|column| format!("{} AS {}", column.sql, column.field.name())).collect();
+        let sql = format!("SELECT {} FROM {relation_sql} AS {}", items.join(", "), dialect.quoted(alias));
+        let schema = Arc::new(Schema::new(columns.into_iter().map(|column| column.field).collect::<Vec<_>>()));
+        Ok(Arc::new(Table { sql: format!("{data_source}: {sql}"), schema }))
+    }
+
+    fn file_table(&self, _data_source: &str, table: &TableReference) -> Option<Arc<dyn TableSource>> {
+        let fields = self.fields(table.table())?;
+        Some(Arc::new(Table { sql: format!("file {table}"), schema: Arc::new(Schema::new(fields)) }))
+    }
+}
+
+#[derive(Debug)]
+struct NoSources;
+
+impl Sources for NoSources {
+    fn dialect(&self, _: &str) -> Option<SourceDialect> {
+        None
+    }
+
+    fn typed(&self, _: &str, _: &str) -> Option<TypedExpr> {
+        None
+    }
+
+    fn base_table(
+        &self,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: Vec<BaseColumn>,
+    ) -> datafusion_common::Result<Arc<dyn TableSource>> {
+        datafusion_common::internal_err!("an expression of one cube has no tables")
+    }
+
+    fn file_table(&self, _: &str, _: &TableReference) -> Option<Arc<dyn TableSource>> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Table {
+    sql: String,
+    schema: SchemaRef,
+}
+
+impl TableSource for Table {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+struct Scripts {
+    functions: Arc<Functions>,
+    catalog: Option<Catalog>,
+    session: SessionFacts,
+    /// Rules that fired or were silent where the script says otherwise.
+    faults: Vec<String>,
+}
+
+impl Scripts {
+    fn new() -> Self {
+        let session = SessionFacts {
+            user: "ada".to_owned(),
+            database: "shop".to_owned(),
+            zone: chrono_tz::UTC,
+            now: DateTime::from_timestamp(1_773_570_600, 0).expect("2026-03-15 10:30 exists"),
+        };
+        Self { functions: Arc::new(Functions::new()), catalog: None, session, faults: Vec::new() }
+    }
+
+    fn load(&mut self, name: &str) -> Result<()> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testscripts/models/{name}.yml"));
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (setup, model) = text.split_once("\n---\n").ok_or("a model's file has two documents")?;
+        let setup: Setup = serde_yaml::from_str(setup)?;
+        let loaded = belvedere_model::load(&[ModelFile { path: format!("{name}.yml"), text: model.to_owned() }]);
+        let model = Arc::new(loaded.model.ok_or_else(|| format!("{:#?}", loaded.diagnostics))?);
+        let sources = Arc::new(Fake {
+            setup,
+            model: Arc::clone(&model),
+            functions: Arc::clone(&self.functions),
+            untyped: Mutex::new(None),
+        });
+        let fake = Arc::clone(&sources);
+        self.catalog = Some(tables::catalog(model, sources, &self.functions));
+        match fake.untyped.lock().expect("nothing panicked").take() {
+            None => Ok(()),
+            Some(untyped) => Err(format!("no type for {untyped}").into()),
+        }
+    }
+
+    fn trace(&self, sql: &str, declared: &str, values: &str) -> Result<Result<Trace, PlanError>> {
+        let catalog = self.catalog.as_ref().ok_or("no model")?;
+        let query = match query_of(sql) {
+            Ok(query) => query,
+            Err(error) => return Ok(Err(error)),
+        };
+        let declared = listed(declared)
+            .map(|name| {
+                let Some(name) = name else { return Ok(None) };
+                let sql_type = Parser::new(&PostgreSqlDialect {}).try_with_sql(&name)?.parse_data_type()?;
+                Ok(Some(Arc::new(types::field_of(&sql_type)?.with_name("parameter"))))
+            })
+            .collect::<Result<Vec<Option<FieldRef>>>>()?;
+        let zone = Zone::Named(self.session.zone);
+        let given: Vec<Option<String>> = listed(values).collect();
+        let decode = |parameters: &[FieldRef]| -> Result<Vec<ScalarValue>, PlanError> {
+            if given.len() != parameters.len() {
+                let message = format!("bind= has {} values for {} parameters", given.len(), parameters.len());
+                return Err(PlanError::internal(message));
+            }
+            let decoded = parameters.iter().zip(&given).map(|(field, text)| match text {
+                None => {
+                    ScalarValue::try_from(field.data_type()).map_err(|error| PlanError::internal(error.to_string()))
+                }
+                Some(text) => {
+                    parse_literal(text, field.data_type(), field.metadata().get(PG_TYPE).map(String::as_str), &zone)
+                        .map_err(|error| PlanError::new(error.sqlstate, error.message))
+                }
+            });
+            decoded.collect()
+        };
+        Ok(Ok(pipeline::trace(query, catalog, &self.functions, &self.session, &declared, decode)))
+    }
+}
+
+fn query_of(sql: &str) -> Result<Query, PlanError> {
+    match parse::parse_one(sql)? {
+        Statement::Query(query) => Ok(*query),
+        other => Err(PlanError::internal(format!("{other} is not a query"))),
+    }
+}
+
+/// The parts between `|`.
+fn listed(text: &str) -> impl Iterator<Item = Option<String>> {
+    let parts = if text.is_empty() { Vec::new() } else { text.split('|').collect() };
+    parts.into_iter().map(|part| (part != "\\N").then(|| part.to_owned())).collect::<Vec<_>>().into_iter()
+}
+
+/// `a«b»c` with `b` as often as `times` says.
+fn repeated(sql: &str, times: usize) -> String {
+    let mut text = String::new();
+    let mut rest = sql;
+    while let Some((before, (inner, after))) =
+        rest.split_once('«').and_then(|(before, after)| after.split_once('»').map(|parts| (before, parts)))
+    {
+        text.push_str(before);
+        text.push_str(&inner.repeat(times));
+        rest = after;
+    }
+    text + rest
+}
+
+/// The last rule of what a command asks for.
+fn last_rule(command: &str) -> Result<Rule> {
+    Ok(match command {
+        "gate" => Rule::Gate,
+        "name" => Rule::Name,
+        "rewrite" => Rule::Rewrite,
+        "bind" => Rule::CheckMeasures,
+        "expand" => Rule::BuildLegs,
+        "lower" => Rule::LowerLegs,
+        other => return Err(format!("unknown command {other}").into()),
+    })
+}
+
+fn rule_named(name: &str) -> Result<Rule> {
+    Ok(*Rule::ALL.iter().find(|rule| rule.name() == name).ok_or_else(|| format!("there is no rule {name}"))?)
+}
+
+impl goldenscript::Runner for Scripts {
+    fn run(&mut self, command: &goldenscript::Command) -> Result<String> {
+        let mut arguments = command.consume_args();
+        match command.name.as_str() {
+            "model" => {
+                self.load(&arguments.next_pos().ok_or("a model's name is missing")?.value)?;
+                arguments.reject_rest()?;
+                return Ok(String::new());
+            }
+            "session" => {
+                let zone = arguments.lookup("zone").ok_or("zone= is missing")?;
+                self.session.zone = zone.value.parse()?;
+                arguments.reject_rest()?;
+                return Ok(String::new());
+            }
+            _ => {}
+        }
+        let last = last_rule(&command.name)?;
+        let mut sql = arguments.next_pos().ok_or("a statement is missing")?.value.clone();
+        let (mut declared, mut values) = (String::new(), String::new());
+        let (mut fires, mut silent) = (Vec::new(), Vec::new());
+        for argument in arguments.rest_key() {
+            match argument.key.as_deref().unwrap_or_default() {
+                "declared" => declared.clone_from(&argument.value),
+                "bind" => values.clone_from(&argument.value),
+                "fires" => fires.push(rule_named(&argument.value)?),
+                "silent" => silent.push(rule_named(&argument.value)?),
+                "repeat" => sql = repeated(&sql, argument.parse()?),
+                other => return Err(format!("unknown argument {other}=").into()),
+            }
+        }
+        arguments.reject_rest()?;
+        let trace = match self.trace(&sql, &declared, &values)? {
+            Ok(trace) => trace,
+            Err(error) => return Ok(shown_error("parse", &error, &sql)),
+        };
+        let refused = trace.refused_by();
+        for rule in fires {
+            if refused != Some(rule) && !trace.steps.iter().any(|step| step.rule == rule && step.changed) {
+                let why = trace.result.as_ref().err().map_or("it changed nothing".to_owned(), ToString::to_string);
+                self.faults.push(format!("line {}: {} did not fire: {why}", command.line_number, rule.name()));
+            }
+        }
+        for rule in silent {
+            if !trace.steps.iter().any(|step| step.rule == rule && !step.changed) {
+                let why = trace.result.as_ref().err().map_or("it changed the plan".to_owned(), ToString::to_string);
+                self.faults.push(format!("line {}: {} was not silent: {why}", command.line_number, rule.name()));
+            }
+        }
+        shown(&trace, last, &sql)
+    }
+
+    fn end_script(&mut self) -> Result<()> {
+        if self.faults.is_empty() { Ok(()) } else { Err(self.faults.join("\n").into()) }
+    }
+}
+
+/// What there is after the rule `last`, or the refusal before it.
+fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
+    let Some(step) = trace.steps.iter().find(|step| step.rule == last) else {
+        let rule = trace.refused_by().map_or("?", Rule::name);
+        let error = trace.result.as_ref().err().ok_or("a rule did not run")?;
+        return Ok(shown_error(rule, error, sql));
+    };
+    let step_text = step.text.replace(belvedere_planner::name::UNIQUE_MARK, "~");
+    if last.stage() <= Stage::Name || last == Rule::Rewrite {
+        return Ok(step_text);
+    }
+    let mut text = String::new();
+    if let Ok((bound, planned)) = &trace.result {
+        let parameters: Vec<String> = bound.parameters.iter().map(|field| shown_type(field)).collect();
+        if !parameters.is_empty() {
+            writeln!(text, "parameters: {}", parameters.join(", "))?;
+        }
+        let columns = shown_columns(&bound.plan);
+        writeln!(text, "{columns}")?;
+        if shown_columns(&planned.plan) != columns {
+            return Err(format!("{columns} became {}", shown_columns(&planned.plan)).into());
+        }
+        for notice in planned.notices.iter().filter(|_| last == Rule::LowerLegs) {
+            writeln!(text, "NOTICE: {notice}")?;
+        }
+    }
+    writeln!(text, "{step_text}")?;
+    if let (Rule::LowerLegs, Ok((_, planned))) = (last, &trace.result) {
+        planned.plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(table) = scan.source.downcast_ref::<Table>()
+            {
+                let _ = writeln!(text, "{} = {}", scan.table_name, table.sql);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    if text.contains("\n\n") {
+        return Err(format!("a golden text cannot have an empty line: {text}").into());
+    }
+    Ok(text)
+}
+
+fn shown_columns(plan: &LogicalPlan) -> String {
+    let columns: Vec<String> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", belvedere_planner::name::shown(field.name()), shown_type(field)))
+        .collect();
+    format!("columns: {}", columns.join(", "))
+}
+
+fn shown_type(field: &Field) -> String {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(_, None) => "Timestamp".to_owned(),
+        DataType::Timestamp(_, Some(_)) => "Timestamptz".to_owned(),
+        other => other.to_string(),
+    };
+    match field.metadata().get(PG_TYPE) {
+        Some(name) => format!("{data_type}({name})"),
+        None => data_type,
+    }
+}
+
+fn shown_error(rule: &str, error: &PlanError, sql: &str) -> String {
+    let mut text = format!("{rule} refuses: {error}\n");
+    if let Some(position) = error.position_in(sql) {
+        let rest: String = sql.chars().skip(position - 1).take(30).collect();
+        let _ = writeln!(text, "AT {position}: {}", rest.lines().next().unwrap_or_default());
+    }
+    text
+}
+
+fn run(script: &str) -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(script);
+    goldenscript::run(&mut Scripts::new(), path)?;
+    Ok(())
+}
+
+macro_rules! scripts {
+    ($($name:ident: $path:literal,)*) => {
+        $(
+            #[test]
+            fn $name() -> Result<()> {
+                run($path)
+            }
+        )*
+
+        /// Scripts that no test runs would rot.
+        #[test]
+        fn every_script_is_run() -> Result<()> {
+            let mut listed = vec![$($path.to_owned()),*];
+            listed.sort();
+            let mut found = Vec::new();
+            for stage in ["gate", "name", "bind", "expand", "lower"] {
+                for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(stage))? {
+                    found.push(format!("{stage}/{}", entry?.file_name().to_string_lossy()));
+                }
+            }
+            found.sort();
+            assert_eq!(listed, found);
+            Ok(())
+        }
+    };
+}
+
+scripts! {
+    only_constructs_on_the_list_pass: "gate/gate",
+    limits_hold_before_the_parser_recurses: "gate/parse",
+    columns_are_named_as_postgresql_names_them: "name/name",
+    syntax_gets_one_meaning: "bind/rewrite",
+    names_are_resolved_or_refused_with_a_hint: "bind/context",
+    operators_are_postgresqls: "bind/operators",
+    open_types_are_taken_from_their_place: "bind/unknown",
+    parameters_are_typed_as_postgresql_types_them: "bind/parameters",
+    custom_granularities_are_bins: "bind/granularities",
+    aggregates_that_match_are_the_measure: "bind/measures",
+    what_lies_between_is_seen_through_or_not: "expand/absorb",
+    aggregates_over_views_become_legs: "expand/build_legs",
+    one_tree_connects_the_cubes: "expand/choose_join_tree",
+    each_fact_has_a_leg_of_its_own: "expand/split_facts",
+    a_leg_joins_filters_and_groups: "lower/lower_leg",
+    rows_are_read_one_by_one: "lower/read_rows",
+    member_values_are_written_over_base_columns: "lower/joined_rows",
+    calculated_measures_stand_above_their_leaves: "lower/calculated",
+    member_sql_is_rendered_and_split: "lower/members",
+    time_is_shown_in_the_sessions_zone: "lower/zones",
+}
