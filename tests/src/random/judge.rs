@@ -110,6 +110,18 @@ impl Sides {
     }
 }
 
+impl Sides {
+    /// Whether two statements have different rows where the reference runs.
+    ///
+    /// # Errors
+    /// As [`Sides::judge`].
+    pub async fn references_differ(&self, one: &str, other: &str) -> Result<bool, AnyError> {
+        let (one, other) =
+            (rows(&self.reference, one, &self.took[1]).await?, rows(&self.reference, other, &self.took[1]).await?);
+        Ok(one.map(sorted) != other.map(sorted))
+    }
+}
+
 /// Minus zero is zero here, on purpose: see the architecture.
 fn value(text: &str) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }

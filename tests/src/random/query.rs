@@ -89,9 +89,11 @@ pub type RowText = Text<usize>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Aggregate {
     /// `MEASURE(column)` or the aggregate of the measure's own type: `#0` is the column.
+    /// A filter on the measure's own cube may stand behind it.
     Measure {
         call: String,
         column: usize,
+        filter: Option<RowText>,
     },
     /// An aggregate over a dimension.
     Dimension {
@@ -193,7 +195,10 @@ impl Query {
             Form::With => (format!("WITH q AS ({inner}) "), "q".to_owned()),
         };
         let call = |aggregate: &Aggregate| match aggregate {
-            Aggregate::Measure { call, column } => call.replace("#0", &named(column)),
+            Aggregate::Measure { call, column, filter: None } => call.replace("#0", &named(column)),
+            Aggregate::Measure { call, column, filter: Some(filter) } => {
+                format!("{} FILTER (WHERE {})", call.replace("#0", &named(column)), filter.write(named))
+            }
             Aggregate::Dimension { fold, column } => fold_call(*fold, &named(column)),
             Aggregate::CountRows => "COUNT(*)".to_owned(),
         };
@@ -221,7 +226,11 @@ impl Query {
         let mut columns: Vec<usize> = self.dimensions.iter().flat_map(|text| text.holes().copied()).collect();
         for aggregate in self.aggregates() {
             match aggregate {
-                Aggregate::Measure { column, .. } | Aggregate::Dimension { column, .. } => columns.push(*column),
+                Aggregate::Measure { column, filter, .. } => {
+                    columns.push(*column);
+                    columns.extend(filter.iter().flat_map(Text::holes));
+                }
+                Aggregate::Dimension { column, .. } => columns.push(*column),
                 Aggregate::CountRows => {}
             }
         }
@@ -518,7 +527,14 @@ fn call(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> Aggrega
         }),
     };
     let call = own.filter(|_| dice.chance(40)).unwrap_or("MEASURE(#0)");
-    Aggregate::Measure { call: call.to_owned(), column }
+    let cube = (scope.columns[column].cube, &scope.columns[column].path);
+    let rows: Vec<usize> = (0..scope.columns.len())
+        .filter(|other| (scope.columns[*other].cube, &scope.columns[*other].path) == cube)
+        .filter(|other| !matches!(scope.columns[*other].role, Role::Measure(_)))
+        .collect();
+    let filter =
+        (own.is_some() && !rows.is_empty() && dice.chance(10)).then(|| predicate(dice, world, scope, &rows, 1));
+    Aggregate::Measure { call: call.to_owned(), column, filter }
 }
 
 fn measure_text(

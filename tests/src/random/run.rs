@@ -35,6 +35,8 @@ struct Tally {
     queries: usize,
     multiplied: usize,
     several_facts: usize,
+    /// Of those that multiply: where counting a row once for each time that it is joined gives other rows.
+    shows: usize,
     equal: usize,
     empty: usize,
     scale: usize,
@@ -164,6 +166,7 @@ impl Place {
         }
         let site = Site::start(&sources, "", &case.model).map_err(|error| format!("{error}\n{}", case.model))?;
         let ours = site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
+        ours.batch_execute(&case.settings).await?;
         Ok((Running { _site: site, _folder: folder }, Sides { ours, reference, took: Default::default() }))
     }
 }
@@ -184,6 +187,7 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         mariadb: files::mariadb(&world),
         files,
         columns,
+        settings: world.zone.map_or_else(String::new, |zone| format!("SET timezone = '{zone}'")),
         ..Case::default()
     };
     let started = Instant::now();
@@ -193,6 +197,7 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
     for number in 0..count {
         let (query, meaning) = asked(dice, &world);
         let verdict = judge(&sides, &query, &meaning).await?;
+        let shows = shows(&sides, &meaning, &verdict).await?;
         let failure = if verdict.is_wrong() {
             let query = shrink(&sides, &world, query.clone()).await?;
             Some(keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?)
@@ -201,6 +206,7 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         };
         let mut tally = tally.lock().expect("no panic holds it");
         count_in(&mut tally, &meaning, &verdict);
+        tally.shows += usize::from(shows);
         tally.failures.extend(failure);
         if tally.failures.len() >= FAILURES_MAX {
             break;
@@ -247,6 +253,15 @@ fn references(meaning: &Meaning) -> Vec<String> {
 
 async fn judge(sides: &Sides, query: &Query, meaning: &Meaning) -> Result<Verdict, AnyError> {
     sides.judge(&query.ours(), &references(meaning), query.limit.is_some()).await
+}
+
+/// Whether a right answer to a question that multiplies is one that careless SQL would not give.
+async fn shows(sides: &Sides, meaning: &Meaning, verdict: &Verdict) -> Result<bool, AnyError> {
+    let Meaning::Rows(answer) = meaning else { return Ok(false) };
+    if !answer.multiplied || verdict.is_wrong() {
+        return Ok(false);
+    }
+    sides.references_differ(&answer.sql, &answer.careless).await
 }
 
 /// The smallest query that is still wrong, among those that leave out parts of this one.
@@ -342,7 +357,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
     let percent = |count: usize| count * 100 / tally.queries.max(1);
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
-         a path, {} failures; {} % multiply a measure, {} % have several facts; seconds of all workers: {} us, {} reference, {} starts",
+         a path, {} failures; {} % multiply a measure ({} % so that it shows), {} % have several facts; seconds of all workers: {} us, {} reference, {} starts",
         tally.queries,
         tally.equal,
         tally.empty,
@@ -352,6 +367,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
         tally.no_path,
         tally.failures.len(),
         percent(tally.multiplied),
+        percent(tally.shows),
         percent(tally.several_facts),
         tally.took[0] / 1_000_000,
         tally.took[1] / 1_000_000,
