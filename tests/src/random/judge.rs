@@ -65,10 +65,11 @@ impl Sides {
                     });
                 }
                 let expected = REFUSALS.iter().find(|(_, words)| state == "0A000" && message.contains(words));
-                return Ok(expected.map_or_else(
-                    || Verdict::Wrong(format!("error {state}: {message}")),
-                    |(name, _)| Verdict::Refused(name),
-                ));
+                if let Some((name, _)) = expected {
+                    return Ok(Verdict::Refused(name));
+                }
+                let plan = if state == "XX000" { self.plan(query).await? } else { String::new() };
+                return Ok(Verdict::Wrong(format!("error {state}: {message}\n{plan}")));
             }
         };
         let mut differences = String::new();
@@ -111,6 +112,11 @@ impl Sides {
 }
 
 impl Sides {
+    async fn plan(&self, query: &str) -> Result<String, AnyError> {
+        let plan = rows(&self.ours, &format!("EXPLAIN {query}"), &self.took[0]).await?;
+        Ok(plan.map_or_else(|(state, message)| format!("EXPLAIN fails: {state}: {message}"), |rows| shown(&rows)))
+    }
+
     /// Whether two statements have different rows where the reference runs.
     ///
     /// # Errors

@@ -120,7 +120,7 @@ async fn kept_cases_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
 
 async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
     let place = Place::new(servers)?;
-    let (_site, sides) = place.set_up(case).await?;
+    let (_running, sides) = place.set_up(case).await?;
     sides.judge(&case.query, &case.references, case.ordered).await
 }
 
@@ -167,13 +167,13 @@ impl Place {
         let site = Site::start(&sources, "", &case.model).map_err(|error| format!("{error}\n{}", case.model))?;
         let ours = site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
         ours.batch_execute(&case.settings).await?;
-        Ok((Running { _site: site, _folder: folder }, Sides { ours, reference, took: Default::default() }))
+        Ok((Running { site, _folder: folder }, Sides { ours, reference, took: Default::default() }))
     }
 }
 
 /// What must live as long as the program is asked.
 struct Running {
-    _site: Site,
+    site: Site,
     _folder: TempDir,
 }
 
@@ -191,7 +191,7 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         ..Case::default()
     };
     let started = Instant::now();
-    let (_running, sides) = place.set_up(&template).await?;
+    let (running, sides) = place.set_up(&template).await?;
     let start = started.elapsed();
     let dice = &mut Dice::new(seed ^ 0x5EED);
     for number in 0..count {
@@ -200,7 +200,8 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         let shows = shows(&sides, &meaning, &verdict).await?;
         let failure = if verdict.is_wrong() {
             let query = shrink(&sides, &world, query.clone()).await?;
-            Some(keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?)
+            let report = keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?;
+            Some(format!("{report}{}", logged(&report, &running.site.server.log())))
         } else {
             None
         };
@@ -218,6 +219,16 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
     }
     tally.starts += start.as_micros() as u64;
     Ok(())
+}
+
+/// What the log says of an internal error that a report names.
+fn logged(report: &str, log: &str) -> String {
+    let Some((_, id)) = report.split_once("internal error ") else { return String::new() };
+    let id: String = id.chars().take_while(char::is_ascii_hexdigit).collect();
+    // The message may have lines of its own before the one with the id.
+    let lines: Vec<&str> = log.lines().collect();
+    let Some(last) = lines.iter().position(|line| line.contains(&id)) else { return String::new() };
+    format!("\n{}", lines[last.saturating_sub(4)..=last].join("\n"))
 }
 
 /// A query that has a meaning, of a kind that is wanted often enough.

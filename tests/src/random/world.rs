@@ -242,7 +242,7 @@ fn bare_cube(dice: &mut Dice, name: &str) -> Cube {
         ]);
         cube.columns.push(Column { name: format!("c{index}"), kind });
     }
-    let rows = if dice.chance(7) { 0 } else { dice.between(1, 12) };
+    let rows = if dice.chance(5) { 0 } else { dice.between(1, 12) };
     for row in 0..rows {
         let mut values = Vec::new();
         for (index, column) in cube.columns.iter().enumerate() {
@@ -400,15 +400,17 @@ fn foreign_key(
     let mut dangling = 90;
     for row in &mut world.cubes[holder].rows {
         dangling += 1;
-        let mut reference: Vec<Option<String>> = if dice.chance(15) || targets.is_empty() {
+        let mut reference: Vec<Option<String>> = if dice.chance(10) || targets.is_empty() {
             keys.iter().map(|key| Some(key_value(key.kind, dangling))).collect()
         } else if unique {
             targets.pop().expect("not empty")
         } else {
-            dice.pick(&targets).clone()
+            // Some are pointed to by many.
+            let often = if dice.chance(60) { targets.len().min(2) } else { targets.len() };
+            dice.pick(&targets[..often]).clone()
         };
         for part in &mut reference {
-            if dice.chance(12) {
+            if dice.chance(9) {
                 *part = None;
             }
         }
