@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use async_trait::async_trait;
-use belvedere_engine::sources::DataSource;
-use belvedere_engine::{Backend, Clock, Engine, EngineBackend, EngineConfig, Login, Outcome, Session};
+use belvedere_engine::sources::{DataSource, DataSourceKind};
+use belvedere_engine::{Backend, Clock, Engine, EngineBackend, EngineConfig, Login, Outcome, Session, Zone};
 use belvedere_model::ModelFile;
 use belvedere_sources::{Dialect, RemoteSource, SourceColumn, SourceError, Statement};
 use chrono::{DateTime, Utc};
@@ -113,7 +113,10 @@ fn session(runtime: &Runtime) -> Box<dyn Session> {
         users: Vec::new(),
         planning_threads: 1,
     };
-    let sources = HashMap::from([("default".to_owned(), DataSource::Remote(Arc::new(Fake)))]);
+    let sources = HashMap::from([(
+        "default".to_owned(),
+        DataSource { kind: DataSourceKind::Remote(Arc::new(Fake)), zone: Zone::UTC },
+    )]);
     let engine = Engine::new(config, sources, Arc::new(Noon)).expect("the system has threads");
     let file = ModelFile { path: "model.yml".to_owned(), text: MODEL.to_owned() };
     let model = belvedere_model::load(&[file]).model.expect("the model has no mistakes");

@@ -19,11 +19,15 @@ mod servers;
 mod system_tests;
 
 #[cfg(test)]
+mod cursors;
+#[cfg(test)]
 mod facts;
 #[cfg(test)]
 mod hostile_strings;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod operations;
 #[cfg(test)]
 mod process_life;
 #[cfg(test)]
@@ -34,3 +38,5 @@ mod pushed_statements;
 mod random;
 #[cfg(test)]
 mod recipe;
+#[cfg(test)]
+mod zones;

@@ -18,6 +18,30 @@ enum Asks {
     TwoSources,
 }
 
+/// Asked by a session in Oslo's time; MariaDB is not asked to know the zone.
+const IN_OSLO: [(&str, Asks, &str); 4] = [
+    (
+        "month of local time in PostgreSQL",
+        Asks::OneSource,
+        "SELECT DATE_TRUNC('month', created_at) AS m, MEASURE(count) AS n FROM orders_view WHERE created_at >= '2024-03-31 12:00' GROUP BY 1",
+    ),
+    (
+        "month of local time in MariaDB: hours travel, and come together here",
+        Asks::TwoSources,
+        "SELECT DATE_TRUNC('month', written_at) AS m, MEASURE(count) AS n FROM reviews_view GROUP BY 1",
+    ),
+    (
+        "month of local time in MariaDB, beside a name from PostgreSQL",
+        Asks::TwoSources,
+        "SELECT DATE_TRUNC('month', written_at) AS m, customer_city, MEASURE(count) AS n FROM reviews_view GROUP BY 1, 2",
+    ),
+    (
+        "local time in a filter on MariaDB",
+        Asks::OneSource,
+        "SELECT MEASURE(count) AS n FROM reviews_view WHERE written_at >= '2024-03-31 00:00' AND written_at < '2024-10-27 02:30'",
+    ),
+];
+
 const STATEMENTS: [(&str, Asks, &str); 12] = [
     (
         "group by in one source",
@@ -92,7 +116,11 @@ async fn twelve_statements_send_what_the_golden_file_says() -> Result<(), AnyErr
 
     let mut shown = String::new();
     let mut too_many = Vec::new();
-    for (name, asks, sql) in STATEMENTS {
+    let in_oslo = IN_OSLO.map(|(name, asks, sql)| ("Europe/Oslo", name, asks, sql));
+    for (zone, name, asks, sql) in
+        STATEMENTS.map(|(name, asks, sql)| ("UTC", name, asks, sql)).into_iter().chain(in_oslo)
+    {
+        client.batch_execute(&format!("SET timezone = '{zone}'")).await?;
         let _ = writeln!(shown, "## {name}\n\n{sql}\n");
         let answer = client.simple_query(&format!("EXPLAIN (FORMAT JSON) {sql}")).await?;
         let text = answer.iter().find_map(|message| match message {

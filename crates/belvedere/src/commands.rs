@@ -71,6 +71,9 @@ struct Settings {
     /// Clients at once [BELVEDERE_CONNECTIONS]
     #[arg(long, value_name = "COUNT")]
     connections: Option<String>,
+    /// How long running statements may go on after SIGTERM [BELVEDERE_DRAIN]
+    #[arg(long, value_name = "DURATION")]
+    drain: Option<String>,
     /// error, warn, info, debug or trace [BELVEDERE_LOG_LEVEL]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -100,6 +103,7 @@ impl Settings {
             ("statement_timeout", self.statement_timeout),
             ("memory", self.memory),
             ("connections", self.connections),
+            ("drain", self.drain),
             ("log_level", self.log_level),
             ("log_format", self.log_format),
         ];

@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use belvedere_engine::Zone;
 use belvedere_model::{Diagnostic, Place, Severity};
 use belvedere_sources::{FilesConfig, RemoteConfig};
 use chrono_tz::Tz;
@@ -117,6 +118,8 @@ pub struct DataSourceConfig {
     /// Of its name.
     pub at: At,
     pub kind: DataSourceKind,
+    /// The zone whose wall clock its `timestamp` columns show.
+    pub zone: Zone,
 }
 
 #[derive(Debug, Clone)]
@@ -140,6 +143,8 @@ pub struct Limits {
     pub statement_timeout: Option<Duration>,
     pub memory_bytes: usize,
     pub connections: usize,
+    /// How long running statements may go on after SIGTERM.
+    pub drain: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]

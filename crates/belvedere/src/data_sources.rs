@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use belvedere_engine::sources::DataSource;
+use belvedere_engine::sources::{DataSource, DataSourceKind as Opened};
 use belvedere_model::Diagnostic;
 use belvedere_sources::{FilesSource, MySqlSource, PostgresSource, RemoteSource, SourceError};
 
@@ -24,11 +24,12 @@ pub async fn open(source: &DataSourceConfig, observations: &Observations) -> Res
             let files = FilesSource::open(name, config).await.map_err(|error| about(source, &error))?;
             let tables: HashMap<_, _> =
                 files.tables().filter_map(|table| Some((table.to_owned(), files.table(table)?))).collect();
-            return Ok(DataSource::Files(tables));
+            return Ok(DataSource { kind: Opened::Files(tables), zone: source.zone });
         }
     };
     let remote = remote.map_err(|error| about(source, &error))?;
-    Ok(DataSource::Remote(Arc::new(ObservedSource::new(remote, observations.source(name)))))
+    let kind = Opened::Remote(Arc::new(ObservedSource::new(remote, observations.source(name))));
+    Ok(DataSource { kind, zone: source.zone })
 }
 
 fn about(source: &DataSourceConfig, error: &SourceError) -> Box<Diagnostic> {

@@ -152,7 +152,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     let sources = |config: &Config| -> Vec<_> {
         let sources = config.data_sources.iter();
-        sources.map(|source| (source.name.clone(), format!("{:?}", source.kind), address(&source.kind))).collect()
+        sources
+            .map(|source| (source.name.clone(), format!("{:?}", source.kind), address(&source.kind), source.zone))
+            .collect()
     };
     [
         ("listen", addresses(&old.listen) != addresses(&new.listen)),

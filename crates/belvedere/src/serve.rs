@@ -61,9 +61,9 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
     let sources = startup::open_sources(&config, &observations).await?;
     let remotes: Vec<Arc<dyn RemoteSource>> = sources
         .values()
-        .filter_map(|source| match source {
-            belvedere_engine::sources::DataSource::Remote(remote) => Some(Arc::clone(remote)),
-            belvedere_engine::sources::DataSource::Files(_) => None,
+        .filter_map(|source| match &source.kind {
+            belvedere_engine::sources::DataSourceKind::Remote(remote) => Some(Arc::clone(remote)),
+            belvedere_engine::sources::DataSourceKind::Files(_) => None,
         })
         .collect();
     let engine = startup::engine(&config, sources)?;
@@ -157,6 +157,7 @@ fn stop_on_signals() -> CancellationToken {
 fn server_config(config: &Config, metrics: &Arc<Metrics>) -> Result<ServerConfig, Box<Diagnostic>> {
     let mut server = ServerConfig { metrics: Arc::clone(metrics), ..ServerConfig::default() };
     server.limits.connections = config.limits.connections;
+    server.drain_deadline = config.limits.drain;
     if let Some(configured) = &config.tls {
         server.tls = Some(tls::server_config(configured)?);
         server.tls_required = configured.require;

@@ -3,6 +3,7 @@
 mod api;
 mod catalog;
 pub mod columns;
+mod cursors;
 pub mod engine;
 mod error;
 mod errors;
@@ -19,6 +20,7 @@ mod transaction;
 mod utility;
 
 pub use api::*;
+pub use belvedere_functions::Zone;
 pub use engine::{Clock, Engine, EngineBackend, EngineConfig, Snapshot, User};
 pub use error::*;
 pub use settings::{SERVER_VERSION, parse_zone};

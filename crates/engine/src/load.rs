@@ -11,7 +11,7 @@ use belvedere_planner::members;
 use belvedere_planner::tables::{self, BaseExpression};
 use belvedere_sources::SourceError;
 
-use crate::sources::{DataSource, DataSources, TypedSources};
+use crate::sources::{DataSourceKind, DataSources, TypedSources};
 
 /// Something that a source said of the model.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
     let mut unreachable: HashMap<String, String> = HashMap::new();
     for cube in model.cubes.values() {
         let Some(wanted) = expressions.get(&cube.naming.name) else { continue };
-        let result = match sources.get(&cube.data_source) {
+        let result = match sources.get(&cube.data_source).map(|source| &source.kind) {
             None => {
                 problems.push(SourceProblem {
                     cube: cube.naming.name.clone(),
@@ -55,14 +55,14 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
                 });
                 continue;
             }
-            Some(DataSource::Remote(source)) => {
+            Some(DataSourceKind::Remote(source)) => {
                 if let Some(reason) = unreachable.get(&cube.data_source) {
                     problems.push(unreachable_problem(cube, reason));
                     continue;
                 }
                 describe_remote(&model, cube, source.as_ref(), wanted).await
             }
-            Some(DataSource::Files(_)) => Ok(describe_files(&untyped, functions, cube, wanted)),
+            Some(DataSourceKind::Files(_)) => Ok(describe_files(&untyped, functions, cube, wanted)),
         };
         match result {
             Ok(Described { typed, refused }) => {

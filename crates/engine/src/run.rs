@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use belvedere_sources::{RemoteExec, push_down, remote_statements};
-use chrono_tz::Tz;
+use belvedere_functions::Zone;
+use belvedere_sources::{ConditionsOnStoredTime, RemoteExec, push_down, remote_statements};
 use dashmap::DashMap;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -24,7 +24,7 @@ use datafusion::prelude::SessionConfig;
 pub struct Runner {
     state: Arc<SessionState>,
     /// The same with another session zone: functions that depend on it read it from the configuration.
-    zoned: Arc<DashMap<Tz, Arc<SessionState>>>,
+    zoned: Arc<DashMap<Zone, Arc<SessionState>>>,
 }
 
 impl Runner {
@@ -57,15 +57,15 @@ impl Runner {
     ///
     /// # Errors
     /// DataFusion's, for a plan that cannot run.
-    pub async fn physical(&self, plan: &LogicalPlan, zone: Tz) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+    pub async fn physical(&self, plan: &LogicalPlan, zone: Zone) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
         DefaultPhysicalPlanner::default().create_physical_plan(plan, self.state_in(zone).as_ref()).await
     }
 
-    fn state_in(&self, zone: Tz) -> Arc<SessionState> {
+    fn state_in(&self, zone: Zone) -> Arc<SessionState> {
         let known = self.zoned.get(&zone).map(|state| Arc::clone(&state));
         known.unwrap_or_else(|| {
             let mut state = self.state.as_ref().clone();
-            state.config_mut().options_mut().execution.time_zone = Some(zone.name().to_owned());
+            state.config_mut().options_mut().execution.time_zone = Some(zone.name());
             let state = Arc::new(state);
             self.zoned.insert(zone, Arc::clone(&state));
             state
@@ -76,7 +76,7 @@ impl Runner {
     ///
     /// # Errors
     /// DataFusion's: a plan that one of its rules refuses.
-    pub fn logical(&self, plan: LogicalPlan, zone: Tz) -> datafusion::common::Result<LogicalPlan> {
+    pub fn logical(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
         let optimized = Optimizer::with_rules(rules()).optimize(plan, self.state_in(zone).as_ref(), |_, _| {})?;
         push_down(optimized)
     }
@@ -133,6 +133,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(o::eliminate_outer_join::EliminateOuterJoin::new()),
         Arc::new(o::push_down_limit::PushDownLimit::new()),
         Arc::new(o::push_down_filter::PushDownFilter::new()),
+        Arc::new(ConditionsOnStoredTime),
         Arc::new(o::eliminate_group_by_constant::EliminateGroupByConstant::new()),
         Arc::new(o::common_subexpr_eliminate::CommonSubexprEliminate::new()),
         Arc::new(o::optimize_projections::OptimizeProjections::new()),

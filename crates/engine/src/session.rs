@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use belvedere_planner::pipeline;
 use belvedere_planner::session::SessionFacts;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use dashmap::DashMap;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -14,10 +14,11 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
-use futures::stream;
+use futures::{StreamExt, stream};
 use postgres_types::Type;
 use tokio_util::sync::CancellationToken;
 
+use crate::cursors::{Count, Cursor, CursorStatement, Cursors, parse_cursor};
 use crate::engine::{Engine, Snapshot};
 use crate::errors::{from_datafusion, from_plan};
 use crate::explain::{self, Format};
@@ -37,6 +38,7 @@ pub struct EngineSession {
     login: Login,
     settings: Settings,
     transaction: Option<Transaction>,
+    cursors: Cursors,
     /// Keeps the place among the allowed connections.
     _place: tokio::sync::OwnedSemaphorePermit,
 }
@@ -45,6 +47,7 @@ pub struct EngineSession {
 enum Plan {
     Empty,
     Utility(Utility),
+    Cursor(CursorPlan),
     Query {
         query: Box<Query>,
         declared: Vec<Option<FieldRef>>,
@@ -62,10 +65,19 @@ enum Plan {
     Catalog(Box<belvedere_pgcatalog::CatalogStatement>),
 }
 
+enum CursorPlan {
+    Declare { name: String, hold: bool, query: Arc<Prepared> },
+    Fetch { name: String, count: Count },
+    Move { name: String, count: Count },
+    Close { name: Option<String> },
+}
+
 /// The session that a bound plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct PlanSettings {
-    zone: chrono_tz::Tz,
+    zone: belvedere_functions::Zone,
+    /// Custom granularities are counted from the start of the year where the model gives no origin.
+    year: i32,
     user: String,
     database: String,
 }
@@ -124,7 +136,7 @@ impl EngineSession {
         settings: Settings,
         place: tokio::sync::OwnedSemaphorePermit,
     ) -> Self {
-        Self { engine, login, settings, transaction: None, _place: place }
+        Self { engine, login, settings, transaction: None, cursors: Cursors::default(), _place: place }
     }
 
     fn facts(&self) -> SessionFacts {
@@ -142,8 +154,10 @@ impl EngineSession {
     }
 
     fn plan_settings(&self) -> PlanSettings {
+        let zone = self.settings.zone();
         PlanSettings {
-            zone: self.settings.zone(),
+            year: self.facts().local_now().year(),
+            zone,
             user: self.login.user.clone(),
             database: self.login.database.clone(),
         }
@@ -360,6 +374,7 @@ impl EngineSession {
                     if transaction.failed {
                         tag = "ROLLBACK";
                     }
+                    self.cursors.transaction_ended(tag != "ROLLBACK");
                     let isolation = self.settings.show("transaction_isolation")?.1;
                     self.settings = if tag == "ROLLBACK" { transaction.rolled_back() } else { transaction.committed() };
                     self.settings.end_transaction();
@@ -370,7 +385,7 @@ impl EngineSession {
             },
             Utility::Savepoint { name } => match &mut self.transaction {
                 None => return Err(only_inside("SAVEPOINT")),
-                Some(transaction) => transaction.savepoint(name, &self.settings),
+                Some(transaction) => transaction.savepoint(name, &self.settings, self.cursors.names())?,
             },
             Utility::Release { name } => match &mut self.transaction {
                 None => return Err(only_inside("RELEASE SAVEPOINT")),
@@ -378,7 +393,11 @@ impl EngineSession {
             },
             Utility::RollbackTo { name } => match &mut self.transaction {
                 None => return Err(only_inside("ROLLBACK TO SAVEPOINT")),
-                Some(transaction) => self.settings = transaction.rollback_to(name)?,
+                Some(transaction) => {
+                    let (settings, cursors) = transaction.rollback_to(name)?;
+                    self.settings = settings;
+                    self.cursors.retain(&cursors);
+                }
             },
             Utility::Nothing { .. } => {}
             Utility::Deallocate { name } => {
@@ -393,6 +412,7 @@ impl EngineSession {
                     Ok(())
                 })?;
                 effects.deallocate = Some(Deallocate::All);
+                self.cursors.close(None)?;
             }
         }
         effects.changed_settings = self.settings.reported_since(&before);
@@ -484,6 +504,9 @@ impl Session for EngineSession {
         if self.transaction_status() == TransactionStatus::Failed {
             return Err(aborted());
         }
+        if let Some(statement) = parse_cursor(sql)? {
+            return self.prepare_cursor(sql, statement, declared, cancel).await;
+        }
         let (explained, rest) = explain::split(sql)?;
         let rest = rest.as_ref();
         let statement = belvedere_planner::parse::parse_one(rest).map_err(|error| from_plan(&error, rest))?;
@@ -545,8 +568,40 @@ impl Session for EngineSession {
         }
         let stop = Stop::new(cancel, self.settings.statement_timeout());
         match plan {
+            Plan::Cursor(cursor) => self.cursor(cursor, parameters, stop).await,
+            plan => self.run(statement, plan, parameters, stop).await,
+        }
+    }
+
+    fn statement_failed(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        match &self.transaction {
+            None => TransactionStatus::Idle,
+            Some(transaction) if transaction.failed => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::InTransaction,
+        }
+    }
+}
+
+impl EngineSession {
+    /// Starts a query, a catalog statement or an EXPLAIN.
+    async fn run(
+        &self,
+        statement: &Prepared,
+        plan: &Plan,
+        parameters: Vec<ScalarValue>,
+        stop: Stop,
+    ) -> Result<Outcome, SqlError> {
+        match plan {
             Plan::Empty => Ok(Outcome::Empty),
-            Plan::Utility(_) => Err(SqlError::new("XX000", "a utility statement was taken for a query")),
+            Plan::Utility(_) | Plan::Cursor(_) => {
+                Err(SqlError::new("XX000", "a utility statement was taken for a query"))
+            }
             Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, stop).await,
             Plan::Query { query, declared, bound, version, settings, planned } => {
                 let snapshot = self.engine.snapshot();
@@ -582,18 +637,82 @@ impl Session for EngineSession {
         }
     }
 
-    fn statement_failed(&mut self) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.failed = true;
-        }
+    async fn prepare_cursor(
+        &mut self,
+        sql: &str,
+        statement: CursorStatement,
+        declared: &[Option<Type>],
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Prepared>, SqlError> {
+        let (parameters, columns, plan) = match statement {
+            CursorStatement::Declare { name, hold, query } => {
+                let query = self.prepare(&query, declared, cancel).await?;
+                match query.plan.downcast_ref::<Plan>() {
+                    Some(Plan::Query { .. } | Plan::Catalog(_)) => {}
+                    _ => return Err(SqlError::new("42601", "a cursor can only be declared for a query")),
+                }
+                (query.parameters.clone(), None, CursorPlan::Declare { name, hold, query })
+            }
+            CursorStatement::Fetch { name, count } => {
+                let columns = self.cursors.get(&name)?.columns.clone();
+                (vec![], Some(columns), CursorPlan::Fetch { name, count })
+            }
+            CursorStatement::Move { name, count } => (vec![], None, CursorPlan::Move { name, count }),
+            CursorStatement::Close { name } => (vec![], None, CursorPlan::Close { name }),
+        };
+        Ok(Arc::new(Prepared { sql: sql.to_owned(), parameters, columns, plan: Box::new(Plan::Cursor(plan)) }))
     }
 
-    fn transaction_status(&self) -> TransactionStatus {
-        match &self.transaction {
-            None => TransactionStatus::Idle,
-            Some(transaction) if transaction.failed => TransactionStatus::Failed,
-            Some(_) => TransactionStatus::InTransaction,
-        }
+    async fn cursor(
+        &mut self,
+        plan: &CursorPlan,
+        parameters: Vec<ScalarValue>,
+        stop: Stop,
+    ) -> Result<Outcome, SqlError> {
+        let tag = match plan {
+            CursorPlan::Declare { name, hold, query } => {
+                let in_transaction = self.transaction.is_some();
+                self.cursors.check_new(name, *hold, in_transaction)?;
+                let Some(inner) = query.plan.downcast_ref::<Plan>() else {
+                    return Err(SqlError::new("XX000", "a statement of another engine was declared"));
+                };
+                // The cursor outlives this statement, its cancel and its timeout; each FETCH has its own.
+                let own = Stop::new(CancellationToken::new(), None);
+                let started = tokio::select! {
+                    biased;
+                    why = stop.stopped() => return Err(why),
+                    started = self.run(query, inner, parameters, own) => started?,
+                };
+                let Outcome::Rows { columns, schema, rows, effects, .. } = started else {
+                    return Err(SqlError::new("42601", "a cursor can only be declared for a query"));
+                };
+                self.cursors.insert(name.clone(), Cursor::new(columns, schema, rows, *hold, in_transaction));
+                return Ok(Outcome::Command { tag: "DECLARE CURSOR".to_owned(), effects });
+            }
+            CursorPlan::Fetch { name, count } => {
+                let cursor = self.cursors.get(name)?;
+                return Ok(Outcome::Rows {
+                    columns: cursor.columns.clone(),
+                    schema: Arc::clone(&cursor.schema),
+                    rows: cursor.fetch(name, *count, stop),
+                    tag: "FETCH".to_owned(),
+                    effects: Effects::default(),
+                });
+            }
+            CursorPlan::Move { name, count } => {
+                let mut rows = self.cursors.get(name)?.fetch(name, *count, stop);
+                let mut passed = 0;
+                while let Some(batch) = rows.next().await {
+                    passed += batch?.num_rows();
+                }
+                format!("MOVE {passed}")
+            }
+            CursorPlan::Close { name } => {
+                self.cursors.close(name.as_deref())?;
+                if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" }.to_owned()
+            }
+        };
+        Ok(Outcome::Command { tag, effects: Effects::default() })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use belvedere_functions::Zone;
 use chrono_tz::Tz;
 
 use crate::SqlError;
@@ -72,6 +73,9 @@ const KNOWN: &[(&str, &str, Settable)] = &[
     ("work_mem", "4MB", Settable::Any),
 ];
 
+const ZONE_HINT: &str =
+    "Name a zone of the tz database, such as Europe/Berlin, or give hours east of Greenwich, such as 2 or -3.5.";
+
 #[derive(Debug, Clone, Copy)]
 enum Settable {
     /// Kept and shown; nothing depends on the value.
@@ -91,7 +95,7 @@ pub struct Settings {
     values: BTreeMap<String, String>,
     /// What RESET goes back to.
     start: BTreeMap<String, String>,
-    zone: Tz,
+    zone: Zone,
     statement_timeout: Option<Duration>,
     /// A user with `time_zone: fixed` keeps the configured zone.
     zone_fixed: bool,
@@ -109,7 +113,7 @@ impl Settings {
             let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
             values.insert("statement_timeout".to_owned(), guc_duration::shown(milliseconds));
         }
-        Self { start: values.clone(), values, zone, statement_timeout, zone_fixed }
+        Self { start: values.clone(), values, zone: Zone::from(zone), statement_timeout, zone_fixed }
     }
 
     /// What RESET goes back to from now on: the settings of login.
@@ -118,7 +122,7 @@ impl Settings {
     }
 
     #[must_use]
-    pub fn zone(&self) -> Tz {
+    pub fn zone(&self) -> Zone {
         self.zone
     }
 
@@ -201,13 +205,15 @@ impl Settings {
                 "ISO, MDY".to_owned()
             }
             Settable::Zone => {
-                let zone = parse_zone(value)
-                    .ok_or_else(|| invalid().hint("Name a zone of the tz database, such as Europe/Berlin, or UTC."))?;
+                let (zone, shown) = Zone::set(value).map_err(|error| {
+                    let hint = error.hint.unwrap_or_else(|| ZONE_HINT.to_owned());
+                    SqlError::new(error.sqlstate, error.message).hint(hint)
+                })?;
                 if self.zone_fixed && zone != self.zone {
                     return Err(SqlError::new("42501", "the time zone of this user is fixed"));
                 }
                 self.zone = zone;
-                zone.name().to_owned()
+                shown
             }
             Settable::Duration => {
                 let milliseconds = guc_duration::parse(value).map_err(|why| match why {
@@ -310,7 +316,7 @@ fn unknown(name: &str) -> SqlError {
 pub fn parse_zone(text: &str) -> Option<Tz> {
     let text = text.trim().trim_matches('\'');
     match text.to_uppercase().as_str() {
-        "UTC" | "GMT" | "Z" | "ZULU" | "UCT" | "0" | "+00" | "+00:00" | "ETC/UTC" | "LOCAL" | "DEFAULT" => {
+        "UTC" | "GMT" | "Z" | "ZULU" | "UCT" | "0" | "+00" | "+00:00" | "ETC/UTC" => {
             return Some(Tz::UTC);
         }
         _ => {}

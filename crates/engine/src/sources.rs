@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use belvedere_functions::Zone;
 use belvedere_planner::catalog::{BaseColumn, SourceDialect, Sources, TypedExpr};
 use belvedere_sources::{Dialect, RemoteSource, RemoteTable};
 use datafusion::catalog::TableProvider;
@@ -12,7 +13,14 @@ use datafusion::logical_expr::TableSource;
 
 /// One configured data source.
 #[derive(Debug, Clone)]
-pub enum DataSource {
+pub struct DataSource {
+    pub kind: DataSourceKind,
+    /// The zone whose wall clock its `timestamp` columns show.
+    pub zone: Zone,
+}
+
+#[derive(Debug, Clone)]
+pub enum DataSourceKind {
     Remote(Arc<dyn RemoteSource>),
     /// Tables by name, read in-process.
     Files(HashMap<String, Arc<dyn TableProvider>>),
@@ -31,13 +39,17 @@ pub struct TypedSources {
 
 impl Sources for TypedSources {
     fn dialect(&self, data_source: &str) -> Option<SourceDialect> {
-        Some(match self.sources.get(data_source)? {
-            DataSource::Remote(source) => match source.dialect() {
+        Some(match &self.sources.get(data_source)?.kind {
+            DataSourceKind::Remote(source) => match source.dialect() {
                 Dialect::Postgres => SourceDialect::Postgres,
                 Dialect::MySql => SourceDialect::MySql,
             },
-            DataSource::Files(_) => SourceDialect::Files,
+            DataSourceKind::Files(_) => SourceDialect::Files,
         })
+    }
+
+    fn zone(&self, data_source: &str) -> Zone {
+        self.sources.get(data_source).map_or(Zone::UTC, |source| source.zone)
     }
 
     fn typed(&self, cube: &str, sql: &str) -> Option<TypedExpr> {
@@ -51,7 +63,7 @@ impl Sources for TypedSources {
         alias: &str,
         columns: Vec<BaseColumn>,
     ) -> datafusion::common::Result<Arc<dyn TableSource>> {
-        let Some(DataSource::Remote(source)) = self.sources.get(data_source) else {
+        let Some(DataSourceKind::Remote(source)) = self.sources.get(data_source).map(|source| &source.kind) else {
             return datafusion::common::internal_err!("data source {data_source} is not a database");
         };
         let dialect = self.dialect(data_source).unwrap_or(SourceDialect::Postgres);
@@ -68,7 +80,7 @@ impl Sources for TypedSources {
     }
 
     fn file_table(&self, data_source: &str, table: &TableReference) -> Option<Arc<dyn TableSource>> {
-        let Some(DataSource::Files(tables)) = self.sources.get(data_source) else { return None };
+        let DataSourceKind::Files(tables) = &self.sources.get(data_source)?.kind else { return None };
         let exact = tables.get(table.table());
         let provider = exact.or_else(|| {
             let mut matching = tables.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table.table()));

@@ -1,9 +1,14 @@
 //! A session's open transaction. Nothing is ever written, but settings live and die with it, and `now()` stands still.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 
 use crate::SqlError;
 use crate::settings::Settings;
+
+/// A session keeps no more; each holds its settings.
+const SAVEPOINTS_MAX: usize = 1000;
 
 /// What BEGIN opened. The session holds the settings in force; here are those to go back to.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ struct Savepoint {
     name: String,
     current: Settings,
     lasting: Settings,
+    /// The cursors that were open: ROLLBACK TO closes the others.
+    cursors: HashSet<String>,
 }
 
 impl Transaction {
@@ -49,25 +56,33 @@ impl Transaction {
         self.before
     }
 
-    pub fn savepoint(&mut self, name: &str, current: &Settings) {
+    /// # Errors
+    /// 53400 where too many are open.
+    pub fn savepoint(&mut self, name: &str, current: &Settings, cursors: HashSet<String>) -> Result<(), SqlError> {
+        if self.savepoints.len() >= SAVEPOINTS_MAX {
+            return Err(SqlError::new("53400", format!("more than {SAVEPOINTS_MAX} savepoints are open"))
+                .hint("RELEASE those that are not needed any more."));
+        }
         self.savepoints.push(Savepoint {
             name: name.to_owned(),
             current: current.clone(),
             lasting: self.lasting.clone(),
+            cursors,
         });
+        Ok(())
     }
 
-    /// Goes back to a savepoint, which stays; gives the settings there.
+    /// Goes back to a savepoint, which stays; gives the settings there and the names of the cursors that were open.
     ///
     /// # Errors
     /// 3B001 for a name that is not there.
-    pub fn rollback_to(&mut self, name: &str) -> Result<Settings, SqlError> {
+    pub fn rollback_to(&mut self, name: &str) -> Result<(Settings, HashSet<String>), SqlError> {
         let index = self.index_of(name)?;
         self.savepoints.truncate(index + 1);
         self.failed = false;
         let savepoint = &self.savepoints[index];
         self.lasting = savepoint.lasting.clone();
-        Ok(savepoint.current.clone())
+        Ok((savepoint.current.clone(), savepoint.cursors.clone()))
     }
 
     /// Forgets a savepoint and those after it.

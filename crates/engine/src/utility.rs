@@ -160,7 +160,6 @@ pub fn parse_utility(sql: &str) -> Result<Option<Utility>, SqlError> {
         ["DISCARD", "TEMP" | "TEMPORARY"] => Utility::Nothing { tag: "DISCARD TEMP" },
         ["UNLISTEN", ..] => Utility::Nothing { tag: "UNLISTEN" },
         ["LISTEN", ..] => Utility::Nothing { tag: "LISTEN" },
-        ["CLOSE", "ALL"] => Utility::Nothing { tag: "CLOSE CURSOR ALL" },
         [
             word @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT"
             | "REVOKE" | "COMMENT" | "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER" | "LOCK" | "CALL" | "DO"
@@ -173,7 +172,7 @@ pub fn parse_utility(sql: &str) -> Result<Option<Utility>, SqlError> {
                 .detail("Belvedere only ever reads its data sources; the model's files define what can be queried."));
         }
         ["COPY", ..] => return Err(SqlError::new("0A000", "COPY is not supported yet")),
-        [word @ ("DECLARE" | "FETCH" | "MOVE" | "CLOSE" | "PREPARE" | "EXECUTE"), ..] => {
+        [word @ ("PREPARE" | "EXECUTE"), ..] => {
             return Err(SqlError::new("0A000", format!("{word} is not supported yet"))
                 .hint("Use the extended query protocol, as drivers do by themselves."));
         }
@@ -272,7 +271,21 @@ fn set(words: &[Word], local: bool) -> Result<Utility, SqlError> {
     if is_local || value.len() == 1 && value[0].upper == "DEFAULT" {
         return Ok(Utility::Reset { name });
     }
-    Ok(Utility::Set { name, value: join(value), local })
+    let value = match upper.get(upper.len() - value.len()..) {
+        Some(["INTERVAL", ..]) if name == "TimeZone" => interval(&value[1..]),
+        _ => join(value),
+    };
+    Ok(Utility::Set { name, value, local })
+}
+
+/// `INTERVAL '3' HOUR` as the setting reads it; the fields only give a bare number its unit.
+fn interval(words: &[Word]) -> String {
+    let Some((literal, fields)) = words.split_first() else { return "INTERVAL".to_owned() };
+    let is_number = literal.text.trim().parse::<f64>().is_ok();
+    match fields {
+        [unit] if is_number => format!("INTERVAL '{} {}'", literal.text, unit.upper),
+        _ => format!("INTERVAL '{}'", literal.text),
+    }
 }
 
 /// `a . b` and `- 5` without blanks, lists with `, `.

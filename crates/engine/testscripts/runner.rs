@@ -17,11 +17,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use belvedere_engine::sources::DataSource;
+use belvedere_engine::sources::{DataSource, DataSourceKind};
 use belvedere_engine::{
     Backend, Clock, Column, Effects, Engine, EngineBackend, EngineConfig, Login, Outcome, Session, Severity, SqlError,
     TransactionStatus, User,
 };
+use belvedere_functions::Zone;
 use belvedere_model::ModelFile;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray};
@@ -103,7 +104,8 @@ impl Scripts {
             planning_threads: 1,
         };
         let files = HashMap::from([("orders".to_owned(), Arc::new(orders()?) as _)]);
-        let sources = HashMap::from([("default".to_owned(), DataSource::Files(files))]);
+        let files = DataSource { kind: DataSourceKind::Files(files), zone: Zone::UTC };
+        let sources = HashMap::from([("default".to_owned(), files)]);
         let engine = Engine::new(config, sources, Arc::new(Noon))?;
         let file = ModelFile { path: "model.yml".to_owned(), text: MODEL.to_owned() };
         let model = belvedere_model::load(&[file]).model.ok_or("the model has mistakes")?;

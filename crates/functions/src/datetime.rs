@@ -4,6 +4,7 @@ use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
 use crate::error::{PgError, PgResult};
+use crate::zone::posix;
 use arrow::datatypes::IntervalMonthDayNano;
 
 /// Microseconds in a second.
@@ -344,7 +345,7 @@ pub fn add_interval_in_zone(utc: i64, interval: Interval, zone: &Zone) -> PgResu
 }
 
 /// A time zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Zone {
     /// A fixed offset, seconds east of Greenwich.
     Fixed(i32),
@@ -396,43 +397,22 @@ impl Zone {
     /// UTC.
     pub const UTC: Self = Self::Fixed(0);
 
-    /// A zone by the name that SQL gives: tz database name in any case, abbreviation, or a POSIX offset such as `+02` (west positive, as in
-    /// PostgreSQL).
+    /// A zone by the name that SQL gives in a literal or AT TIME ZONE: abbreviation, tz database name in any case, or a POSIX offset such
+    /// as `+02` (west positive, as in PostgreSQL).
     ///
     /// # Errors
     /// 22023 `time zone "x" not recognized`.
     pub fn parse(name: &str) -> PgResult<Self> {
         let trimmed = name.trim();
-        let unknown = || PgError::new("22023", format!("time zone \"{name}\" not recognized"));
         let lower = trimmed.to_ascii_lowercase();
         if let Some((_, offset)) = ABBREVIATIONS.iter().find(|(n, _)| *n == lower) {
             return Ok(Self::Fixed(*offset));
         }
-        if let Some(seconds) = parse_offset(trimmed) {
-            return Ok(Self::Fixed(-seconds));
-        }
-        let zone = trimmed
-            .parse::<Tz>()
-            .ok()
-            .or_else(|| chrono_tz::TZ_VARIANTS.iter().find(|z| z.name().eq_ignore_ascii_case(trimmed)).copied());
-        match zone {
-            Some(Tz::UTC | Tz::Etc__UTC) => Ok(Self::UTC),
-            Some(zone) => Ok(Self::Named(zone)),
-            None => Err(unknown()),
-        }
-    }
-
-    /// A zone as `SET timezone` reads it: names of the tz database come first, so that `CET` has summer time there, while in a literal or in
-    /// AT TIME ZONE it is the fixed abbreviation.
-    ///
-    /// # Errors
-    /// 22023, as [`Zone::parse`].
-    pub fn of_session(name: &str) -> PgResult<Self> {
-        let trimmed = name.trim();
-        match chrono_tz::TZ_VARIANTS.iter().find(|z| z.name().eq_ignore_ascii_case(trimmed)) {
-            Some(Tz::UTC | Tz::Etc__UTC) => Ok(Self::UTC),
-            Some(zone) => Ok(Self::Named(*zone)),
-            None => Self::parse(name),
+        let zone = trimmed.parse::<Tz>().ok().or_else(|| Tz::from_str_insensitive(trimmed).ok());
+        match (zone, posix(trimmed)) {
+            (Some(zone), _) => Ok(Self::from(zone)),
+            (None, Some(offset)) => Ok(Self::Fixed(offset?)),
+            (None, None) => Err(PgError::new("22023", format!("time zone \"{name}\" not recognized"))),
         }
     }
 
@@ -689,7 +669,7 @@ mod tests {
     #[test]
     fn cet_has_summer_time_as_session_zone_and_none_as_abbreviation() -> PgResult<()> {
         let july = timestamp_from(days_from_civil(2024, 7, 1), 12 * HOUR)?;
-        assert_eq!(Zone::of_session("CET")?.offset_at(july)?, 7200);
+        assert_eq!(Zone::set("CET")?.0.offset_at(july)?, 7200);
         assert_eq!(Zone::parse("CET")?.offset_at(july)?, 3600);
         Ok(())
     }

@@ -26,6 +26,7 @@ pub mod types;
 mod unknown;
 pub mod value;
 mod window;
+mod zone;
 
 pub use aggregate::{aggregate_functions, measure};
 pub use cast::{CastTarget, cast_target, pg_cast};

@@ -27,6 +27,14 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     definitions().iter().map(PgFunction::udf).collect()
 }
 
+const FLOOR_MINUTES: &str = "belvedere_floor_minutes";
+
+/// `belvedere_floor_minutes(n, ts)`: the last multiple of n minutes since 1970 that is not after `ts`; n divides 60.
+#[must_use]
+pub fn floor_minutes() -> Arc<ScalarUDF> {
+    PgFunction::udf(&strict(FLOOR_MINUTES, I, plan_floor_minutes))
+}
+
 fn strict(name: &'static str, volatility: Volatility, plan: fn(&str, &Call<'_>) -> PgResult<Plan>) -> Definition {
     Definition { name, volatility, strict: true, plan }
 }
@@ -40,6 +48,7 @@ fn definitions() -> Vec<Definition> {
         strict("from_local", I, plan_from_local),
         strict("timezone", I, plan_timezone),
         strict("belvedere_bin", I, plan_bin),
+        strict(FLOOR_MINUTES, I, plan_floor_minutes),
         strict("make_date", I, |n, c| {
             fixed(n, c, &[T::Int4, T::Int4, T::Int4], T::Date, |_, r| {
                 let (y, m, d) = (int(&r[0]), int(&r[1]), int(&r[2]));
@@ -863,6 +872,25 @@ fn plan_from_local(name: &str, call: &Call<'_>) -> PgResult<Plan> {
             Value::Timestamp(t) => Ok(Value::Timestamptz(from_local(*t, &Zone::parse(text(&r[1]))?)?)),
             _ => Ok(Value::Null),
         })),
+        types => Err(no_function(name, types)),
+    }
+}
+
+fn plan_floor_minutes(name: &str, call: &Call<'_>) -> PgResult<Plan> {
+    let eval: Eval = |_, r| {
+        let minutes = int(&r[0]);
+        if minutes < 1 || 60 % minutes != 0 {
+            return Err(PgError::new("22023", format!("{minutes} minutes do not divide an hour")));
+        }
+        let floor = |time: i64| time - time.rem_euclid(minutes * MINUTE);
+        Ok(match &r[1] {
+            Value::Timestamp(t) => Value::Timestamp(floor(*t)),
+            Value::Timestamptz(t) => Value::Timestamptz(floor(*t)),
+            _ => Value::Null,
+        })
+    };
+    match call.types.as_slice() {
+        [T::Int4, time @ (T::Timestamp | T::Timestamptz)] => Ok(Plan::new(time.arrow(), eval)),
         types => Err(no_function(name, types)),
     }
 }

@@ -73,7 +73,12 @@ pub fn tells_about_catalog(name: &str) -> bool {
         || (BUILTINS.iter().any(|builtin| builtin.name == name) && !ORDINARY.contains(&name))
         || matches!(
             name,
-            "pg_get_keywords" | "pg_timezone_names" | "pg_options_to_table" | "aclexplode" | "_pg_expandarray"
+            "pg_get_keywords"
+                | "pg_timezone_names"
+                | "pg_options_to_table"
+                | "aclexplode"
+                | "_pg_expandarray"
+                | "pg_listening_channels"
         )
 }
 

@@ -101,18 +101,16 @@ fn within_chrono(us: i64) -> NaiveDateTime {
     chrono::DateTime::from_timestamp_micros(us).map_or(NaiveDateTime::MIN, |instant| instant.naive_utc())
 }
 
-/// `<+02>-02`, as PostgreSQL reports SET TIME ZONE 2: the sign behind the name is POSIX's, west is positive. Also `+02:00` as
-/// ISO writes it.
+/// `<+02>-02`, as PostgreSQL reports SET TIME ZONE 2, `UTC+3`, `+03:00`: POSIX's form, whose sign is west positive. Seconds east.
 fn posix(name: &str) -> Option<i32> {
-    let (text, sign) = match name.strip_prefix('<') {
-        Some(rest) => (rest.split_once('>')?.1, -1),
-        None => (name, 1),
+    let offset = match name.strip_prefix('<') {
+        Some(rest) => rest.split_once('>')?.1,
+        None => &name[name.find(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'))?..],
     };
-    let (sign, digits) = match text.as_bytes().first()? {
-        b'+' => (sign, &text[1..]),
-        b'-' => (-sign, &text[1..]),
-        _ if name.starts_with('<') => (sign, text),
-        _ => return None,
+    let (sign, digits) = match offset.as_bytes().first()? {
+        b'+' => (-1, &offset[1..]),
+        b'-' => (1, &offset[1..]),
+        _ => (-1, offset),
     };
     let mut parts = digits.split(':').map(|part| part.parse::<i32>().ok().filter(|n| (0..60).contains(n)));
     let hours = parts.next()??;

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use belvedere_functions::Zone;
 use belvedere_model::{Dimension, Measure, MemberKind, Model, ViewMemberValue};
 use datafusion_common::TableReference;
 use datafusion_expr::TableSource;
@@ -53,6 +54,9 @@ pub struct BaseColumn {
 pub trait Sources: Debug + Send + Sync {
     /// `None` for a data source that is not configured.
     fn dialect(&self, data_source: &str) -> Option<SourceDialect>;
+
+    /// The zone whose wall clock the `timestamp` columns of a data source show.
+    fn zone(&self, data_source: &str) -> Zone;
 
     /// The type of `sql` over the relation of `cube`; `None` when the source could not be asked.
     fn typed(&self, cube: &str, sql: &str) -> Option<TypedExpr>;

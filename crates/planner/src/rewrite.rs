@@ -391,7 +391,7 @@ impl Rewriter<'_> {
             FunctionArguments::Subquery(_) => false,
         };
         if no_arguments && function.over.is_none() {
-            let local = self.session.now.with_timezone(&self.session.zone).naive_local();
+            let local = self.session.local_now();
             let instant = self.session.now.naive_utc();
             let (text, sql_type) = match lower.as_str() {
                 "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" => (

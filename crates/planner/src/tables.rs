@@ -49,7 +49,7 @@ pub fn neutral_session() -> SessionFacts {
     SessionFacts {
         user: String::new(),
         database: String::new(),
-        zone: chrono_tz::UTC,
+        zone: belvedere_functions::Zone::UTC,
         now: chrono::DateTime::UNIX_EPOCH,
     }
 }

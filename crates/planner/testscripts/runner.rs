@@ -128,6 +128,10 @@ impl Sources for Fake {
         })
     }
 
+    fn zone(&self, _: &str) -> Zone {
+        Zone::UTC
+    }
+
     fn typed(&self, cube: &str, sql: &str) -> Option<TypedExpr> {
         self.setup.columns.get(cube)?;
         match self.bound_type(cube, sql) {
@@ -170,6 +174,10 @@ struct NoSources;
 impl Sources for NoSources {
     fn dialect(&self, _: &str) -> Option<SourceDialect> {
         None
+    }
+
+    fn zone(&self, _: &str) -> Zone {
+        Zone::UTC
     }
 
     fn typed(&self, _: &str, _: &str) -> Option<TypedExpr> {
@@ -216,7 +224,7 @@ impl Scripts {
         let session = SessionFacts {
             user: "ada".to_owned(),
             database: "shop".to_owned(),
-            zone: chrono_tz::UTC,
+            zone: Zone::UTC,
             now: DateTime::from_timestamp(1_773_570_600, 0).expect("2026-03-15 10:30 exists"),
         };
         Self { functions: Arc::new(Functions::new()), catalog: None, session, faults: Vec::new() }
@@ -256,7 +264,7 @@ impl Scripts {
                 Ok(Some(Arc::new(types::field_of(&sql_type)?.with_name("parameter"))))
             })
             .collect::<Result<Vec<Option<FieldRef>>>>()?;
-        let zone = Zone::Named(self.session.zone);
+        let zone = self.session.zone;
         let given: Vec<Option<String>> = listed(values).collect();
         let decode = |parameters: &[FieldRef]| -> Result<Vec<ScalarValue>, PlanError> {
             if given.len() != parameters.len() {
@@ -333,7 +341,7 @@ impl goldenscript::Runner for Scripts {
             }
             "session" => {
                 let zone = arguments.lookup("zone").ok_or("zone= is missing")?;
-                self.session.zone = zone.value.parse()?;
+                self.session.zone = Zone::parse(&zone.value)?;
                 arguments.reject_rest()?;
                 return Ok(String::new());
             }

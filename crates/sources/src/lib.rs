@@ -7,7 +7,7 @@ mod remote_table;
 
 pub use api::*;
 pub use error::*;
-pub use push_down::{push_down, remote_statements, remote_statements_of_exec};
+pub use push_down::{ConditionsOnStoredTime, push_down, remote_statements, remote_statements_of_exec};
 pub use remote_table::{BaseColumn, RemoteExec, RemoteTable};
 mod remote_config;
 

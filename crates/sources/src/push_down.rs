@@ -11,11 +11,15 @@
 mod fold;
 pub(crate) mod fragment;
 mod group_early;
+mod group_local;
 mod mysql;
 mod postgres;
 mod rules;
 pub(crate) mod select;
 mod translate;
+mod wall_clock;
+
+pub use wall_clock::ConditionsOnStoredTime;
 
 #[cfg(test)]
 mod server_tests;

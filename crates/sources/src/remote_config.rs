@@ -48,8 +48,6 @@ pub struct RemoteConfig {
     pub tls: Option<TlsMode>,
     /// PEM file of the certificates to trust under [`TlsMode::VerifyFull`]; None: the system's.
     pub tls_root_cert: Option<PathBuf>,
-    /// The zone that `timestamp` columns without zone are meant in; None or `UTC` is all that is supported so far.
-    pub time_zone: Option<String>,
 }
 
 impl RemoteConfig {
@@ -68,7 +66,6 @@ impl RemoteConfig {
             statement_timeout: None,
             tls: None,
             tls_root_cert: None,
-            time_zone: None,
         }
     }
 
@@ -77,11 +74,7 @@ impl RemoteConfig {
         if self.pool == 0 {
             return Err("a pool needs at least one connection".to_owned());
         }
-        match self.time_zone.as_deref() {
-            None => Ok(()),
-            Some(zone) if ["UTC", "GMT", "ETC/UTC", "Z"].contains(&zone.to_ascii_uppercase().as_str()) => Ok(()),
-            Some(zone) => Err(format!("time_zone \"{zone}\" is not supported yet, only UTC is")),
-        }
+        Ok(())
     }
 }
 

@@ -80,6 +80,7 @@ fn limits(reader: &mut Reader<'_>, node: Option<&yaml::Node>, flags: &Flags) -> 
     let mut keys = node.and_then(|node| reader.keys(node, "limits"));
     let mut take = |key| keys.as_mut().and_then(|keys| keys.take(key));
     let (timeout, memory, connections) = (take("statement_timeout"), take("memory"), take("connections"));
+    let drain = take("drain");
     let limits = Limits {
         statement_timeout: setting(reader, timeout, flags, "statement_timeout")
             .and_then(|given| reader.duration_or_off(&given, "statement_timeout"))
@@ -90,6 +91,9 @@ fn limits(reader: &mut Reader<'_>, node: Option<&yaml::Node>, flags: &Flags) -> 
         connections: setting(reader, connections, flags, "connections")
             .and_then(|given| reader.count(given, "connections", 1_000_000))
             .unwrap_or(1024),
+        drain: setting(reader, drain, flags, "drain")
+            .and_then(|given| reader.duration(&given, "drain"))
+            .unwrap_or(Duration::from_secs(30)),
     };
     if let Some(keys) = keys {
         reader.finish(keys);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use belvedere_engine::Zone;
 use belvedere_model::yaml::{Entry, Keys, Node};
 use belvedere_sources::{Address, FilesConfig, RemoteConfig, TlsMode};
 use chrono_tz::Tz;
@@ -165,13 +166,13 @@ fn data_source(reader: &mut Reader<'_>, entry: &Entry) -> Option<DataSourceConfi
         Kind::MySql => remote(reader, &mut keys, node, ["mysql", "mariadb"], 3306)
             .map(|remote| DataSourceKind::MySql(Box::new(remote))),
     };
+    let zone = time_zone(reader, &mut keys);
     reader.finish(keys);
-    Some(DataSourceConfig { name: entry.key.clone(), at: reader.at(&entry.key_place), kind: kind? })
+    Some(DataSourceConfig { name: entry.key.clone(), at: reader.at(&entry.key_place), kind: kind?, zone: zone? })
 }
 
 fn files(reader: &mut Reader<'_>, keys: &mut Keys<'_>, node: &Node) -> Option<FilesConfig> {
     let path = required(reader, keys, node, "path", "a data source of type files");
-    time_zone(reader, keys);
     let mut columns = BTreeMap::new();
     if let Some(entry) = keys.take("columns")
         && reader.keys(&entry.value, "columns").is_some()
@@ -223,7 +224,6 @@ fn remote(
     if let Some(entry) = keys.take("tls") {
         source_tls(reader, &entry.value, &mut config);
     }
-    config.time_zone = time_zone(reader, keys);
     let fits =
         reader.problems.len() == problems_before && !matches!(&config.address, Address::Url(url) if url.is_empty());
     fits.then_some(config)
@@ -315,16 +315,11 @@ fn source_tls(reader: &mut Reader<'_>, node: &Node, config: &mut RemoteConfig) {
     reader.finish(keys);
 }
 
-/// The zone of a source's `timestamp` columns.
-fn time_zone(reader: &mut Reader<'_>, keys: &mut Keys<'_>) -> Option<String> {
-    let given = keys.take("time_zone").and_then(|entry| reader.text(&entry.value, "time_zone"))?;
-    let zone = reader.zone(&given, "time_zone")?;
-    if ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu", "Etc/Zulu", "UCT", "Etc/UCT"].contains(&zone.name()) {
-        return Some("UTC".to_owned());
-    }
-    let help = "leave the key out, and let the database hold UTC or `timestamptz`";
-    reader.error(&given.at, "a data source's `time_zone` can only be UTC so far", "", help);
-    None
+/// The zone of a source's `timestamp` columns; `None` after a problem was reported.
+fn time_zone(reader: &mut Reader<'_>, keys: &mut Keys<'_>) -> Option<Zone> {
+    let Some(entry) = keys.take("time_zone") else { return Some(Zone::UTC) };
+    let given = reader.text(&entry.value, "time_zone")?;
+    reader.zone(&given, "time_zone").map(Zone::from)
 }
 
 pub(super) fn refresh(reader: &mut Reader<'_>, node: Option<&Node>, zone: Tz) -> Refresh {

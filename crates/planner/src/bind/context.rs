@@ -42,7 +42,7 @@ impl<'a> BindContext<'a> {
         mentioned: &Arc<HashSet<String>>,
     ) -> Self {
         let mut options = ConfigOptions::new();
-        options.execution.time_zone = Some(session.zone.name().to_owned());
+        options.execution.time_zone = Some(session.zone.name());
         options.sql_parser.parse_float_as_decimal = true;
         Self {
             catalog,

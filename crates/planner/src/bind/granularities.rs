@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use belvedere_functions::Zone;
 use belvedere_model::{GranularityValue, Interval, MemberKind};
 use chrono::{Datelike, NaiveDate};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -84,7 +83,7 @@ fn bins(
                     text,
                     &DataType::Timestamp(TimeUnit::Microsecond, None),
                     None,
-                    &Zone::Named(session.zone),
+                    &session.zone,
                 )
                 .map_err(super::operators::pg_error)?,
                 None => ScalarValue::TimestampMicrosecond(Some(default_origin(*interval, session)), None),
@@ -123,7 +122,7 @@ fn scalar(interval: Interval) -> Result<ScalarValue> {
 
 /// The start of the current year; for intervals of whole weeks the Monday of its first ISO week.
 fn default_origin(interval: Interval, session: &SessionFacts) -> i64 {
-    let year = session.now.with_timezone(&session.zone).year();
+    let year = session.local_now().year();
     let weeks = interval.months == 0 && interval.microseconds == 0 && interval.days % 7 == 0;
     let day = if weeks {
         NaiveDate::from_isoywd_opt(year, 1, chrono::Weekday::Mon)

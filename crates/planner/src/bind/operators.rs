@@ -295,8 +295,7 @@ pub fn typed_like(expr: Expr, wanted: &DataType, session: &SessionFacts) -> Resu
     match expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), None) if *wanted != DataType::Utf8 => {
             let wanted = unbounded(wanted);
-            let value = belvedere_functions::parse_literal(&text, &wanted, None, &Zone::Named(session.zone))
-                .map_err(pg_error)?;
+            let value = belvedere_functions::parse_literal(&text, &wanted, None, &session.zone).map_err(pg_error)?;
             Ok(Expr::Literal(value, None))
         }
         Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => {
@@ -318,9 +317,8 @@ pub fn typed_beside(expr: Expr, known: &Expr, schema: &DFSchema, session: &Sessi
     let field = known.to_field(schema)?.1;
     match (expr, field.metadata().get(PG_TYPE).map(String::as_str)) {
         (Expr::Literal(ScalarValue::Utf8(Some(text)), None), Some("uuid")) => {
-            let value =
-                belvedere_functions::parse_literal(&text, field.data_type(), Some("uuid"), &Zone::Named(session.zone))
-                    .map_err(pg_error)?;
+            let value = belvedere_functions::parse_literal(&text, field.data_type(), Some("uuid"), &session.zone)
+                .map_err(pg_error)?;
             Ok(Expr::Literal(value, None))
         }
         (Expr::Placeholder(Placeholder { id, field: None }), Some("uuid")) => Ok(Expr::Placeholder(Placeholder {
@@ -355,7 +353,7 @@ pub fn cast_exactly(expr: Expr, from: &DataType, to: &DataType, session: &Sessio
         DataType::Timestamp(TimeUnit::Microsecond, None) | DataType::Date32,
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)),
     ) = (from, to)
-        && session.zone != chrono_tz::UTC
+        && session.zone != Zone::UTC
     {
         // The function reads the session's zone when it runs.
         let Some(target) = CastTarget::of(to) else { return Ok(cast(expr, to)) };
@@ -409,7 +407,7 @@ impl ExprPlanner for MySqlOperators {
                     session: SessionFacts {
                         user: String::new(),
                         database: String::new(),
-                        zone: chrono_tz::UTC,
+                        zone: Zone::UTC,
                         now: chrono::DateTime::UNIX_EPOCH,
                     },
                     dialect: SourceDialect::MySql,

@@ -374,7 +374,7 @@ fn eq_any(mut call: datafusion_expr::expr::ScalarFunction, schema: &DFSchema, se
         }
         Expr::Literal(ScalarValue::Utf8(Some(text)), None) => {
             let list = DataType::List(Arc::new(Field::new("item", element, true)));
-            let value = belvedere_functions::parse_literal(text, &list, None, &Zone::Named(session.zone))
+            let value = belvedere_functions::parse_literal(text, &list, None, &session.zone)
                 .map_err(super::operators::pg_error)?;
             in_values(left.clone(), &value, schema, session)
         }
@@ -406,7 +406,7 @@ pub fn fold_any(plan: LogicalPlan) -> Result<LogicalPlan> {
     let session = SessionFacts {
         user: String::new(),
         database: String::new(),
-        zone: chrono_tz::UTC,
+        zone: Zone::UTC,
         now: chrono::DateTime::UNIX_EPOCH,
     };
     plan.transform_up_with_subqueries(|node| {

@@ -121,7 +121,8 @@ impl<'a> JoinedRows<'a> {
             )
             .hint("Cast one side in the join's sql.")
         })?;
-        let session = self.planning.session;
+        // Stored values, which are UTC whoever asks.
+        let session = &self.planning.session.in_utc();
         let one = bind::operators::cast_exactly(one, &one_type, &common, session).map_err(internal)?;
         let other = bind::operators::cast_exactly(other, &other_type, &common, session).map_err(internal)?;
         Ok((one, other))

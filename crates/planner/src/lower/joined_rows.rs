@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use belvedere_functions::{CastTarget, PgType};
+use belvedere_functions::{CastTarget, PgType, Zone};
 use belvedere_model::{
     CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, MemberKind, MemberRef, Model, SqlTemplate, TemplatePart,
     View, ViewMemberValue,
@@ -32,6 +32,10 @@ use crate::types;
 
 /// Member values refer to each other no deeper than this; loading refuses cycles.
 const REFERENCE_DEPTH_MAX: usize = 64;
+
+/// The wall clock of a zone at an instant, and back.
+const TO_LOCAL: &str = "to_local";
+const FROM_LOCAL: &str = "from_local";
 
 /// What lowering needs everywhere.
 #[derive(Clone, Copy)]
@@ -143,13 +147,34 @@ impl<'a> JoinedRows<'a> {
     fn local(&self, value: Expr, data_type: &DataType) -> Result<Expr> {
         let zone = self.planning.session.zone;
         match data_type {
-            DataType::Timestamp(TimeUnit::Microsecond, None) if zone == chrono_tz::UTC => Ok(value),
+            DataType::Timestamp(TimeUnit::Microsecond, None) if zone == Zone::UTC => Ok(value),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                let to_local = self.planning.functions.needed_scalar("to_local").map_err(internal)?;
-                Ok(Expr::ScalarFunction(ScalarFunction::new_udf(to_local, vec![value, lit(zone.name())])))
+                let instant = match &value {
+                    // UTC, made by `instant` below of a wall clock elsewhere: the instant itself serves.
+                    Expr::ScalarFunction(utc) if utc.name() == TO_LOCAL => match utc.args.first() {
+                        Some(inner @ Expr::ScalarFunction(made)) if made.name() == FROM_LOCAL => inner.clone(),
+                        _ => value,
+                    },
+                    _ => value,
+                };
+                self.zoned(TO_LOCAL, instant, zone)
             }
             _ => Ok(value),
         }
+    }
+
+    /// UTC of a `timestamp` that a source stores as the wall clock of `zone`.
+    ///
+    /// As in PostgreSQL's `(x AT TIME ZONE zone) AT TIME ZONE 'UTC'`: a time that the clock skips is read with the offset before the gap,
+    /// one that it shows twice with the offset after the change.
+    fn utc(&self, stored: Expr, zone: Zone) -> Result<Expr> {
+        let instant = self.zoned(FROM_LOCAL, stored, zone)?;
+        self.zoned(TO_LOCAL, instant, Zone::UTC)
+    }
+
+    fn zoned(&self, function: &str, time: Expr, zone: Zone) -> Result<Expr> {
+        let function = self.planning.functions.needed_scalar(function).map_err(internal)?;
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![time, lit(zone.sql_name())])))
     }
 
     /// The value as the source stores it, for joins and for other members' SQL.
@@ -319,7 +344,9 @@ impl<'a> JoinedRows<'a> {
             .collect::<Result<Vec<_>>>()?;
         let schema = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
         let planning = self.planning;
-        let expr = bind::bind_expr(ast, &schema, planning.catalog, planning.functions, planning.session, dialect)?;
+        // The model's own SQL sees stored values: UTC.
+        let session = planning.session.in_utc();
+        let expr = bind::bind_expr(ast, &schema, planning.catalog, planning.functions, &session, dialect)?;
         substitute(expr, &values)
     }
 
@@ -356,7 +383,7 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
-    /// A column of the cube's base scan, added once.
+    /// A column of the cube's base scan, added once. A `timestamp` is UTC whatever its source's zone is.
     pub(crate) fn base_column(&mut self, cube: &'a Cube, sql: &str, boolean: bool) -> Result<Expr> {
         let dialect = self.dialect(cube)?;
         let (sql, typed) = typed_base(self.planning.catalog, cube, sql, boolean, dialect);
@@ -372,7 +399,11 @@ impl<'a> JoinedRows<'a> {
                 columns.len() - 1
             }
         };
-        Ok(Expr::Column(Column::new(Some(TableReference::bare(cube.naming.name.clone())), format!("c{index}"))))
+        let is_wall_clock = columns[index].field.data_type() == &DataType::Timestamp(TimeUnit::Microsecond, None);
+        let column =
+            Expr::Column(Column::new(Some(TableReference::bare(cube.naming.name.clone())), format!("c{index}")));
+        let zone = self.planning.catalog.sources.zone(&cube.data_source);
+        if is_wall_clock && zone != Zone::UTC { self.utc(column, zone) } else { Ok(column) }
     }
 
     /// Whether a value is a column that the cube's own query selects as nothing but NULL.

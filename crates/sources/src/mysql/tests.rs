@@ -524,6 +524,77 @@ async fn tls_is_used_where_it_must_be_and_missing_tls_is_said() -> Outcome {
 }
 
 #[tokio::test]
+async fn tls_verifies_the_certificate_only_where_it_is_asked_to() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()?;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // Of a server that runs as another user than the tests.
+    for file in [folder.path(), &key, &certificate] {
+        let open = if file.is_dir() { 0o755 } else { 0o644 };
+        std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(open))?;
+    }
+    let settings = [format!("ssl-cert={}", certificate.display()), format!("ssl-key={}", key.display())];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let server = PrivateMariaDb::start_with(&settings)?;
+    let by_address = server.url("mysql");
+    let by_name = by_address.replace("127.0.0.1", "localhost");
+    let encrypted = "SELECT IF(VARIABLE_VALUE = '', 'plain', 'encrypted') FROM information_schema.session_status \
+                     WHERE VARIABLE_NAME = 'Ssl_cipher'";
+    for (url, mode, root, expected) in [
+        (&by_address, Some(TlsMode::Disable), false, Some("plain")),
+        (&by_address, Some(TlsMode::Prefer), false, Some("encrypted")),
+        (&by_address, None, false, Some("encrypted")),
+        (&by_address, Some(TlsMode::Require), false, Some("encrypted")),
+        (&by_name, Some(TlsMode::VerifyFull), true, Some("encrypted")),
+        // The certificate is nobody's that the system knows; then, it is for another name.
+        (&by_name, Some(TlsMode::VerifyFull), false, None),
+        (&by_address, Some(TlsMode::VerifyFull), true, None),
+        // The driver's own parameters of the URL count where the configuration is silent.
+        (
+            &format!("{by_address}?require_ssl=true&verify_ca=false&verify_identity=false"),
+            None,
+            false,
+            Some("encrypted"),
+        ),
+        (&format!("{by_address}?require_ssl=true"), None, false, None),
+        (&format!("{by_address}?require_ssl=true"), Some(TlsMode::Disable), false, Some("plain")),
+    ] {
+        let source = open_with(url, |config| {
+            config.tls = mode;
+            config.tls_root_cert = root.then(|| certificate.clone());
+        })?;
+        match (values(&source, plain(encrypted)).await, expected) {
+            (Ok((_, found)), Some(expected)) => assert_eq!(found, [expected], "{url} {mode:?}"),
+            (Err(SourceError::Unreachable { reason, .. }), None) => {
+                assert!(reason.to_lowercase().contains("certificate"), "{url} {mode:?}: {reason}");
+            }
+            (outcome, expected) => panic!("{url} {mode:?}: {outcome:?}, expected {expected:?}"),
+        }
+    }
+    // A cancel goes over TLS too.
+    let source = open_with(&by_address, |config| config.tls = Some(TlsMode::Require))?;
+    let mut stream = Arc::clone(&source).read(plain("SELECT SLEEP(60)"), schema_of(&[DataType::Int32]));
+    assert!(tokio::time::timeout(Duration::from_millis(500), stream.next()).await.is_err());
+    drop(stream);
+    let running = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(60)%'";
+    let started = Instant::now();
+    while PrivateMariaDb::run_sql(&by_address, running)?.trim() != "0" {
+        assert!(started.elapsed() < Duration::from_secs(5), "the statement goes on");
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn wrong_passwords_and_urls_are_named_without_being_shown() -> Outcome {
     let server = PrivateMariaDb::shared()?;
     let url = server.url("mysql").replace("tester:tester@", "tester:hunter2@");

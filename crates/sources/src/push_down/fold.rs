@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 
 use super::fragment::Fragment;
 use super::group_early::group_early;
+use super::group_local::group_local;
 use super::rules::{Comparison, Rules, SqlType, Term, rules};
 use super::select::{Input, JoinKind, OrderKey, Output, Relation, Select};
 use super::translate::Scope;
@@ -78,6 +79,12 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
             if matches!(fold(grouped_side)?, Folded::Remote(_)) {
                 return fold(early);
             }
+        }
+        // Or groups by local time: stored time goes down in steps.
+        if let Some((over, steps)) = group_local(aggregate)?
+            && matches!(fold(steps)?, Folded::Remote(_))
+        {
+            return fold(over);
         }
     }
 

@@ -12,28 +12,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Projection, cast, lit, when};
 
+use super::group_local::over_steps;
+
 /// Qualifies the columns of the early groups; also tells that a side is grouped already.
 const EARLY: &str = "__early";
 
-/// `node` with one side of the join below it grouped, as first and second choice; empty where no side can be.
+/// `node` with one side of the join below it grouped, the best choice first; empty where no side can be.
 ///
 /// Each comes with its grouped side, so that the caller can ask whether that goes down whole.
 pub(super) fn group_early(node: &Aggregate) -> Vec<(LogicalPlan, LogicalPlan)> {
-    let (projected, join) = match node.input.as_ref() {
-        LogicalPlan::Join(join) => (None, join),
-        LogicalPlan::Projection(projection) => match projection.input.as_ref() {
-            LogicalPlan::Join(join) => (Some(projection), join),
-            _ => return vec![],
-        },
-        _ => return vec![],
-    };
+    let (projected, input) = below_projections(&node.input);
+    let LogicalPlan::Join(join) = input.as_ref() else { return vec![] };
     if join.filter.is_some() || join.on.is_empty() || join.null_aware {
         return vec![];
     }
@@ -43,7 +39,11 @@ pub(super) fn group_early(node: &Aggregate) -> Vec<(LogicalPlan, LogicalPlan)> {
         JoinType::Right => &[Side::Right],
         _ => return vec![],
     };
-    sides.iter().filter_map(|side| group_side(node, projected, join, *side).ok().flatten()).collect()
+    let mut found = vec![];
+    for by in [By::Keys, By::Steps] {
+        found.extend(sides.iter().filter_map(|side| group_side(node, &projected, join, *side, by).ok().flatten()));
+    }
+    found
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,21 +52,27 @@ enum Side {
     Right,
 }
 
+/// What the early groups have of keys that are local time; see [`group_local`](super::group_local).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Keys,
+    Steps,
+}
+
 fn group_side(
     node: &Aggregate,
-    projected: Option<&Projection>,
+    projected: &[&Projection],
     join: &Join,
     side: Side,
+    by: By,
 ) -> Result<Option<(LogicalPlan, LogicalPlan)>> {
     let (grouped, other) = match side {
         Side::Left => (&join.left, &join.right),
         Side::Right => (&join.right, &join.left),
     };
-    let is_early = |qualifier: Option<&TableReference>| qualifier.is_some_and(|name| name.table() == EARLY);
     if grouped.schema().iter().any(|(qualifier, _)| is_early(qualifier)) {
         return Ok(None);
     }
-    let inlined = |expr: &Expr| inline(expr, projected);
     let is_of = |expr: &Expr, schema: &DFSchema| {
         let columns = expr.column_refs();
         !columns.is_empty() && columns.into_iter().all(|column| schema.maybe_index_of_column(column).is_some())
@@ -81,63 +87,106 @@ fn group_side(
         on.push(if side == Side::Left { (key, others.clone()) } else { (others.clone(), key) });
     }
     let mut keys = vec![];
+    let mut is_local = false;
     for key in &node.group_expr {
         if matches!(key, Expr::GroupingSet(_)) {
             return Ok(None);
         }
-        let key = inlined(key)?.unalias_nested().data;
+        let key = inline(key, projected)?.unalias_nested().data;
         if is_of(&key, grouped.schema()) {
-            keys.push(early_key(&mut group, &key));
+            let over = match by {
+                By::Keys => None,
+                By::Steps => over_steps(&key, grouped.schema(), &mut group)?,
+            };
+            is_local |= over.is_some();
+            keys.push(over.unwrap_or_else(|| early_key(&mut group, &key)));
         } else if is_of(&key, other.schema()) {
             keys.push(key);
         } else {
             return Ok(None);
         }
     }
-
-    let mut partial = vec![];
-    let mut total = vec![];
-    for aggregate in &node.aggr_expr {
-        let aggregate = inlined(aggregate)?.unalias_nested().data;
-        let Expr::AggregateFunction(AggregateFunction { func, params }) = &aggregate else { return Ok(None) };
-        let counts = matches!(func.name(), "count" | "pg_count");
-        let adds_up = counts || matches!(func.name(), "sum" | "min" | "max" | "pg_sum" | "pg_min" | "pg_max");
-        let is_own = aggregate.column_refs().is_empty() || is_of(&aggregate, grouped.schema());
-        if !adds_up || !is_own || params.distinct || !params.order_by.is_empty() || params.null_treatment.is_some() {
-            return Ok(None);
-        }
-        let part = Expr::Column(early_column(&format!("a{}", partial.len())));
-        let again = if counts { sum_udaf() } else { Arc::clone(func) };
-        total.push((counts, AggregateFunction::new_udf(again, vec![part], false, None, vec![], None)));
-        partial.push(aggregate);
+    if by == By::Steps && !is_local {
+        return Ok(None);
     }
-
-    let below = LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(grouped), group.clone(), partial)?);
-    let names = (0..group.len())
-        .map(|index| format!("g{index}"))
-        .chain((0..node.aggr_expr.len()).map(|index| format!("a{index}")));
-    let columns = below
-        .schema()
-        .columns()
-        .into_iter()
-        .zip(names)
-        .map(|(column, name)| Expr::Column(column).alias_qualified(Some(TableReference::bare(EARLY)), name));
-    let below = LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::new(below))?);
+    let is_own = |aggregate: &Expr| aggregate.column_refs().is_empty() || is_of(aggregate, grouped.schema());
+    let Some(parts) = parts_of(node, projected, is_own)? else { return Ok(None) };
+    let below = early_groups(grouped, &group, &parts)?;
 
     let (left, right) = match side {
         Side::Left => (Arc::new(below.clone()), Arc::clone(other)),
         Side::Right => (Arc::clone(other), Arc::new(below.clone())),
     };
     let joined = Join::try_new(left, right, on, None, join.join_type, join.join_constraint, join.null_equality, false)?;
-    let totals = total.iter().map(|(_, total)| Expr::AggregateFunction(total.clone())).collect();
-    let above = Aggregate::try_new(Arc::new(LogicalPlan::Join(joined)), keys, totals)?;
-    let above = LogicalPlan::Aggregate(above);
+    Ok(with_totals(node, LogicalPlan::Join(joined), keys, &parts)?.map(|plan| (plan, below)))
+}
 
+/// The aggregates of a node in two stages.
+pub(super) struct Parts {
+    /// Over rows.
+    partial: Vec<Expr>,
+    /// Over the columns of the early groups; whether it is a count.
+    total: Vec<(bool, Expr)>,
+}
+
+/// `None` where an aggregate cannot be put together from parts, or is not one of `is_own`.
+pub(super) fn parts_of(
+    node: &Aggregate,
+    projected: &[&Projection],
+    is_own: impl Fn(&Expr) -> bool,
+) -> Result<Option<Parts>> {
+    let mut parts = Parts { partial: vec![], total: vec![] };
+    for aggregate in &node.aggr_expr {
+        let aggregate = inline(aggregate, projected)?.unalias_nested().data;
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = &aggregate else { return Ok(None) };
+        let counts = matches!(func.name(), "count" | "pg_count");
+        let adds_up = counts || matches!(func.name(), "sum" | "min" | "max" | "pg_sum" | "pg_min" | "pg_max");
+        if !adds_up
+            || !is_own(&aggregate)
+            || params.distinct
+            || !params.order_by.is_empty()
+            || params.null_treatment.is_some()
+        {
+            return Ok(None);
+        }
+        let part = Expr::Column(early_column(&format!("a{}", parts.partial.len())));
+        let again = if counts { sum_udaf() } else { Arc::clone(func) };
+        let total = AggregateFunction::new_udf(again, vec![part], false, None, vec![], None);
+        parts.total.push((counts, Expr::AggregateFunction(total)));
+        parts.partial.push(aggregate);
+    }
+    Ok(Some(parts))
+}
+
+/// `input` grouped, its columns named as the early groups are.
+pub(super) fn early_groups(input: &Arc<LogicalPlan>, group: &[Expr], parts: &Parts) -> Result<LogicalPlan> {
+    let below = LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(input), group.to_vec(), parts.partial.clone())?);
+    let names = (0..group.len())
+        .map(|index| format!("g{index}"))
+        .chain((0..parts.partial.len()).map(|index| format!("a{index}")));
+    let columns = below
+        .schema()
+        .columns()
+        .into_iter()
+        .zip(names)
+        .map(|(column, name)| Expr::Column(column).alias_qualified(Some(TableReference::bare(EARLY)), name));
+    Ok(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::new(below))?))
+}
+
+/// The totals over `input`, which has the early groups, as the columns of `node`; `None` where their types would be others.
+pub(super) fn with_totals(
+    node: &Aggregate,
+    input: LogicalPlan,
+    keys: Vec<Expr>,
+    parts: &Parts,
+) -> Result<Option<LogicalPlan>> {
+    let totals = parts.total.iter().map(|(_, total)| total.clone()).collect();
+    let above = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), keys, totals)?);
     let mut columns = vec![];
     for (index, column) in above.schema().columns().into_iter().enumerate() {
         let (qualifier, field) = node.schema.qualified_field(index);
         let value = Expr::Column(column);
-        let counts = index.checked_sub(node.group_expr.len()).is_some_and(|index| total[index].0);
+        let counts = index.checked_sub(node.group_expr.len()).is_some_and(|index| parts.total[index].0);
         let given = value.get_type(above.schema())?;
         let value = match (&given, field.data_type()) {
             (given, wanted) if given == wanted => value,
@@ -155,11 +204,16 @@ fn group_side(
     }
     let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(above))?);
     let same = plan.schema().iter().eq(node.schema.iter());
-    Ok(same.then_some((plan, below)))
+    Ok(same.then_some(plan))
+}
+
+/// Whether a column is one of early groups.
+pub(super) fn is_early(qualifier: Option<&TableReference>) -> bool {
+    qualifier.is_some_and(|name| name.table() == EARLY)
 }
 
 /// The column of the early groups that holds `key`, which is added to them if it is new.
-fn early_key(group: &mut Vec<Expr>, key: &Expr) -> Expr {
+pub(super) fn early_key(group: &mut Vec<Expr>, key: &Expr) -> Expr {
     let index = group.iter().position(|known| known == key).unwrap_or_else(|| {
         group.push(key.clone());
         group.len() - 1
@@ -171,16 +225,34 @@ fn early_column(name: &str) -> Column {
     Column::new(Some(TableReference::bare(EARLY)), name)
 }
 
-/// `expr` over the join instead of over the projection on it.
-fn inline(expr: &Expr, projected: Option<&Projection>) -> Result<Expr> {
-    let Some(projection) = projected else { return Ok(expr.clone()) };
-    let meaning: HashMap<Column, &Expr> = projection.schema.columns().into_iter().zip(&projection.expr).collect();
-    let inlined = expr.clone().transform(|expr| match &expr {
-        Expr::Column(column) => match meaning.get(column) {
-            Some(meaning) => Ok(Transformed::yes((*meaning).clone().unalias_nested().data)),
-            None => Ok(Transformed::no(expr)),
-        },
-        _ => Ok(Transformed::no(expr)),
-    })?;
-    Ok(inlined.data)
+/// The projections at the top of `plan`, the uppermost first, and what is below them.
+pub(super) fn below_projections(plan: &Arc<LogicalPlan>) -> (Vec<&Projection>, &Arc<LogicalPlan>) {
+    let (mut projections, mut below) = (vec![], plan);
+    while let LogicalPlan::Projection(projection) = below.as_ref() {
+        projections.push(projection);
+        below = &projection.input;
+    }
+    (projections, below)
+}
+
+/// `expr` over what is below the projections instead of over the uppermost.
+pub(super) fn inline(expr: &Expr, projected: &[&Projection]) -> Result<Expr> {
+    let mut inlined = expr.clone();
+    for projection in projected {
+        let meaning: HashMap<Column, &Expr> = projection.schema.columns().into_iter().zip(&projection.expr).collect();
+        inlined = inlined
+            .transform_down(|expr| match &expr {
+                Expr::Column(column) => match meaning.get(column) {
+                    Some(meaning) => {
+                        let meaning = (*meaning).clone().unalias_nested().data;
+                        // What a column means is not looked at again: it speaks of the columns below.
+                        Ok(Transformed::new(meaning, true, TreeNodeRecursion::Jump))
+                    }
+                    None => Ok(Transformed::no(expr)),
+                },
+                _ => Ok(Transformed::no(expr)),
+            })?
+            .data;
+    }
+    Ok(inlined)
 }

@@ -3,6 +3,7 @@
 //! Far less than they have: `/` is decimal division and gives NULL for zero, decimals clip and round, strings turn into numbers, and
 //! text is compared by the column's collation, mostly without regard to case, accents and trailing blanks.
 
+use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
 use super::fragment::{Fragment, Piece};
@@ -42,6 +43,7 @@ static FUNCTIONS: &[Function] = &[
     Function { name: "date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
     Function { name: "to_local", takes: time_and_zone, form: Form::Custom(to_local) },
     Function { name: "pg_date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
+    Function { name: "belvedere_floor_minutes", takes: minutes_and_time, form: Form::Custom(floor_minutes) },
     Function { name: "lower", takes: never, form: LOCALE },
     Function { name: "upper", takes: never, form: LOCALE },
     Function { name: "nullif", takes: never, form: Form::Silent("compares by the collation of the column") },
@@ -322,6 +324,10 @@ fn unit_and_time(types: &[SqlType]) -> bool {
     matches!(types, [SqlType::Text, SqlType::Timestamp])
 }
 
+fn minutes_and_time(types: &[SqlType]) -> bool {
+    matches!(types, [SqlType::Int4, SqlType::Timestamp | SqlType::Timestamptz])
+}
+
 fn to_int8(_: SqlType, result: SqlType) -> bool {
     result == SqlType::Int8
 }
@@ -398,9 +404,12 @@ fn not_like_literal(call: &Call) -> Option<Fragment> {
     MySql.like(&call.terms[0], text_literal(call.arguments.get(1)?)?, true)
 }
 
-/// Only what changes no value; everything else rounds, clips or reads strings leniently.
+/// Only what changes no value, and the day of a time; everything else rounds, clips or reads strings leniently.
 fn pg_cast(call: &Call) -> Option<Fragment> {
     let term = &call.terms[0];
+    if (term.ty, call.result) == (SqlType::Timestamp, SqlType::Date) {
+        return Some(Fragment::new().sql("DATE(").then(&term.sql).sql(")"));
+    }
     // Text may be `varchar(3)`, which cuts, and a timestamp `timestamp(0)`, which rounds: the Arrow type does not tell.
     let told = call.result.is_exact() || call.result == SqlType::Float8;
     if told { MySql.cast(term, call.result) } else { None }
@@ -412,6 +421,31 @@ fn to_local(call: &Call) -> Option<Fragment> {
         return None;
     }
     Some(Fragment::new().sql("CAST(").then(&call.terms[0].sql).sql(" AS DATETIME(6))"))
+}
+
+/// Minutes since 1970 are minutes of the hour: both count from a whole hour.
+fn floor_minutes(call: &Call) -> Option<Fragment> {
+    let [Expr::Literal(ScalarValue::Int32(Some(minutes)), _), _] = call.arguments else { return None };
+    let time = &call.terms[1];
+    // The value is written twice.
+    if !time.sql.is_without_parameters() {
+        return None;
+    }
+    let hour = |after: &'static str| {
+        Fragment::new()
+            .sql("CAST(DATE_FORMAT(")
+            .then(&time.sql)
+            .sql(", '%Y-%m-%d %H:00:00') AS DATETIME(6))")
+            .sql(after)
+    };
+    let step = match minutes {
+        60 => return Some(hour("")),
+        30 => " DIV 30 * 30) MINUTE)",
+        15 => " DIV 15 * 15) MINUTE)",
+        _ => return None,
+    };
+    let from_hour = Fragment::new().sql(" + INTERVAL (MINUTE(").then(&time.sql).sql(")").sql(step);
+    Some(Fragment::new().sql("(").then(&hour("")).then(&from_hour))
 }
 
 fn date_trunc(call: &Call) -> Option<Fragment> {

@@ -50,6 +50,9 @@ static FUNCTIONS: &[Function] = &[
     Function { name: "strpos", takes: texts, form: Form::Call("strpos") },
     Function { name: "starts_with", takes: texts, form: Form::Call("starts_with") },
     Function { name: "date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
+    Function { name: "date_part", takes: unit_and_day_or_time, form: Form::Custom(date_part) },
+    Function { name: "extract", takes: unit_and_day_or_time, form: Form::Custom(extract) },
+    Function { name: "from_local", takes: wall_clock_and_zone, form: Form::Custom(from_local) },
     Function { name: "to_local", takes: time_and_zone, form: Form::Custom(to_local) },
     Function { name: "pg_date_trunc", takes: unit_and_time, form: Form::Custom(date_trunc) },
     Function { name: "lower", takes: never, form: LOCALE },
@@ -264,6 +267,14 @@ fn one_known(types: &[SqlType]) -> bool {
     matches!(types, [ty] if *ty != SqlType::Other)
 }
 
+fn unit_and_day_or_time(types: &[SqlType]) -> bool {
+    matches!(types, [SqlType::Text, SqlType::Timestamp | SqlType::Date])
+}
+
+fn wall_clock_and_zone(types: &[SqlType]) -> bool {
+    matches!(types, [SqlType::Timestamp, SqlType::Text])
+}
+
 /// Not timestamptz: its days are those of the client's zone, the source's session is in UTC.
 fn unit_and_time(types: &[SqlType]) -> bool {
     matches!(types, [SqlType::Text, SqlType::Timestamp])
@@ -315,6 +326,36 @@ fn to_local(call: &Call) -> Option<Fragment> {
         SqlType::Timestamp => Some(zoned.sql("timezone('UTC', ").then(&time.sql).sql("))")),
         _ => None,
     }
+}
+
+/// The instant at which the wall clock of a zone shows a time.
+fn from_local(call: &Call) -> Option<Fragment> {
+    let [time, zone] = call.terms else { return None };
+    text_literal(call.arguments.get(1)?)?;
+    Some(Fragment::new().sql("timezone(").then(&zone.sql).sql(", ").then(&time.sql).sql(")"))
+}
+
+/// Whole numbers only: `extract` gives them without a scale of its own, before PostgreSQL 14 as a float.
+fn date_part(call: &Call) -> Option<Fragment> {
+    let function = match text_literal(call.arguments.first()?)?.to_ascii_lowercase().as_str() {
+        "hour" if call.terms[1].ty == SqlType::Timestamp => "date_part('hour', ",
+        "minute" if call.terms[1].ty == SqlType::Timestamp => "date_part('minute', ",
+        "day" => "date_part('day', ",
+        "dow" => "date_part('dow', ",
+        "isodow" => "date_part('isodow', ",
+        "doy" => "date_part('doy', ",
+        "week" => "date_part('week', ",
+        "month" => "date_part('month', ",
+        "quarter" => "date_part('quarter', ",
+        "year" => "date_part('year', ",
+        "isoyear" => "date_part('isoyear', ",
+        _ => return None,
+    };
+    Some(Fragment::new().sql(function).then(&call.terms[1].sql).sql(")"))
+}
+
+fn extract(call: &Call) -> Option<Fragment> {
+    Some(date_part(call)?.sql("::numeric"))
 }
 
 fn date_trunc(call: &Call) -> Option<Fragment> {
