@@ -320,10 +320,11 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
                 query.measures.push(measure);
             }
         }
-        if dice.chance(18) && !query.measures.is_empty() {
-            if let Some(having) = having(dice, world, &query.scope, &measures) {
-                query.having.push(having);
-            }
+        if dice.chance(18)
+            && !query.measures.is_empty()
+            && let Some(having) = having(dice, world, &query.scope, &measures)
+        {
+            query.having.push(having);
         }
     }
     if query.dimensions.is_empty() && query.measures.is_empty() {
@@ -449,7 +450,7 @@ fn value_of(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> Row
             Kind::Date => &["#0 IS NULL", "EXTRACT(MONTH FROM #0)"],
         }
     };
-    Text::fill(*dice.pick(templates), &[Text::hole(column)])
+    Text::fill(dice.pick::<&str>(templates), &[Text::hole(column)])
 }
 
 fn predicate(dice: &mut Dice, world: &World, scope: &Scope, rows: &[usize], depth: usize) -> RowText {
@@ -457,7 +458,7 @@ fn predicate(dice: &mut Dice, world: &World, scope: &Scope, rows: &[usize], dept
         let parts = [predicate(dice, world, scope, rows, depth - 1), predicate(dice, world, scope, rows, depth - 1)];
         // AND at the top makes two conditions, each of which restricts the facts that it reaches.
         let inner = ["(#0 OR #1)", "(#0 OR #1)", "NOT (#0)", "NOT (#0 OR #1)", "(#0 AND #1)"];
-        return Text::fill(*dice.pick(&inner[..if depth == 2 { 4 } else { 5 }]), &parts);
+        return Text::fill(dice.pick::<&str>(&inner[..if depth == 2 { 4 } else { 5 }]), &parts);
     }
     let column = *dice.pick(rows);
     let of = kind(world, scope, column);
@@ -509,7 +510,7 @@ fn predicate(dice: &mut Dice, world: &World, scope: &Scope, rows: &[usize], dept
         ],
         Kind::Date => &["#0 >= '2024-02-01'", "#0 = '2024-02-29'", "#0 < '2024-02-01'", "#0 IS NULL"],
     };
-    Text::fill(*dice.pick(templates), &[Text::hole(column)])
+    Text::fill(dice.pick::<&str>(templates), &[Text::hole(column)])
 }
 
 /// A call of a measure, in any of the ways that its type allows.

@@ -397,9 +397,7 @@ fn foreign_key(
         world.cubes[target].rows.iter().map(|row| row[..keys.len()].to_vec()).collect();
     dice.shuffle(&mut targets);
     let target_name = world.cubes[target].name.clone();
-    let mut dangling = 90;
-    for row in &mut world.cubes[holder].rows {
-        dangling += 1;
+    for (dangling, row) in (91..).zip(world.cubes[holder].rows.iter_mut()) {
         let mut reference: Vec<Option<String>> = if dice.chance(10) || targets.is_empty() {
             keys.iter().map(|key| Some(key_value(key.kind, dangling))).collect()
         } else if unique {
