@@ -108,7 +108,8 @@ fn option_value(token: &Token) -> Option<String> {
 /// Only the walk's over the plan.
 pub fn render(logical: &LogicalPlan, format: Format) -> Result<Vec<String>> {
     let statements = statements_of(logical)?;
-    let plan = logical.display_indent().to_string();
+    // The mark that keeps equal output names apart inside a plan is no character to print.
+    let plan = logical.display_indent().to_string().replace(belvedere_planner::name::UNIQUE_MARK, "~");
     match format {
         Format::Json => {
             let sources: Vec<serde_json::Value> = statements

@@ -216,7 +216,17 @@ impl EngineSession {
         };
         let physical = self.physical(&planned).await?;
         let schema: SchemaRef = Arc::clone(planned.logical.schema().inner());
-        let columns: Vec<Column> = schema.fields().iter().map(|field| columns::column_of(field)).collect();
+        // A modifier is the one that Describe promised: what a column is computed from below may have another.
+        let described = bound.plan.schema().fields().iter();
+        let columns: Vec<Column> = schema
+            .fields()
+            .iter()
+            .zip(described)
+            .map(|(field, described)| Column {
+                typmod: columns::column_of(described).typmod,
+                ..columns::column_of(field)
+            })
+            .collect();
         let stream = self.engine.runner().start(physical).map_err(|error| from_datafusion(&error))?;
         let rows = guarded(stream, stop);
         let notices = planned

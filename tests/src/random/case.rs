@@ -21,6 +21,8 @@ pub struct Case {
     pub files: Vec<(String, String)>,
     /// Lines of the config for the columns of the files.
     pub columns: Vec<String>,
+    /// Run by us before the query.
+    pub settings: String,
     /// Whether the rows are compared in order.
     pub ordered: bool,
     pub query: String,
@@ -44,6 +46,7 @@ impl Case {
             section(&format!("file {name}"), content);
         }
         section("columns", &self.columns.join("\n"));
+        section("settings", &self.settings);
         section(if self.ordered { "ordered query" } else { "query" }, &self.query);
         for reference in &self.references {
             section("reference", reference);
@@ -64,6 +67,7 @@ impl Case {
                 "model" => case.model = content,
                 "tables" => case.tables = content,
                 "views" => case.views = content,
+                "settings" => case.settings = content,
                 "mariadb" => case.mariadb = content,
                 "columns" => case.columns = content.lines().map(str::to_owned).collect(),
                 "query" => case.query = content.trim_end().to_owned(),
@@ -120,6 +124,7 @@ fn a_kept_case_reads_back_as_it_was_written() -> Result<(), AnyError> {
         mariadb: "CREATE TABLE b (id integer);\n".to_owned(),
         files: vec![("c.csv".to_owned(), "id\n1\n".to_owned())],
         columns: vec!["c: { id: integer }".to_owned()],
+        settings: "SET timezone = 'Europe/Berlin'\n".to_owned(),
         ordered: true,
         query: "SELECT 1\nFROM a".to_owned(),
         references: vec!["SELECT 1".to_owned(), "SELECT 2".to_owned()],

@@ -54,7 +54,7 @@ pub fn model(world: &World) -> String {
         text.push_str("    measures:\n");
         for measure in &cube.measures {
             let body = match &measure.formula {
-                Formula::Leaf { fold, sql, filter } => {
+                Formula::Leaf { fold, sql, filter, foreign } => {
                     let fold = match fold {
                         Fold::Count | Fold::CountSql => "count",
                         Fold::CountDistinct => "count_distinct",
@@ -64,10 +64,19 @@ pub fn model(world: &World) -> String {
                         Fold::Max => "max",
                     };
                     let sql = if sql.is_empty() { String::new() } else { format!(", sql: {}", member_sql(sql)) };
-                    let filter = filter
-                        .as_ref()
-                        .map_or_else(String::new, |filter| format!(", filters: [{{ sql: {} }}]", member_sql(filter)));
-                    format!("type: {fold}{sql}{filter}")
+                    let foreign = foreign.as_ref().map(|foreign| {
+                        let other = &world.cubes[world.joins[foreign.join].to];
+                        let dimension = &other.dimensions[foreign.dimension].name;
+                        foreign.condition.replace('#', &format!("{{{}.{dimension}}}", other.name))
+                    });
+                    let filters: Vec<String> = filter
+                        .iter()
+                        .chain(&foreign)
+                        .map(|filter| format!("{{ sql: {} }}", member_sql(filter)))
+                        .collect();
+                    let filters =
+                        if filters.is_empty() { String::new() } else { format!(", filters: [{}]", filters.join(", ")) };
+                    format!("type: {fold}{sql}{filters}")
                 }
                 Formula::Calculated { text, of } => {
                     let mut text = text.clone();

@@ -65,10 +65,11 @@ impl Sides {
                     });
                 }
                 let expected = REFUSALS.iter().find(|(_, words)| state == "0A000" && message.contains(words));
-                return Ok(expected.map_or_else(
-                    || Verdict::Wrong(format!("error {state}: {message}")),
-                    |(name, _)| Verdict::Refused(name),
-                ));
+                if let Some((name, _)) = expected {
+                    return Ok(Verdict::Refused(name));
+                }
+                let plan = if state == "XX000" { self.plan(query).await? } else { String::new() };
+                return Ok(Verdict::Wrong(format!("error {state}: {message}\n{plan}")));
             }
         };
         let mut differences = String::new();
@@ -107,6 +108,23 @@ impl Sides {
             differences = format!("{differences}ours:\n{}reference:\n{}", shown(&ours), shown(&theirs));
         }
         Ok(Verdict::Wrong(differences))
+    }
+}
+
+impl Sides {
+    async fn plan(&self, query: &str) -> Result<String, AnyError> {
+        let plan = rows(&self.ours, &format!("EXPLAIN {query}"), &self.took[0]).await?;
+        Ok(plan.map_or_else(|(state, message)| format!("EXPLAIN fails: {state}: {message}"), |rows| shown(&rows)))
+    }
+
+    /// Whether two statements have different rows where the reference runs.
+    ///
+    /// # Errors
+    /// As [`Sides::judge`].
+    pub async fn references_differ(&self, one: &str, other: &str) -> Result<bool, AnyError> {
+        let (one, other) =
+            (rows(&self.reference, one, &self.took[1]).await?, rows(&self.reference, other, &self.took[1]).await?);
+        Ok(one.map(sorted) != other.map(sorted))
     }
 }
 

@@ -89,9 +89,11 @@ pub type RowText = Text<usize>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Aggregate {
     /// `MEASURE(column)` or the aggregate of the measure's own type: `#0` is the column.
+    /// A filter on the measure's own cube may stand behind it.
     Measure {
         call: String,
         column: usize,
+        filter: Option<RowText>,
     },
     /// An aggregate over a dimension.
     Dimension {
@@ -193,7 +195,10 @@ impl Query {
             Form::With => (format!("WITH q AS ({inner}) "), "q".to_owned()),
         };
         let call = |aggregate: &Aggregate| match aggregate {
-            Aggregate::Measure { call, column } => call.replace("#0", &named(column)),
+            Aggregate::Measure { call, column, filter: None } => call.replace("#0", &named(column)),
+            Aggregate::Measure { call, column, filter: Some(filter) } => {
+                format!("{} FILTER (WHERE {})", call.replace("#0", &named(column)), filter.write(named))
+            }
             Aggregate::Dimension { fold, column } => fold_call(*fold, &named(column)),
             Aggregate::CountRows => "COUNT(*)".to_owned(),
         };
@@ -221,7 +226,11 @@ impl Query {
         let mut columns: Vec<usize> = self.dimensions.iter().flat_map(|text| text.holes().copied()).collect();
         for aggregate in self.aggregates() {
             match aggregate {
-                Aggregate::Measure { column, .. } | Aggregate::Dimension { column, .. } => columns.push(*column),
+                Aggregate::Measure { column, filter, .. } => {
+                    columns.push(*column);
+                    columns.extend(filter.iter().flat_map(Text::holes));
+                }
+                Aggregate::Dimension { column, .. } => columns.push(*column),
                 Aggregate::CountRows => {}
             }
         }
@@ -311,10 +320,11 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
                 query.measures.push(measure);
             }
         }
-        if dice.chance(18) && !query.measures.is_empty() {
-            if let Some(having) = having(dice, world, &query.scope, &measures) {
-                query.having.push(having);
-            }
+        if dice.chance(18)
+            && !query.measures.is_empty()
+            && let Some(having) = having(dice, world, &query.scope, &measures)
+        {
+            query.having.push(having);
         }
     }
     if query.dimensions.is_empty() && query.measures.is_empty() {
@@ -440,7 +450,7 @@ fn value_of(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> Row
             Kind::Date => &["#0 IS NULL", "EXTRACT(MONTH FROM #0)"],
         }
     };
-    Text::fill(*dice.pick(templates), &[Text::hole(column)])
+    Text::fill(dice.pick::<&str>(templates), &[Text::hole(column)])
 }
 
 fn predicate(dice: &mut Dice, world: &World, scope: &Scope, rows: &[usize], depth: usize) -> RowText {
@@ -448,7 +458,7 @@ fn predicate(dice: &mut Dice, world: &World, scope: &Scope, rows: &[usize], dept
         let parts = [predicate(dice, world, scope, rows, depth - 1), predicate(dice, world, scope, rows, depth - 1)];
         // AND at the top makes two conditions, each of which restricts the facts that it reaches.
         let inner = ["(#0 OR #1)", "(#0 OR #1)", "NOT (#0)", "NOT (#0 OR #1)", "(#0 AND #1)"];
-        return Text::fill(*dice.pick(&inner[..if depth == 2 { 4 } else { 5 }]), &parts);
+        return Text::fill(dice.pick::<&str>(&inner[..if depth == 2 { 4 } else { 5 }]), &parts);
     }
     let column = *dice.pick(rows);
     let of = kind(world, scope, column);
@@ -500,7 +510,7 @@ fn predicate(dice: &mut Dice, world: &World, scope: &Scope, rows: &[usize], dept
         ],
         Kind::Date => &["#0 >= '2024-02-01'", "#0 = '2024-02-29'", "#0 < '2024-02-01'", "#0 IS NULL"],
     };
-    Text::fill(*dice.pick(templates), &[Text::hole(column)])
+    Text::fill(dice.pick::<&str>(templates), &[Text::hole(column)])
 }
 
 /// A call of a measure, in any of the ways that its type allows.
@@ -518,7 +528,14 @@ fn call(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> Aggrega
         }),
     };
     let call = own.filter(|_| dice.chance(40)).unwrap_or("MEASURE(#0)");
-    Aggregate::Measure { call: call.to_owned(), column }
+    let cube = (scope.columns[column].cube, &scope.columns[column].path);
+    let rows: Vec<usize> = (0..scope.columns.len())
+        .filter(|other| (scope.columns[*other].cube, &scope.columns[*other].path) == cube)
+        .filter(|other| !matches!(scope.columns[*other].role, Role::Measure(_)))
+        .collect();
+    let filter =
+        (own.is_some() && !rows.is_empty() && dice.chance(10)).then(|| predicate(dice, world, scope, &rows, 1));
+    Aggregate::Measure { call: call.to_owned(), column, filter }
 }
 
 fn measure_text(

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::query::{Aggregate, Counted, Form, Piece, Query, Role, RowText, Text, counts_rows, fold_call};
 use super::tree::{Choice, Tree, at_most_one, choose, multiplies, shortest};
-use super::world::{Fold, Formula, World};
+use super::world::{Fold, Foreign, Formula, Kind, World};
 
 /// An aggregate over the rows of one cube.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub struct Leaf {
     pub fold: Fold,
     pub sql: String,
     pub filter: Option<String>,
+    pub foreign: Option<Foreign>,
+    /// A condition of the query on the cube's rows, as SQL over `y`.
+    pub extra: Option<String>,
     /// `COUNT(*)` over the joined rows as they are.
     pub counts_joined_rows: bool,
     /// What its join tree must hold beside the dimensions.
@@ -43,6 +46,8 @@ pub enum Meaning {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub sql: String,
+    /// The same without care for rows that are joined more than once.
+    pub careless: String,
     /// Measures of several cubes with join trees of their own.
     pub several_facts: bool,
     /// A tree repeats the rows of a measure's cube.
@@ -86,7 +91,8 @@ fn answer(world: &World, query: &Query) -> Result<Answer, Stop> {
     let trees: Vec<&Tree> = groups.iter().map(|group| &group.tree).collect();
     let facts: BTreeSet<usize> = parts.leaves.iter().map(|leaf| leaf.cube).collect();
     Ok(Answer {
-        sql: query.wrap(&grouped_sql(&parts, &groups)),
+        sql: query.wrap(&grouped_sql(&parts, &groups, "DISTINCT ")),
+        careless: query.wrap(&grouped_sql(&parts, &groups, "")),
         several_facts: facts.len() > 1 && trees.iter().any(|tree| !tree.same_joins(trees[0])),
         multiplied: parts.leaves.iter().zip(&trees).any(|(leaf, tree)| multiplies(world, tree, leaf.cube)),
     })
@@ -127,10 +133,11 @@ impl Parts<'_> {
     fn leaves_of(&mut self, aggregate: &Aggregate) -> Result<Text<usize>, Stop> {
         let scope = &self.query.scope;
         match aggregate {
-            Aggregate::Measure { column, .. } => {
+            Aggregate::Measure { column, filter, .. } => {
                 let column = &scope.columns[*column];
                 let Role::Measure(measure) = column.role else { return Err(Stop::Open) };
-                self.whole_measure(column.cube, measure, column.path.clone())
+                let extra = filter.as_ref().map(|filter| own_rows_sql(self.world, self.query, filter));
+                self.whole_measure(column.cube, measure, column.path.clone(), extra)
             }
             Aggregate::Dimension { fold, column } => {
                 let column = &scope.columns[*column];
@@ -138,8 +145,10 @@ impl Parts<'_> {
                 let leaf = Leaf {
                     cube: column.cube,
                     fold: *fold,
-                    sql: self.world.cubes[column.cube].dimensions[place].sql.clone(),
+                    sql: dimension_sql(self.world, column.cube, place),
                     filter: None,
+                    foreign: None,
+                    extra: None,
                     counts_joined_rows: false,
                     hints: vec![column.path.clone()],
                 };
@@ -148,13 +157,15 @@ impl Parts<'_> {
             Aggregate::CountRows => {
                 let root = self.counted_root()?;
                 match counts_rows(self.world, scope, root).ok_or(Stop::Open)? {
-                    Counted::Measure(measure) => self.whole_measure(root, measure, vec![root]),
+                    Counted::Measure(measure) => self.whole_measure(root, measure, vec![root], None),
                     Counted::Rows => {
                         let leaf = Leaf {
                             cube: root,
                             fold: Fold::Count,
                             sql: String::new(),
                             filter: None,
+                            foreign: None,
+                            extra: None,
                             counts_joined_rows: true,
                             hints: vec![vec![root]],
                         };
@@ -186,7 +197,13 @@ impl Parts<'_> {
     }
 
     /// A measure whose cubes one tree joins is computed over that, one that none joins leaf by leaf.
-    fn whole_measure(&mut self, cube: usize, measure: usize, path: Vec<usize>) -> Result<Text<usize>, Stop> {
+    fn whole_measure(
+        &mut self,
+        cube: usize,
+        measure: usize,
+        path: Vec<usize>,
+        extra: Option<String>,
+    ) -> Result<Text<usize>, Stop> {
         let mut hints = vec![path.clone()];
         self.paths_in(cube, measure, &path, &mut hints)?;
         let whole = match choose(self.world, &self.hints(&[&hints, &self.base])) {
@@ -194,10 +211,16 @@ impl Parts<'_> {
             Choice::NoPath => None,
             Choice::Tie => return Err(Stop::Open),
         };
-        self.measure(cube, measure, path, whole.as_ref())
+        self.measure(cube, measure, path, whole.as_ref(), extra)
     }
 
     fn paths_in(&self, cube: usize, measure: usize, path: &[usize], into: &mut Vec<Vec<usize>>) -> Result<(), Stop> {
+        if let Formula::Leaf { foreign: Some(foreign), .. } = &self.world.cubes[cube].measures[measure].formula {
+            let longer = self.path_of_other(path, self.world.joins[foreign.join].to)?;
+            if !into.contains(&longer) {
+                into.push(longer);
+            }
+        }
         if let Formula::Calculated { of, .. } = &self.world.cubes[cube].measures[measure].formula {
             for (other, measure) in of {
                 let longer = self.path_of_other(path, *other)?;
@@ -216,19 +239,22 @@ impl Parts<'_> {
         measure: usize,
         path: Vec<usize>,
         whole: Option<&Vec<Vec<usize>>>,
+        extra: Option<String>,
     ) -> Result<Text<usize>, Stop> {
         match &self.world.cubes[cube].measures[measure].formula {
-            Formula::Leaf { fold, sql, filter } => {
-                let hints = whole.cloned().unwrap_or_else(|| vec![path]);
-                let (fold, sql, filter) = (*fold, sql.clone(), filter.clone());
-                let leaf = Leaf { cube, fold, sql, filter, counts_joined_rows: false, hints };
+            Formula::Leaf { fold, sql, filter, foreign } => {
+                let mut hints = vec![path.clone()];
+                self.paths_in(cube, measure, &path, &mut hints)?;
+                let hints = whole.cloned().unwrap_or(hints);
+                let (fold, sql, filter, foreign) = (*fold, sql.clone(), filter.clone(), foreign.clone());
+                let leaf = Leaf { cube, fold, sql, filter, foreign, extra, counts_joined_rows: false, hints };
                 Ok(Text::hole(self.place(leaf)))
             }
             Formula::Calculated { text, of } => {
                 let mut inner = Vec::new();
                 for (other, measure) in of {
                     let longer = self.path_of_other(&path, *other)?;
-                    inner.push(Text::fill("(#0)", &[self.measure(*other, *measure, longer, whole)?]));
+                    inner.push(Text::fill("(#0)", &[self.measure(*other, *measure, longer, whole, None)?]));
                 }
                 Ok(Text::fill(&format!("({text})"), &inner))
             }
@@ -341,7 +367,8 @@ pub fn views(world: &World) -> String {
     for (index, cube) in world.cubes.iter().enumerate() {
         let mut columns = vec!["r.*".to_owned()];
         for member in &cube.dimensions {
-            columns.push(format!("({}) AS d_{}", member.sql.replace('$', "r"), member.name));
+            let sql = dimension_sql(world, index, columns.len() - 1);
+            columns.push(format!("({}) AS d_{}", sql.replace('$', "r"), member.name));
         }
         for member in &cube.segments {
             columns.push(format!("({}) AS s_{}", member.sql.replace('$', "r"), member.name));
@@ -350,6 +377,30 @@ pub fn views(world: &World) -> String {
         let _ = writeln!(text, "CREATE VIEW {table}_rows AS SELECT {} FROM {table} AS r;", columns.join(", "));
     }
     text
+}
+
+/// A dimension's SQL; a time is the wall clock's of the session's zone, a date has none.
+fn dimension_sql(world: &World, cube: usize, dimension: usize) -> String {
+    let dimension = &world.cubes[cube].dimensions[dimension];
+    match world.zone {
+        Some(zone) if dimension.kind == Kind::Time => {
+            format!("({}) AT TIME ZONE 'UTC' AT TIME ZONE '{zone}'", dimension.sql)
+        }
+        _ => dimension.sql.clone(),
+    }
+}
+
+/// A condition on one cube's rows over the alias `y`.
+fn own_rows_sql(world: &World, query: &Query, text: &RowText) -> String {
+    text.write(|column| {
+        let column = &query.scope.columns[*column];
+        let sql = match column.role {
+            Role::Dimension(place) => dimension_sql(world, column.cube, place),
+            Role::Segment(place) => world.cubes[column.cube].segments[place].sql.clone(),
+            Role::Measure(_) => unreachable!("a row's text has no measures"),
+        };
+        format!("({})", sql.replace('$', "y"))
+    })
 }
 
 fn row_sql(parts: &Parts<'_>, text: &RowText) -> String {
@@ -381,7 +432,7 @@ fn joined(parts: &Parts<'_>, group: &Group) -> String {
     text
 }
 
-fn grouped_sql(parts: &Parts<'_>, groups: &[Group]) -> String {
+fn grouped_sql(parts: &Parts<'_>, groups: &[Group], distinct: &str) -> String {
     let query = parts.query;
     let dimensions: Vec<String> = query
         .dimensions
@@ -413,7 +464,7 @@ fn grouped_sql(parts: &Parts<'_>, groups: &[Group]) -> String {
             let on: Vec<String> =
                 names.iter().map(|name| format!("l{leaf}.{name} IS NOT DISTINCT FROM g.{name}")).collect();
             let on = if on.is_empty() { "true".to_owned() } else { on.join(" AND ") };
-            let values = leaf_sql(parts, group, leaf, &dimensions, &names);
+            let values = leaf_sql(parts, group, leaf, distinct, &dimensions, &names);
             text = format!("{text} LEFT JOIN ({values}) AS l{leaf} ON {on}");
         }
     }
@@ -433,7 +484,14 @@ fn grouped_sql(parts: &Parts<'_>, groups: &[Group]) -> String {
 }
 
 /// The dimensions' names and the aggregate's value `v`.
-fn leaf_sql(parts: &Parts<'_>, group: &Group, leaf: usize, dimensions: &[String], names: &[String]) -> String {
+fn leaf_sql(
+    parts: &Parts<'_>,
+    group: &Group,
+    leaf: usize,
+    distinct: &str,
+    dimensions: &[String],
+    names: &[String],
+) -> String {
     let leaf = &parts.leaves[leaf];
     let joined = joined(parts, group);
     let grouped = if names.is_empty() { String::new() } else { format!(" GROUP BY {}", names.join(", ")) };
@@ -451,13 +509,24 @@ fn leaf_sql(parts: &Parts<'_>, group: &Group, leaf: usize, dimensions: &[String]
     let own = |sql: &str| sql.replace('$', "y");
     let value = if leaf.fold == Fold::Count { format!("y.{}", keys[0]) } else { format!("({})", own(&leaf.sql)) };
     // A group without rows of this cube has one line here without a key: nothing is aggregated from it.
-    let filter = leaf.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({})", own(filter)));
+    let mut filter = leaf.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({})", own(filter)));
+    if let Some(extra) = &leaf.extra {
+        let _ = write!(filter, " AND ({extra})");
+    }
+    let mut beside = String::new();
+    if let Some(foreign) = &leaf.foreign {
+        let join = &parts.world.joins[foreign.join];
+        let on: Vec<String> = join.pairs.iter().map(|(from, to)| format!("y.{from} = z.{to}")).collect();
+        beside = format!(" LEFT JOIN {}_rows AS z ON {}", parts.world.table(join.to), on.join(" AND "));
+        let dimension = format!("z.d_{}", parts.world.cubes[join.to].dimensions[foreign.dimension].name);
+        let _ = write!(filter, " AND ({})", foreign.condition.replace('#', &dimension));
+    }
     let value = format!("CASE WHEN y.{} IS NOT NULL{filter} THEN {value} END", keys[0]);
     let fold = if leaf.fold == Fold::Count { Fold::CountSql } else { leaf.fold };
     let names: Vec<String> = names.iter().map(|name| format!("k.{name}")).collect();
     let select_outer: Vec<String> = names.into_iter().chain([format!("{} AS v", fold_call(fold, &value))]).collect();
     format!(
-        "SELECT {} FROM (SELECT DISTINCT {} {joined}) AS k LEFT JOIN {} AS y ON {}{grouped}",
+        "SELECT {} FROM (SELECT {distinct}{} {joined}) AS k LEFT JOIN {} AS y ON {}{beside}{grouped}",
         select_outer.join(", "),
         select.join(", "),
         parts.world.table(leaf.cube),

@@ -27,6 +27,8 @@ const WORKERS: usize = 3;
 /// Of all queries that have an answer.
 const MULTIPLIED_MIN_PERCENT: usize = 30;
 const SEVERAL_FACTS_MIN_PERCENT: usize = 15;
+/// Of so many queries one is asked of careless SQL too.
+const SAMPLED: usize = 4;
 /// No more are looked into; what is wrong once is often wrong everywhere.
 const FAILURES_MAX: usize = 12;
 
@@ -35,6 +37,9 @@ struct Tally {
     queries: usize,
     multiplied: usize,
     several_facts: usize,
+    /// Those that multiply and were asked of careless SQL too, and those where it has other rows.
+    sampled: usize,
+    shows: usize,
     equal: usize,
     empty: usize,
     scale: usize,
@@ -81,7 +86,7 @@ async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
         }
     };
     let workers: [_; WORKERS] = std::array::from_fn(|_| worker());
-    for outcome in futures_of(workers).await {
+    for outcome in Box::pin(futures_of(workers)).await {
         outcome?;
     }
     let tally = tally.into_inner().expect("no panic held it");
@@ -118,7 +123,7 @@ async fn kept_cases_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
 
 async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
     let place = Place::new(servers)?;
-    let (_site, sides) = place.set_up(case).await?;
+    let (_running, sides) = place.set_up(case).await?;
     sides.judge(&case.query, &case.references, case.ordered).await
 }
 
@@ -164,13 +169,14 @@ impl Place {
         }
         let site = Site::start(&sources, "", &case.model).map_err(|error| format!("{error}\n{}", case.model))?;
         let ours = site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
-        Ok((Running { _site: site, _folder: folder }, Sides { ours, reference, took: Default::default() }))
+        ours.batch_execute(&case.settings).await?;
+        Ok((Running { site, _folder: folder }, Sides { ours, reference, took: Default::default() }))
     }
 }
 
 /// What must live as long as the program is asked.
 struct Running {
-    _site: Site,
+    site: Site,
     _folder: TempDir,
 }
 
@@ -184,23 +190,30 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         mariadb: files::mariadb(&world),
         files,
         columns,
+        settings: world.zone.map_or_else(String::new, |zone| format!("SET timezone = '{zone}'")),
         ..Case::default()
     };
     let started = Instant::now();
-    let (_running, sides) = place.set_up(&template).await?;
+    let (running, sides) = place.set_up(&template).await?;
     let start = started.elapsed();
     let dice = &mut Dice::new(seed ^ 0x5EED);
     for number in 0..count {
         let (query, meaning) = asked(dice, &world);
         let verdict = judge(&sides, &query, &meaning).await?;
+        let shows = if number % SAMPLED == 0 { shows(&sides, &meaning, &verdict).await? } else { None };
         let failure = if verdict.is_wrong() {
             let query = shrink(&sides, &world, query.clone()).await?;
-            Some(keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?)
+            let report = keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?;
+            Some(format!("{report}{}", logged(&report, &running.site.server.log())))
         } else {
             None
         };
         let mut tally = tally.lock().expect("no panic holds it");
         count_in(&mut tally, &meaning, &verdict);
+        if let Some(shows) = shows {
+            tally.sampled += 1;
+            tally.shows += usize::from(shows);
+        }
         tally.failures.extend(failure);
         if tally.failures.len() >= FAILURES_MAX {
             break;
@@ -212,6 +225,16 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
     }
     tally.starts += start.as_micros() as u64;
     Ok(())
+}
+
+/// What the log says of an internal error that a report names.
+fn logged(report: &str, log: &str) -> String {
+    let Some((_, id)) = report.split_once("internal error ") else { return String::new() };
+    let id: String = id.chars().take_while(char::is_ascii_hexdigit).collect();
+    // The message may have lines of its own before the one with the id.
+    let lines: Vec<&str> = log.lines().collect();
+    let Some(last) = lines.iter().position(|line| line.contains(&id)) else { return String::new() };
+    format!("\n{}", lines[last.saturating_sub(4)..=last].join("\n"))
 }
 
 /// A query that has a meaning, of a kind that is wanted often enough.
@@ -247,6 +270,15 @@ fn references(meaning: &Meaning) -> Vec<String> {
 
 async fn judge(sides: &Sides, query: &Query, meaning: &Meaning) -> Result<Verdict, AnyError> {
     sides.judge(&query.ours(), &references(meaning), query.limit.is_some()).await
+}
+
+/// Whether a right answer to a question that multiplies is one that careless SQL would not give.
+async fn shows(sides: &Sides, meaning: &Meaning, verdict: &Verdict) -> Result<Option<bool>, AnyError> {
+    let Meaning::Rows(answer) = meaning else { return Ok(None) };
+    if !answer.multiplied || verdict.is_wrong() {
+        return Ok(None);
+    }
+    sides.references_differ(&answer.sql, &answer.careless).await.map(Some)
 }
 
 /// The smallest query that is still wrong, among those that leave out parts of this one.
@@ -342,7 +374,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
     let percent = |count: usize| count * 100 / tally.queries.max(1);
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
-         a path, {} failures; {} % multiply a measure, {} % have several facts; seconds of all workers: {} us, {} reference, {} starts",
+         a path, {} failures; {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts; seconds of all workers: {} us, {} reference, {} starts",
         tally.queries,
         tally.equal,
         tally.empty,
@@ -352,6 +384,8 @@ fn report(tally: &Tally, seconds: u64) -> String {
         tally.no_path,
         tally.failures.len(),
         percent(tally.multiplied),
+        tally.shows,
+        tally.sampled,
         percent(tally.several_facts),
         tally.took[0] / 1_000_000,
         tally.took[1] / 1_000_000,

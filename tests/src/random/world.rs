@@ -80,10 +80,19 @@ pub enum Fold {
     Max,
 }
 
+/// A condition of a measure on a dimension of a cube that its own cube is joined to, of which a row has one at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    pub join: usize,
+    pub dimension: usize,
+    /// `#` stands for the dimension.
+    pub condition: String,
+}
+
 #[derive(Debug, Clone)]
 pub enum Formula {
     /// An aggregate over the cube's own rows. `sql` is empty for [`Fold::Count`].
-    Leaf { fold: Fold, sql: String, filter: Option<String> },
+    Leaf { fold: Fold, sql: String, filter: Option<String>, foreign: Option<Foreign> },
     /// `#0`, `#1` in the text stand for the measures.
     Calculated { text: String, of: Vec<(usize, usize)> },
 }
@@ -159,6 +168,8 @@ pub struct World {
     pub sources: Vec<Source>,
     /// The tables' names end in it, so that many worlds share a database.
     pub number: usize,
+    /// The session's time zone, where it is not UTC.
+    pub zone: Option<&'static str>,
     pub cubes: Vec<Cube>,
     pub joins: Vec<Join>,
     pub views: Vec<View>,
@@ -188,7 +199,8 @@ pub fn generate(seed: u64, number: usize) -> World {
         _ => &[Source::Postgres, Source::Maria, Source::Files],
     };
     let sources = (0..count).map(|_| *dice.pick(several)).collect();
-    let mut world = World { sources, number, cubes: Vec::new(), joins: Vec::new(), views: Vec::new() };
+    let zone = if dice.chance(25) { Some(*dice.pick(&["Europe/Berlin", "America/New_York"])) } else { None };
+    let mut world = World { sources, zone, number, cubes: Vec::new(), joins: Vec::new(), views: Vec::new() };
     for name in &NAMES[..count] {
         world.cubes.push(bare_cube(dice, name));
     }
@@ -197,6 +209,7 @@ pub fn generate(seed: u64, number: usize) -> World {
         fill_members(dice, &mut world, cube);
     }
     for cube in 0..count {
+        add_foreign_filter(dice, &mut world, cube);
         add_calculated(dice, &mut world, cube);
     }
     add_views(dice, &mut world);
@@ -229,7 +242,7 @@ fn bare_cube(dice: &mut Dice, name: &str) -> Cube {
         ]);
         cube.columns.push(Column { name: format!("c{index}"), kind });
     }
-    let rows = if dice.chance(7) { 0 } else { dice.between(1, 12) };
+    let rows = if dice.chance(5) { 0 } else { dice.between(1, 12) };
     for row in 0..rows {
         let mut values = Vec::new();
         for (index, column) in cube.columns.iter().enumerate() {
@@ -384,18 +397,18 @@ fn foreign_key(
         world.cubes[target].rows.iter().map(|row| row[..keys.len()].to_vec()).collect();
     dice.shuffle(&mut targets);
     let target_name = world.cubes[target].name.clone();
-    let mut dangling = 90;
-    for row in &mut world.cubes[holder].rows {
-        dangling += 1;
-        let mut reference: Vec<Option<String>> = if dice.chance(15) || targets.is_empty() {
+    for (dangling, row) in (91..).zip(world.cubes[holder].rows.iter_mut()) {
+        let mut reference: Vec<Option<String>> = if dice.chance(10) || targets.is_empty() {
             keys.iter().map(|key| Some(key_value(key.kind, dangling))).collect()
         } else if unique {
             targets.pop().expect("not empty")
         } else {
-            dice.pick(&targets).clone()
+            // Some are pointed to by many.
+            let often = if dice.chance(60) { targets.len().min(2) } else { targets.len() };
+            dice.pick(&targets[..often]).clone()
         };
         for part in &mut reference {
-            if dice.chance(12) {
+            if dice.chance(9) {
                 *part = None;
             }
         }
@@ -411,6 +424,7 @@ fn foreign_key(
 }
 
 fn fill_members(dice: &mut Dice, world: &mut World, index: usize) {
+    let shifts = world.zone.is_some();
     let cube = &mut world.cubes[index];
     let keys = cube.keys;
     for (place, column) in cube.columns.clone().into_iter().enumerate() {
@@ -441,7 +455,8 @@ fn fill_members(dice: &mut Dice, world: &mut World, index: usize) {
         let mut folds = vec![Fold::CountSql, Fold::CountDistinct, Fold::Count];
         if column.kind.is_number() {
             folds.extend([Fold::Sum, Fold::Sum, Fold::Sum, Fold::Avg, Fold::Avg, Fold::Min, Fold::Max]);
-        } else if column.kind != Kind::Bool {
+        } else if column.kind != Kind::Bool && !(shifts && column.kind == Kind::Time) {
+            // What a measure's own MIN of a stored time is in another zone is not said.
             folds.extend([Fold::Min, Fold::Max]);
         }
         let fold = *dice.pick(&folds);
@@ -466,7 +481,7 @@ fn fill_members(dice: &mut Dice, world: &mut World, index: usize) {
 }
 
 fn leaf(fold: Fold, sql: String, filter: Option<String>) -> Formula {
-    Formula::Leaf { fold, sql, filter }
+    Formula::Leaf { fold, sql, filter, foreign: None }
 }
 
 fn derived(dice: &mut Dice, column: &Column) -> (String, Kind) {
@@ -501,6 +516,33 @@ fn condition(dice: &mut Dice, column: &Column) -> String {
         Kind::Bool => name,
         Kind::Time | Kind::Date => format!("{name} >= '2024-02-01'"),
     }
+}
+
+fn add_foreign_filter(dice: &mut Dice, world: &mut World, index: usize) {
+    let near: Vec<usize> = world
+        .joins_of(index)
+        .filter(|(_, join)| join.relation != Relation::OneToMany)
+        .map(|(place, _)| place)
+        .collect();
+    if near.is_empty() || dice.chance(60) {
+        return;
+    }
+    let join = *dice.pick(&near);
+    let dimensions = &world.cubes[world.joins[join].to].dimensions;
+    let dimension = dice.below(dimensions.len());
+    let conditions: &[&str] = if dimensions[dimension].kind.is_number() {
+        &["# > 1", "# IS NULL", "# < 3"]
+    } else {
+        &["# IS NULL", "# IS NOT NULL"]
+    };
+    let foreign = Foreign { join, dimension, condition: (*dice.pick(conditions)).to_owned() };
+    let column = dice.pick(&world.cubes[index].columns).clone();
+    let (fold, sql, kind) = match column.kind {
+        Kind::Int | Kind::Big | Kind::Numeric => (Fold::Sum, format!("$.{}", column.name), Kind::Numeric),
+        _ => (Fold::Count, String::new(), Kind::Big),
+    };
+    let formula = Formula::Leaf { fold, sql, filter: None, foreign: Some(foreign) };
+    world.cubes[index].measures.push(Measure { name: "f0".to_owned(), formula, kind });
 }
 
 fn add_calculated(dice: &mut Dice, world: &mut World, index: usize) {

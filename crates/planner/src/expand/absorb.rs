@@ -59,6 +59,26 @@ impl Absorbed {
 /// # Errors
 /// Only DataFusion's, for an expression that cannot be walked.
 pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
+    absorb_from(plan, Correlated::Stops)
+}
+
+/// As [`absorb`], through conditions that refer to an outer query too: what the rows below are, not what they are asked for.
+///
+/// # Errors
+/// As [`absorb`].
+pub fn absorb_correlated(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
+    absorb_from(plan, Correlated::Passes)
+}
+
+/// What to do with a condition that refers to an outer query.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Correlated {
+    /// A leg could not see what it means.
+    Stops,
+    Passes,
+}
+
+fn absorb_from(plan: &LogicalPlan, correlated: Correlated) -> Result<Option<Absorbed>> {
     Ok(match plan {
         LogicalPlan::TableScan(scan) => {
             let Some(source) = scan.source.downcast_ref::<ViewTableSource>() else { return Ok(None) };
@@ -80,7 +100,7 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
             })
         }
         LogicalPlan::SubqueryAlias(alias) => {
-            let Some(mut inner) = absorb(&alias.input)? else { return Ok(None) };
+            let Some(mut inner) = absorb_from(&alias.input, correlated)? else { return Ok(None) };
             let before: Vec<Column> = alias.input.schema().columns();
             let after: Vec<Column> = alias.schema.columns();
             inner.columns = before
@@ -91,8 +111,8 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
             Some(inner)
         }
         LogicalPlan::Filter(filter) => {
-            let Some(mut inner) = absorb(&filter.input)? else { return Ok(None) };
-            if is_correlated(&filter.predicate)? {
+            let Some(mut inner) = absorb_from(&filter.input, correlated)? else { return Ok(None) };
+            if correlated == Correlated::Stops && is_correlated(&filter.predicate)? {
                 return Ok(None);
             }
             if inner.is_joined_by(&filter.predicate)? {
@@ -103,7 +123,7 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
             Some(inner)
         }
         LogicalPlan::Projection(projection) => {
-            let Some(mut inner) = absorb(&projection.input)? else { return Ok(None) };
+            let Some(mut inner) = absorb_from(&projection.input, correlated)? else { return Ok(None) };
             let mut columns = HashMap::new();
             for (expr, column) in projection.expr.iter().zip(projection.schema.columns()) {
                 if is_correlated(expr)? || expr.is_volatile() {
@@ -133,7 +153,11 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
             if !is_cross && !is_model_join {
                 return Ok(None);
             }
-            let (Some(left), Some(right)) = (absorb(&join.left)?, absorb(&join.right)?) else { return Ok(None) };
+            let (Some(left), Some(right)) =
+                (absorb_from(&join.left, correlated)?, absorb_from(&join.right, correlated)?)
+            else {
+                return Ok(None);
+            };
             // The same table twice is a real self join, not one row of the model.
             if left.scans.iter().any(|one| right.scans.iter().any(|other| one.reference == other.reference)) {
                 return Ok(None);
@@ -146,7 +170,7 @@ pub fn absorb(plan: &LogicalPlan) -> Result<Option<Absorbed>> {
             both.columns.extend(right.columns);
             Some(both)
         }
-        LogicalPlan::Sort(sort) if sort.fetch.is_none() => absorb(&sort.input)?,
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => absorb_from(&sort.input, correlated)?,
         _ => None,
     })
 }

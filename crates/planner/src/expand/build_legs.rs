@@ -16,6 +16,7 @@ use crate::lower::joined_rows::Planning;
 use crate::nodes::fact_leg::LegScan;
 
 use super::absorb::{Absorbed, absorb};
+use super::guard_fan_trap::guard_fan_trap;
 use super::split_facts::split_facts;
 
 /// An aggregate over view tables, with all that lay between seen through.
@@ -52,7 +53,10 @@ pub fn build_legs(plan: LogicalPlan, planning: Planning<'_>) -> Result<LogicalPl
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Aggregate(aggregate) => match question_of(&aggregate)? {
             Some(question) => Ok(Transformed::yes(split_facts(&question, planning)?)),
-            None => Ok(Transformed::no(LogicalPlan::Aggregate(aggregate))),
+            None => {
+                guard_fan_trap(&aggregate, planning)?;
+                Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)))
+            }
         },
         other => Ok(Transformed::no(other)),
     })

@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use belvedere_model::{MeasureKind, MemberKind, Model};
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema};
+use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
 
 use crate::catalog::MemberColumn;
@@ -296,8 +297,7 @@ impl<'a> Splitter<'a> {
         if let Some(filter) = &call.params.filter {
             hints.expr(&self.question.scans, filter)?;
         }
-        let immune = matches!(call.func.name(), "min" | "max" | "bool_and" | "bool_or" | "every" | "any_value")
-            || call.params.distinct;
+        let immune = ignores_repetition(call);
         Ok(Item {
             fact: if let [only] = cubes.as_slice() { Some(only.clone()) } else { None },
             immune,
@@ -686,6 +686,12 @@ impl<'a> Splitter<'a> {
             && distinct_rows_of.is_none()
             && item.fact.as_deref().is_some_and(|fact| tree.multiplies(self.model, fact))
     }
+}
+
+/// Whether repeating its rows leaves an aggregate as it is.
+#[must_use]
+pub fn ignores_repetition(call: &AggregateFunction) -> bool {
+    call.params.distinct || matches!(call.func.name(), "min" | "max" | "bool_and" | "bool_or" | "every" | "any_value")
 }
 
 /// The column of a grouped expression in every leg.

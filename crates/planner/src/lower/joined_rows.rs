@@ -383,16 +383,23 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
+    /// A name that no base column has. DataFusion's rules may tell columns apart by their bare names: with a `c0` in each cube, a
+    /// common expression above a filter above a join was looked for in the wrong place.
+    fn next_column(&self) -> String {
+        format!("c{}", self.columns.values().map(Vec::len).sum::<usize>())
+    }
+
     /// A column of the cube's base scan, added once. A `timestamp` is UTC whatever its source's zone is.
     pub(crate) fn base_column(&mut self, cube: &'a Cube, sql: &str, boolean: bool) -> Result<Expr> {
         let dialect = self.dialect(cube)?;
         let (sql, typed) = typed_base(self.planning.catalog, cube, sql, boolean, dialect);
+        let next = self.next_column();
         let columns = self.columns.entry(cube.naming.name.clone()).or_default();
         let index = match columns.iter().position(|known| known.sql == sql) {
             Some(index) => index,
             None => {
                 columns.push(BaseColumn {
-                    field: typed.field.with_name(format!("c{}", columns.len())).with_nullable(true),
+                    field: typed.field.with_name(next).with_nullable(true),
                     compares_by_code_point: typed.compares_by_code_point,
                     sql,
                 });
@@ -400,8 +407,10 @@ impl<'a> JoinedRows<'a> {
             }
         };
         let is_wall_clock = columns[index].field.data_type() == &DataType::Timestamp(TimeUnit::Microsecond, None);
-        let column =
-            Expr::Column(Column::new(Some(TableReference::bare(cube.naming.name.clone())), format!("c{index}")));
+        let column = Expr::Column(Column::new(
+            Some(TableReference::bare(cube.naming.name.clone())),
+            columns[index].field.name(),
+        ));
         let zone = self.planning.catalog.sources.zone(&cube.data_source);
         if is_wall_clock && zone != Zone::UTC { self.utc(column, zone) } else { Ok(column) }
     }
@@ -423,19 +432,21 @@ impl<'a> JoinedRows<'a> {
     /// A column that is not null on every row of the cube, and null where a LEFT JOIN found none.
     pub(crate) fn presence(&mut self, cube: &'a Cube) -> Result<Expr> {
         let name = cube.naming.name.clone();
+        let next = self.next_column();
         let columns = self.columns.entry(name.clone()).or_default();
         let index = match columns.iter().position(|known| known.sql == "1") {
             Some(index) => index,
             None => {
                 columns.push(BaseColumn {
                     sql: "1".to_owned(),
-                    field: Field::new(format!("c{}", columns.len()), DataType::Int32, true),
+                    field: Field::new(next, DataType::Int32, true),
                     compares_by_code_point: true,
                 });
                 columns.len() - 1
             }
         };
-        Ok(Expr::Column(Column::new(Some(TableReference::bare(name)), format!("c{index}"))))
+        let column = columns[index].field.name().clone();
+        Ok(Expr::Column(Column::new(Some(TableReference::bare(name)), column)))
     }
 
     /// The type of an expression over the columns collected so far.

@@ -68,6 +68,26 @@ pub(crate) fn refuse_several_facts<'a>(
     }
 }
 
+/// Each root of a view is a fact of its own, even where a join leads from one to the other (reference MF19).
+///
+/// # Errors
+/// 0A000 naming two of them.
+fn refuse_several_roots<'a>(members: impl IntoIterator<Item = &'a MemberColumn>) -> Result<()> {
+    let roots: BTreeSet<&String> = members
+        .into_iter()
+        .filter(|member| member.kind == MemberKind::Measure)
+        .filter_map(|member| member.path.first())
+        .collect();
+    let mut roots = roots.into_iter();
+    match (roots.next(), roots.next()) {
+        (Some(first), Some(second)) => Err(PlanError::unsupported(format!(
+            "the view has several facts, among them \"{first}\" and \"{second}\", whose rows cannot be listed side by side"
+        ))
+        .hint("Group the query, as in SELECT …, MEASURE(…) … GROUP BY …, or name the measures of one fact.")),
+        _ => Ok(()),
+    }
+}
+
 /// What tables mean that stand side by side without a condition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Crossed {
@@ -194,6 +214,7 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     }
     let tree = choose_join_tree(model, &hints.paths)?;
     let asked = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
+    refuse_several_roots(asked.clone())?;
     refuse_several_facts(asked, &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
     let mut projection = Vec::with_capacity(columns.len());
