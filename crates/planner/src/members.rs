@@ -142,20 +142,6 @@ fn render_own(
     Ok(true)
 }
 
-/// As [`own_sql`], for a dimension by its cases.
-///
-/// # Errors
-/// As [`own_sql`].
-pub fn own_dimension_sql(
-    model: &Model,
-    cube: &Cube,
-    dimension: &Dimension,
-    dialect: SourceDialect,
-) -> Result<Option<String>> {
-    let mut sql = String::new();
-    Ok(render_dimension(model, cube, dimension, dialect, &mut sql, 0)?.then_some(sql))
-}
-
 fn render_dimension(
     model: &Model,
     cube: &Cube,

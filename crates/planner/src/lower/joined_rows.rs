@@ -193,13 +193,6 @@ impl<'a> JoinedRows<'a> {
         match &dimension.value {
             DimensionValue::Sql(template) => self.scoped_value(scope, template, boolean, depth),
             DimensionValue::Case { whens, otherwise } => {
-                // In the base scan like any other SQL of the cube: a row that a join did not find has no label either.
-                if let Scope::Cube(cube) = scope {
-                    let dialect = self.dialect(cube)?;
-                    if let Some(sql) = members::own_dimension_sql(self.model(), cube, dimension, dialect)? {
-                        return self.base_column(cube, &sql, boolean);
-                    }
-                }
                 let mut branches = Vec::with_capacity(whens.len());
                 for (condition, label) in whens {
                     let condition = self.scoped_value(scope, condition, true, depth)?;
