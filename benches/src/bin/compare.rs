@@ -1,6 +1,6 @@
 //! Prints how Belvedere compares with the databases themselves, all from one run on one machine.
 //!
-//! `cargo build --release -p belvedere && cargo run --release -p belvedere-benches --bin compare`
+//! `cargo build --release --workspace --bins && cargo run --release --workspace --bin compare`
 //!
 //! Rounds alternate between the two sides and the best of each counts, so that a busy moment hits neither side alone.
 #![expect(clippy::print_stdout, reason = "a report for a person at a terminal")]

@@ -93,8 +93,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
         let computed = match aggregate {
             LegAggregate::Leaf(leaf) => {
                 let value = rows.leg_leaf(leg, leaf)?;
-                let input = format!("i{index}");
-                inputs.push(value.alias(&input));
+                let input = input_of(value, index, &mut inputs);
                 rows.leaf_aggregate(leaf.kind, column(input))?
             }
             LegAggregate::OverRows(expr) => {
@@ -130,16 +129,25 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
         builder = builder.distinct().map_err(internal)?;
     }
     let keys: Vec<Expr> = (0..group.len()).map(|index| column(group_name(index))).collect();
-    let aggregates = aggregates
-        .into_iter()
-        .enumerate()
-        .map(|(index, aggregate)| aggregate.alias(leg.schema.field(group.len() + index).name()))
-        .collect::<Vec<_>>();
+    // The same aggregate is computed once, under its first name: DataFusion refuses two of one name when it drops the aliases.
+    let name_of = |index: usize| leg.schema.field(group.len() + index).name().clone();
+    let mut computed: Vec<(Expr, String)> = Vec::new();
+    let mut names: Vec<String> = (0..group.len()).map(group_name).collect();
+    for (index, aggregate) in aggregates.into_iter().enumerate() {
+        match computed.iter().find(|(known, _)| *known == aggregate) {
+            Some((_, name)) => names.push(name.clone()),
+            None => {
+                names.push(name_of(index));
+                computed.push((aggregate, name_of(index)));
+            }
+        }
+    }
+    let aggregates: Vec<Expr> = computed.into_iter().map(|(aggregate, name)| aggregate.alias(name)).collect();
     builder = builder.aggregate(keys, aggregates).map_err(internal)?;
     let mut projection = Vec::new();
-    for (index, name) in leg.schema.columns().into_iter().enumerate() {
-        let value = column(name.name.clone());
-        projection.push(typed_as(value, builder.schema(), leg.schema.field(index).data_type())?);
+    for (index, (own, computed)) in leg.schema.columns().into_iter().zip(names).enumerate() {
+        let value = typed_as(column(computed.clone()), builder.schema(), leg.schema.field(index).data_type())?;
+        projection.push(if own.name == computed { value } else { value.alias(own.name) });
     }
     builder.project(projection).and_then(LogicalPlanBuilder::build).map_err(internal)
 }
@@ -164,6 +172,19 @@ impl JoinedRows<'_> {
         }
         keys.into_iter().map(|key| self.stored_dimension(cube, key, 0)).collect()
     }
+}
+
+/// The input column of a leaf's values: one that is there already, or a new one.
+fn input_of(value: Expr, number: usize, inputs: &mut Vec<Expr>) -> String {
+    let known = inputs.iter().find_map(|input| match input {
+        Expr::Alias(alias) if *alias.expr == value && alias.name.starts_with('i') => Some(alias.name.clone()),
+        _ => None,
+    });
+    known.unwrap_or_else(|| {
+        let name = format!("i{number}");
+        inputs.push(value.alias(&name));
+        name
+    })
 }
 
 /// 1 where `condition` holds, else NULL.
