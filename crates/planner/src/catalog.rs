@@ -12,6 +12,7 @@ use datafusion_expr::TableSource;
 use indexmap::IndexMap;
 
 use crate::error::{PlanError, Result};
+use crate::nodes::fact_leg::LeafOrigin;
 
 /// The dialect that a data source's SQL is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +122,8 @@ pub struct MemberColumn {
     pub member: String,
     /// The view, where it defines the member itself.
     pub view: Option<String>,
+    /// Set where not the measure is meant, but the values of a row that one of its leaves aggregates.
+    pub values_of: Option<LeafOrigin>,
     pub field: Field,
 }
 

@@ -6,7 +6,11 @@ pub mod choose_join_tree;
 pub mod combine_legs;
 mod guard_fan_trap;
 pub(crate) mod hints;
+pub(crate) mod rolling;
 pub mod split_facts;
+pub(crate) mod stage_filters;
+pub(crate) mod stages;
+pub(crate) mod time_range;
 
 #[cfg(test)]
 mod choose_join_tree_tests;

@@ -78,25 +78,38 @@ fn bins(
         ))
         .into()),
         GranularityValue::Bins { interval, offset, origin } => {
-            let origin = match origin {
-                Some(text) => belvedere_functions::parse_literal(
-                    text,
-                    &DataType::Timestamp(TimeUnit::Microsecond, None),
-                    None,
-                    &session.zone,
-                )
-                .map_err(super::operators::pg_error)?,
-                None => ScalarValue::TimestampMicrosecond(Some(default_origin(*interval, session)), None),
-            };
-            let mut origin = lit(origin);
-            if let Some(offset) = offset {
-                let add = functions.needed_scalar("pg_add")?;
-                origin = Expr::ScalarFunction(ScalarFunction::new_udf(add, vec![origin, lit(scalar(*offset)?)]));
-            }
+            let origin = origin_of(*interval, *offset, origin.as_deref(), functions, session)?;
             let bin = functions.needed_scalar("belvedere_bin")?;
             Ok(Expr::ScalarFunction(ScalarFunction::new_udf(bin, vec![lit(scalar(*interval)?), origin, value.clone()])))
         }
     }
+}
+
+/// Where the bins of a granularity are counted from: a timestamp without columns.
+///
+/// # Errors
+/// 22007 and its kin for an origin that is no timestamp.
+pub(crate) fn origin_of(
+    interval: Interval,
+    offset: Option<Interval>,
+    origin: Option<&str>,
+    functions: &Arc<Functions>,
+    session: &SessionFacts,
+) -> Result<Expr> {
+    let origin = match origin {
+        Some(text) => belvedere_functions::parse_literal(
+            text,
+            &DataType::Timestamp(TimeUnit::Microsecond, None),
+            None,
+            &session.zone,
+        )
+        .map_err(super::operators::pg_error)?,
+        None => ScalarValue::TimestampMicrosecond(Some(default_origin(interval, session)), None),
+    };
+    let origin = lit(origin);
+    let Some(offset) = offset else { return Ok(origin) };
+    let add = functions.needed_scalar("pg_add")?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(add, vec![origin, lit(scalar(offset)?)])))
 }
 
 fn granularity_of<'a>(
@@ -114,7 +127,7 @@ fn granularity_of<'a>(
         .map(|(_, granularity)| &granularity.value)
 }
 
-fn scalar(interval: Interval) -> Result<ScalarValue> {
+pub(crate) fn scalar(interval: Interval) -> Result<ScalarValue> {
     let nanoseconds =
         interval.microseconds.checked_mul(1000).ok_or_else(|| PlanError::new("22008", "interval out of range"))?;
     Ok(ScalarValue::new_interval_mdn(interval.months, interval.days, nanoseconds))

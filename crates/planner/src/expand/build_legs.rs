@@ -13,7 +13,7 @@ use indexmap::IndexSet;
 use crate::bind::measures::{MEASURE, measures_in};
 use crate::error::PlanError;
 use crate::lower::joined_rows::Planning;
-use crate::nodes::fact_leg::LegScan;
+use crate::nodes::fact_leg::{LegLeaf, LegScan};
 
 use super::absorb::{Absorbed, absorb};
 use super::guard_fan_trap::guard_fan_trap;
@@ -32,6 +32,8 @@ pub struct Question {
     pub listed: Vec<Column>,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
+    /// How many questions this one is asked by.
+    pub depth: usize,
 }
 
 /// What a question asks for each group.
@@ -39,6 +41,8 @@ pub struct Question {
 pub enum Asked {
     /// A measure by its own definition, with the extra condition of `FILTER (WHERE …)`.
     Measure { column: Column, filter: Option<Expr> },
+    /// A part of a measure, for a question that puts the parts together itself.
+    Leaf(LegLeaf),
     /// An aggregate over dimensions.
     OverRows(Expr),
     /// `COUNT(*)`.
@@ -91,6 +95,7 @@ fn question_of(aggregate: &Aggregate) -> Result<Option<Question>> {
         aggregates,
         filters: absorbed.filters.clone(),
         schema: Arc::clone(&aggregate.schema),
+        depth: 0,
     }))
 }
 

@@ -146,7 +146,7 @@ enum Measures {
     Skipped,
 }
 
-fn dimension_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
+pub(crate) fn dimension_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
     match &dimension.value {
         DimensionValue::Sql(template) => vec![template],
         DimensionValue::Case { whens, otherwise } => whens

@@ -21,7 +21,7 @@ use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
 
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
-use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name};
+use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name, stage_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
 use crate::lower::read_rows::refuse_several_facts;
 use crate::members;
@@ -29,8 +29,9 @@ use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLea
 
 use super::build_legs::{Asked, Question};
 use super::choose_join_tree::{JoinTree, choose_join_tree};
-use super::combine_legs::{Answer, combine_legs};
+use super::combine_legs::{Answer, Onto, SideColumn, combine_legs};
 use super::hints::{Hints, member};
+use super::stages::{Stage, StageAnswer};
 
 /// One aggregate of a leg: a leaf of a measure, an aggregate over dimensions, or a count of rows.
 struct Item<'a> {
@@ -51,6 +52,12 @@ struct Item<'a> {
     shown: String,
 }
 
+/// Where the parts of measures are collected.
+struct Found<'f, 'a> {
+    items: &'f mut Vec<Item<'a>>,
+    staged: &'f mut Vec<MemberColumn>,
+}
+
 /// Items that one join tree answers under the same conditions.
 struct Group {
     tree: JoinTree,
@@ -65,19 +72,38 @@ struct Group {
 /// 0A000 for what the model cannot answer, each with its reason.
 pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
     let splitter = Splitter { question, planning, model: &planning.catalog.model };
-    let (items, outputs) = splitter.items()?;
-    let groups = splitter.groups(&items)?;
-    let mut legs = Vec::new();
+    let Parts { items, stages, outputs } = splitter.items()?;
+    // Stages alone need no leg: they bring groups of their own.
+    let groups = if items.is_empty() && !stages.is_empty() { Vec::new() } else { splitter.groups(&items)? };
+    let mut sides = Vec::new();
     for group in groups {
-        legs.extend(splitter.legs(&items, &group)?);
+        sides.extend(splitter.legs(&items, &group)?.into_iter().map(leg_plan));
     }
-    let answer = Answer {
-        question,
-        fields: items.iter().map(|item| Arc::clone(&item.field)).collect(),
-        counts: items.iter().map(counts).collect(),
-        outputs,
-    };
-    combine_legs(&answer, legs, planning)
+    let mut columns: Vec<SideColumn> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| SideColumn {
+            name: item_name(index),
+            field: Arc::clone(&item.field),
+            counts: counts(item),
+        })
+        .collect();
+    let mut onto = Vec::new();
+    for (number, (column, stage)) in stages.iter().enumerate() {
+        let counts = stage.counts();
+        let name = stage_name(number);
+        match stage.answer(question, number, planning)? {
+            StageAnswer::Beside(side) => {
+                sides.push(side);
+                columns.push(SideColumn { name, field: Arc::new(column.field.clone()), counts });
+            }
+            StageAnswer::Onto { values, keys, groups } => {
+                sides.extend(groups);
+                onto.push(Onto { name, values, keys, counts });
+            }
+        }
+    }
+    combine_legs(&Answer { question, columns, outputs }, sides, onto, planning)
 }
 
 /// Whether an item is 0, not NULL, for a group that its leg does not have (reference MF8).
@@ -88,6 +114,15 @@ fn counts(item: &Item<'_>) -> bool {
         LegAggregate::OverRows(Expr::AggregateFunction(call)) => call.func.name() == "count",
         LegAggregate::OverRows(_) => false,
     }
+}
+
+/// What a question is taken apart into.
+struct Parts<'a> {
+    items: Vec<Item<'a>>,
+    /// Measures that ask a question of their own; the n-th is the column [`stage_name`]`(n)`.
+    stages: Vec<(MemberColumn, Stage)>,
+    /// The question's aggregates over the columns of items and stages.
+    outputs: Vec<Expr>,
 }
 
 struct Splitter<'a> {
@@ -117,25 +152,25 @@ impl<'a> Splitter<'a> {
         Ok(hints)
     }
 
-    /// All items, each once, and the question's aggregates as expressions over their columns.
-    fn items(&self) -> Result<(Vec<Item<'a>>, Vec<Expr>)> {
+    /// All items and stages, each once, and the question's aggregates as expressions over their columns.
+    fn items(&self) -> Result<Parts<'a>> {
         let base = self.base()?;
         let mut rows = JoinedRows::new(self.planning, JoinTree::of(""));
         let mut items: Vec<Item<'a>> = Vec::new();
+        let mut staged: Vec<MemberColumn> = Vec::new();
         let mut outputs: Vec<Option<Expr>> = Vec::new();
         for asked in &self.question.aggregates {
             outputs.push(match asked {
                 Asked::Measure { column, filter } => {
                     let member = member(&self.question.scans, column)?;
-                    let mut hints = Hints::new(self.model);
-                    hints.member(member)?;
-                    let extra = self.extra_filter(filter.as_ref(), &mut rows, &mut hints)?;
-                    let mut leaves = Leaves::default();
-                    let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
-                    // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf.
-                    let whole = choose_join_tree(self.model, &hints.and(&base).paths).is_ok().then_some(hints);
                     let shown = format!("measure \"{}\"", column.name);
-                    Some(self.add_leaves(value, &leaves, &rows, whole.as_ref(), &shown, &mut items)?)
+                    let to = &mut Found { items: &mut items, staged: &mut staged };
+                    Some(self.add_measure(member, filter.as_ref(), &mut rows, &base, &shown, to)?)
+                }
+                Asked::Leaf(leaf) => {
+                    let field = self.output_field(outputs.len());
+                    items.push(self.leaf_item(leaf, field, format!("measure \"{}\"", leaf.measure))?);
+                    Some(item_column(items.len() - 1))
                 }
                 Asked::OverRows(expr) => {
                     let field = self.output_field(outputs.len());
@@ -144,6 +179,17 @@ impl<'a> Splitter<'a> {
                 }
                 Asked::CountRows { .. } => None,
             });
+        }
+        let mut stages: Vec<(MemberColumn, Stage)> = Vec::new();
+        // A stage's measures may be staged themselves.
+        while let Some(column) = staged.get(stages.len()).cloned() {
+            let stage = Stage::of(self.question, &column, &mut rows, self.planning)?;
+            for input in stage.gives_groups(self.question) {
+                let shown = format!("measure \"{}\"", input.member);
+                let to = &mut Found { items: &mut items, staged: &mut staged };
+                self.add_measure(&input, None, &mut rows, &base, &shown, to)?;
+            }
+            stages.push((column, stage));
         }
         let counts_bare_rows = outputs.iter().any(Option::is_none) && self.question.listed.is_empty();
         let root = if counts_bare_rows { Some(self.counted_root(&items, &base)?) } else { None };
@@ -154,7 +200,7 @@ impl<'a> Splitter<'a> {
                 (Asked::CountRows { filter }, None) => {
                     self.count_rows(filter.as_ref(), root.as_deref(), index, &mut rows, &mut items)?
                 }
-                (Asked::Measure { .. } | Asked::OverRows(_), None) => {
+                (Asked::Measure { .. } | Asked::Leaf(_) | Asked::OverRows(_), None) => {
                     return Err(PlanError::internal("an aggregate without a value"));
                 }
             });
@@ -164,7 +210,29 @@ impl<'a> Splitter<'a> {
                 self.question.scans.iter().for_each(|scan| item.hints.default_of(scan));
             }
         }
-        Ok((items, finished))
+        Ok(Parts { items, stages, outputs: finished })
+    }
+
+    /// Adds what a measure is made of, and gives its value over the columns of that.
+    fn add_measure(
+        &self,
+        member: &MemberColumn,
+        filter: Option<&Expr>,
+        rows: &mut JoinedRows<'a>,
+        base: &Hints<'a>,
+        shown: &str,
+        to: &mut Found<'_, 'a>,
+    ) -> Result<Expr> {
+        let mut hints = Hints::new(self.model);
+        hints.member(member)?;
+        let extra = self.extra_filter(filter, rows, &mut hints)?;
+        let mut leaves = Leaves::default();
+        let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
+        // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf. A stage has trees of its
+        // own.
+        let whole =
+            (leaves.stages.is_empty() && choose_join_tree(self.model, &hints.and(base).paths).is_ok()).then_some(hints);
+        self.add_leaves(value, &leaves, rows, whole.as_ref(), shown, to)
     }
 
     fn output_field(&self, aggregate: usize) -> FieldRef {
@@ -191,8 +259,9 @@ impl<'a> Splitter<'a> {
         rows: &JoinedRows<'a>,
         whole: Option<&Hints<'a>>,
         shown: &str,
-        items: &mut Vec<Item<'a>>,
+        to: &mut Found<'_, 'a>,
     ) -> Result<Expr> {
+        let Found { items, staged } = to;
         let schema = rows.leaf_schema(leaves)?;
         let mut columns = HashMap::new();
         for (index, leaf) in leaves.leaves.iter().enumerate() {
@@ -209,6 +278,13 @@ impl<'a> Splitter<'a> {
                 items.len() - 1
             });
             columns.insert(leaf_name(index), item_column(position));
+        }
+        for (index, stage) in leaves.stages.iter().enumerate() {
+            let position = staged.iter().position(|known| known == stage).unwrap_or_else(|| {
+                staged.push(stage.clone());
+                staged.len() - 1
+            });
+            columns.insert(stage_name(index), Expr::Column(Column::new_unqualified(stage_name(position))));
         }
         substitute(value, &columns)
     }
@@ -234,7 +310,8 @@ impl<'a> Splitter<'a> {
                 let extra = self.extra_filter(filter, rows, &mut hints)?;
                 let mut leaves = Leaves::default();
                 let value = rows.measure(Scope::Cube(cube), &path, count, extra.as_ref(), &mut leaves, 0)?;
-                return self.add_leaves(value, &leaves, rows, Some(&hints), "COUNT(*)", items);
+                let to = &mut Found { items, staged: &mut Vec::new() };
+                return self.add_leaves(value, &leaves, rows, Some(&hints), "COUNT(*)", to);
             }
         }
         items.push(self.count_rows_item(filter, root, self.output_field(aggregate))?);
@@ -364,7 +441,7 @@ impl<'a> Splitter<'a> {
             let mut all = base.clone();
             for filter in self.question.aggregates.iter().filter_map(|asked| match asked {
                 Asked::CountRows { filter } => filter.as_ref(),
-                Asked::Measure { .. } | Asked::OverRows(_) => None,
+                Asked::Measure { .. } | Asked::Leaf(_) | Asked::OverRows(_) => None,
             }) {
                 all.expr(&self.question.scans, filter)?;
             }

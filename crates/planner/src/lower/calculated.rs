@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field};
-use belvedere_model::{Cube, Dimension, Measure, MeasureKind, Model, SqlTemplate, TemplatePart};
+use belvedere_model::{Cube, Dimension, Measure, MeasureKind, Model, SqlTemplate, TemplatePart, ViewMemberValue};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion_expr::{Case, Expr, ExprSchemable, lit};
@@ -40,6 +40,8 @@ pub struct Leaf {
 #[derive(Debug, Default)]
 pub struct Leaves {
     pub leaves: Vec<Leaf>,
+    /// Measures that are the answer to a question of their own: multi-stage measures and rolling windows.
+    pub stages: Vec<MemberColumn>,
 }
 
 impl Leaves {
@@ -50,12 +52,26 @@ impl Leaves {
         });
         Expr::Column(datafusion_common::Column::new_unqualified(leaf_name(index)))
     }
+
+    pub(super) fn add_stage(&mut self, stage: MemberColumn) -> Expr {
+        let index = self.stages.iter().position(|known| *known == stage).unwrap_or_else(|| {
+            self.stages.push(stage);
+            self.stages.len() - 1
+        });
+        Expr::Column(datafusion_common::Column::new_unqualified(stage_name(index)))
+    }
 }
 
 /// The column of a leaf above the aggregate.
 #[must_use]
 pub fn leaf_name(index: usize) -> String {
     format!("m{index}")
+}
+
+/// The column of a measure that is the answer to a question of its own.
+#[must_use]
+pub fn stage_name(index: usize) -> String {
+    format!("s{index}")
 }
 
 /// The condition of `FILTER (WHERE …)`: as the statement has it, and over the joined rows.
@@ -94,12 +110,17 @@ impl<'a> JoinedRows<'a> {
         leaves: &mut Leaves,
     ) -> Result<Expr> {
         let model = self.model();
-        let scope = match &column.view {
-            None => Scope::Cube(self.cube(column.cube()?)?),
-            Some(view) => Scope::View(view_named(model, view)?),
-        };
+        let scope = self.scope_of(column)?;
         let measure = column.measure(model).ok_or_else(|| missing(scope.name(), &column.member))?;
         self.measure(scope, &column.path, measure, extra, leaves, 0)
+    }
+
+    /// Whose SQL a column's is.
+    pub(super) fn scope_of(&self, column: &MemberColumn) -> Result<Scope<'a>> {
+        Ok(match &column.view {
+            None => Scope::Cube(self.cube(column.cube()?)?),
+            Some(view) => Scope::View(view_named(self.model(), view)?),
+        })
     }
 
     /// A measure of `scope`, whose cube is the last of `path`.
@@ -119,6 +140,31 @@ impl<'a> JoinedRows<'a> {
         if let Some(unsupported) = &measure.unsupported {
             return Err(not_yet(scope.name(), name, &unsupported.feature));
         }
+        if self.is_staged(scope, measure)? {
+            if extra.is_some() {
+                return Err(PlanError::unsupported(format!(
+                    "FILTER (WHERE …) on \"{}.{name}\" is not supported: it is the answer to a question of its own",
+                    scope.name()
+                ))
+                .hint("Filter the measures that it is made of, or use WHERE."));
+            }
+            let stage = self.stage_column(scope, path, measure, depth)?;
+            return Ok(leaves.add_stage(stage));
+        }
+        self.plain_measure(scope, path, measure, extra, leaves, depth)
+    }
+
+    /// A measure without its window, and without stages of its own.
+    pub(super) fn plain_measure(
+        &mut self,
+        scope: Scope<'a>,
+        path: &[String],
+        measure: &'a Measure,
+        extra: Option<&ExtraFilter>,
+        leaves: &mut Leaves,
+        depth: usize,
+    ) -> Result<Expr> {
+        let name = &measure.naming.name;
         let kind = match measure.kind {
             MeasureKind::Count => LeafKind::Count,
             MeasureKind::CountDistinct => LeafKind::CountDistinct,
@@ -144,9 +190,11 @@ impl<'a> JoinedRows<'a> {
                 return self.calculated(scope, path, measure, leaves, depth);
             }
             MeasureKind::CountDistinctApprox => return Err(not_yet(scope.name(), name, "count_distinct_approx")),
-            MeasureKind::NumberAgg => return Err(not_yet(scope.name(), name, "number_agg")),
-            MeasureKind::Rank => return Err(not_yet(scope.name(), name, "rank")),
-            MeasureKind::RunningTotal => return Err(not_yet(scope.name(), name, "running_total")),
+            MeasureKind::NumberAgg | MeasureKind::Rank => {
+                return Err(PlanError::internal(format!("\"{}.{name}\" has no stage of its own", scope.name())));
+            }
+            MeasureKind::RunningTotal if measure.sql.is_some() => LeafKind::Sum,
+            MeasureKind::RunningTotal => return Err(not_yet(scope.name(), name, "running_total without sql")),
         };
         let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, name)) };
         let input = self.leaf_input(cube, measure, extra.map(|extra| extra.over_rows.clone()))?;
@@ -165,17 +213,26 @@ impl<'a> JoinedRows<'a> {
     /// # Errors
     /// As [`JoinedRows::member_measure`].
     pub fn leaf_value(&mut self, leaf: &LegLeaf, extra: Option<Expr>) -> Result<Expr> {
-        let cube = self.cube(leaf.cube())?;
-        let measure = cube.measures.get(&leaf.measure).ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
-        match leaf.origin {
+        self.input_where(leaf.cube(), &leaf.measure, leaf.origin, extra)
+    }
+
+    /// The values that a leaf of the measure `name` aggregates.
+    pub(super) fn row_input(&mut self, path: &[String], name: &str, origin: LeafOrigin) -> Result<Expr> {
+        self.input_where(path.last().map_or("", String::as_str), name, origin, None)
+    }
+
+    fn input_where(&mut self, cube: &str, name: &str, origin: LeafOrigin, extra: Option<Expr>) -> Result<Expr> {
+        let cube = self.cube(cube)?;
+        let measure = cube.measures.get(name).ok_or_else(|| missing(&cube.naming.name, name))?;
+        match origin {
             LeafOrigin::Value => self.leaf_input(cube, measure, extra),
             LeafOrigin::Raw(index) => {
                 let dialect = self.dialect(cube)?;
-                let template = measure.sql.as_ref().ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
+                let template = measure.sql.as_ref().ok_or_else(|| missing(&cube.naming.name, name))?;
                 let (_, raw) = cut_aggregates(&Marked::new(template), dialect)?;
                 let aggregate =
                     raw.get(index).ok_or_else(|| PlanError::internal("a raw aggregate that is not there"))?;
-                self.raw_input(cube, &leaf.measure, aggregate)
+                self.raw_input(cube, name, aggregate)
             }
         }
     }
@@ -232,7 +289,7 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
-    fn calculated(
+    pub(super) fn calculated(
         &mut self,
         scope: Scope<'a>,
         path: &[String],
@@ -310,6 +367,14 @@ impl<'a> JoinedRows<'a> {
             Scope::Cube(_) => composed_path(self.model(), path, &reference.path),
             Scope::View(_) => reference.path.clone(),
         };
+        if let Some(view) = self.model().views.get(reference.cube()) {
+            let Some(ViewMemberValue::OwnMeasure(inner)) =
+                view.members.get(&reference.member).map(|member| &member.value)
+            else {
+                return Err(outside());
+            };
+            return self.measure(Scope::View(view), &[], inner, None, leaves, depth + 1);
+        }
         let owner = self.cube(reference.cube())?;
         match owner.measures.get(&reference.member) {
             Some(inner) => self.measure(Scope::Cube(owner), &path, inner, None, leaves, depth + 1),
@@ -383,6 +448,13 @@ impl<'a> JoinedRows<'a> {
                 let data_type = aggregate.get_type(&rows).map_err(internal)?;
                 Ok(Field::new(leaf_name(index), data_type, true))
             })
+            .chain(
+                leaves
+                    .stages
+                    .iter()
+                    .enumerate()
+                    .map(|(index, stage)| Ok(stage.field.clone().with_name(stage_name(index)).with_nullable(true))),
+            )
             .collect::<Result<Vec<_>>>()?;
         DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)
     }
@@ -402,6 +474,13 @@ impl<'a> JoinedRows<'a> {
     pub fn measure_of_row(&mut self, column: &MemberColumn) -> Result<Expr> {
         let mut leaves = Leaves::default();
         let over_leaves = self.member_measure(column, None, &mut leaves)?;
+        if let Some(stage) = leaves.stages.first() {
+            return Err(PlanError::unsupported(format!(
+                "the measure \"{}\" has no value on a single row: it is computed over groups",
+                stage.member
+            ))
+            .hint("Group the query, as in SELECT …, MEASURE(…) … GROUP BY …"));
+        }
         let rows = self.schema()?;
         let mut values = HashMap::new();
         for (index, leaf) in leaves.leaves.iter().enumerate() {

@@ -103,6 +103,9 @@ impl<'a> JoinedRows<'a> {
             (MemberKind::Dimension, None) => self.dimension(column.cube()?, &column.member),
             (MemberKind::Dimension, Some(view)) => self.view_dimension(view, &column.member),
             (MemberKind::Segment, _) => self.segment(column.cube()?, &column.member),
+            (MemberKind::Measure, None) if let Some(origin) = column.values_of => {
+                self.row_input(&column.path, &column.member, origin)
+            }
             (MemberKind::Measure, _) => Err(PlanError::new(
                 "42803",
                 format!("measure \"{}\" cannot be used as a value of a row here", column.member),
