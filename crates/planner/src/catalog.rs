@@ -104,7 +104,7 @@ impl Catalog {
 }
 
 /// A view or cube as a table: dimensions, measures, segments, in that order as defined.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ViewTable {
     pub name: String,
     pub columns: IndexMap<String, MemberColumn>,
@@ -173,6 +173,13 @@ impl ViewTable {
         let fields: Vec<Field> =
             columns.iter().map(|(column, member)| member.field.clone().with_name(column).with_nullable(true)).collect();
         Self { name, columns, schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())), unsupported }
+    }
+
+    /// The same table with these columns: whatever else holds for the table still does.
+    #[must_use]
+    pub fn with_columns(&self, columns: IndexMap<String, MemberColumn>) -> Self {
+        let Self { schema, .. } = Self::new(self.name.clone(), columns.clone(), None);
+        Self { columns, schema, ..self.clone() }
     }
 }
 

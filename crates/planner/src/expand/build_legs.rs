@@ -2,6 +2,7 @@
 //!
 //! Afterwards no `MEASURE` is left in the plan. View tables that remain are read row by row (`SELECT * FROM view`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TransformedResult};
@@ -32,8 +33,18 @@ pub struct Question {
     pub listed: Vec<Column>,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
-    /// How many questions this one is asked by.
+    pub within: Within,
+}
+
+/// What a question is a part of.
+#[derive(Debug, Clone, Default)]
+pub struct Within {
+    /// How many questions ask it.
     pub depth: usize,
+    /// The facts of all of them: a condition on one of these does not restrict another one here either.
+    pub facts: BTreeSet<String>,
+    /// Its first filters are theirs, and may be for other facts alone.
+    pub inherited: usize,
 }
 
 /// What a question asks for each group.
@@ -95,7 +106,7 @@ fn question_of(aggregate: &Aggregate) -> Result<Option<Question>> {
         aggregates,
         filters: absorbed.filters.clone(),
         schema: Arc::clone(&aggregate.schema),
-        depth: 0,
+        within: Within::default(),
     }))
 }
 

@@ -8,7 +8,7 @@
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{Column, JoinType, NullEquality, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, NullTreatment, ScalarFunction};
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 
 use crate::error::{PlanError, Result};
 use crate::lower::joined_rows::{Planning, internal};
@@ -64,7 +64,7 @@ pub(crate) fn combine_legs(
     let mut projection = Vec::new();
     for (index, column) in question.schema.columns().into_iter().enumerate() {
         let value = match index.checked_sub(question.group.len()) {
-            None => named(group_name(index)),
+            None => ident(group_name(index)),
             Some(output) => answer.outputs[output].clone(),
         };
         let value = typed_as(value, combined.schema(), question.schema.field(index).data_type())?;
@@ -82,11 +82,11 @@ pub(crate) fn side_by_side(
 ) -> Result<LogicalPlan> {
     let mut all: Option<LogicalPlanBuilder> = None;
     for leg in legs {
-        let mut columns: Vec<Expr> = (0..groups).map(|index| named(group_name(index))).collect();
+        let mut columns: Vec<Expr> = (0..groups).map(|index| ident(group_name(index))).collect();
         for SideColumn { name, field, .. } in columns_of_sides {
             let name = name.clone();
             columns.push(if leg.schema().has_column_with_unqualified_name(&name) {
-                named(name)
+                ident(name)
             } else {
                 let missing = ScalarValue::try_from(field.data_type()).map_err(internal)?;
                 Expr::Literal(missing, None).alias(name)
@@ -100,15 +100,15 @@ pub(crate) fn side_by_side(
         });
     }
     let all = all.ok_or_else(|| PlanError::internal("no legs to combine"))?;
-    let keys: Vec<Expr> = (0..groups).map(|index| named(group_name(index))).collect();
+    let keys: Vec<Expr> = (0..groups).map(|index| ident(group_name(index))).collect();
     let mut values = Vec::new();
     for SideColumn { name, field, .. } in columns_of_sides {
-        values.push(only_value(named(name.clone()), field.data_type(), planning)?.alias(name));
+        values.push(only_value(ident(name.clone()), field.data_type(), planning)?.alias(name));
     }
     let joined = all.aggregate(keys, values).map_err(internal)?;
-    let mut columns: Vec<Expr> = (0..groups).map(|index| named(group_name(index))).collect();
+    let mut columns: Vec<Expr> = (0..groups).map(|index| ident(group_name(index))).collect();
     for SideColumn { name, counts, .. } in columns_of_sides {
-        columns.push(if *counts { or_zero(named(name.clone()), planning)?.alias(name) } else { named(name.clone()) });
+        columns.push(if *counts { or_zero(ident(name.clone()), planning)?.alias(name) } else { ident(name.clone()) });
     }
     joined.project(columns).and_then(LogicalPlanBuilder::build).map_err(internal)
 }
@@ -118,8 +118,8 @@ fn put_onto(groups: LogicalPlan, onto: Onto, number: usize, planning: Planning<'
     let mut columns: Vec<Expr> = groups.schema().columns().into_iter().map(Expr::Column).collect();
     let key_name = |index: usize| format!("r{number}_{index}");
     let mut values: Vec<Expr> =
-        onto.keys.iter().map(|index| named(group_name(*index)).alias(key_name(*index))).collect();
-    values.push(named(onto.name.clone()));
+        onto.keys.iter().map(|index| ident(group_name(*index)).alias(key_name(*index))).collect();
+    values.push(ident(onto.name.clone()));
     let values =
         LogicalPlanBuilder::from(onto.values).project(values).and_then(LogicalPlanBuilder::build).map_err(internal)?;
     let builder = LogicalPlanBuilder::from(groups);
@@ -135,7 +135,7 @@ fn put_onto(groups: LogicalPlan, onto: Onto, number: usize, planning: Planning<'
         builder.join_detailed(values, JoinType::Left, (left, right), None, NullEquality::NullEqualsNull)
     }
     .map_err(internal)?;
-    let value = named(onto.name.clone());
+    let value = ident(onto.name.clone());
     columns.push(if onto.counts { or_zero(value, planning)?.alias(&onto.name) } else { value });
     joined.project(columns).and_then(LogicalPlanBuilder::build).map_err(internal)
 }
@@ -155,8 +155,4 @@ fn only_value(value: Expr, data_type: &DataType, planning: Planning<'_>) -> Resu
         _ => (planning.functions.needed_aggregate("max").map_err(internal)?, None),
     };
     Ok(Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![value], false, None, vec![], nulls)))
-}
-
-fn named(name: String) -> Expr {
-    Expr::Column(Column::new_unqualified(name))
 }

@@ -9,6 +9,7 @@
 //! It would be wrong to count `dateTo` from the last moment of the bucket: a month before 29 February 23:59:59 is 29 January, so that a window
 //! of one month would have January's last days.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use belvedere_model::{GranularityValue, Interval, MeasureKind, MemberKind, RollingWindow, WindowBound};
@@ -28,10 +29,8 @@ use super::choose_join_tree::{JoinTree, choose_join_tree};
 use super::combine_legs::{SideColumn, or_zero, side_by_side};
 use super::hints::{Hints, member};
 use super::split_facts::{group_name, split_facts, typed_as};
-use super::stages::{asking, key_column, negated, value_column, with_members};
-use super::time_range::{
-    Bucket, Core, Range, Times, Unit, as_timestamp, at_start, plus, plus_a_microsecond, timestamp,
-};
+use super::stages::{asking, key_column, negated, value_column, with_members, within};
+use super::time_range::{Bucket, Core, Range, Times, Unit, as_timestamp, at_start, plus, plus_a_microsecond};
 
 /// A rolling measure in a question.
 pub(crate) struct Rolling {
@@ -111,7 +110,13 @@ impl Rolling {
     }
 
     /// Rows with all groups of the question, and the value.
-    pub(crate) fn answer(&self, question: &Question, number: usize, planning: Planning<'_>) -> Result<LogicalPlan> {
+    pub(crate) fn answer(
+        &self,
+        question: &Question,
+        number: usize,
+        facts: &BTreeSet<String>,
+        planning: Planning<'_>,
+    ) -> Result<LogicalPlan> {
         let rows = JoinedRows::new(planning, JoinTree::of(""));
         let schema = {
             let mut rows = JoinedRows::new(planning, JoinTree::of(""));
@@ -123,10 +128,10 @@ impl Rolling {
         let distinct: Vec<usize> = self.positions(|kind| kind == LeafKind::CountDistinct);
         let mut parts: Vec<Part> = Vec::new();
         if !added.is_empty() {
-            parts.push(self.added(question, &added, &schema, planning)?);
+            parts.push(self.added(question, &added, &schema, facts, planning)?);
         }
         for index in distinct {
-            parts.push(self.distinct(question, index, &schema, planning)?);
+            parts.push(self.distinct(question, index, &schema, facts, planning)?);
         }
         let axis = match (&self.time, parts.first()) {
             (Some(time), Some(first)) => Some(self.axis(time, first, planning)?),
@@ -213,6 +218,7 @@ impl Rolling {
         question: &Question,
         leaves: &[usize],
         schema: &datafusion_common::DFSchema,
+        facts: &BTreeSet<String>,
         planning: Planning<'_>,
     ) -> Result<Part> {
         let others = self.others(question);
@@ -231,7 +237,8 @@ impl Rolling {
             })
             .collect();
         let filters = self.filters(question).to_vec();
-        let inner = asking(question.scans.clone(), group, asked, filters, question.depth + 1)?;
+        let within = within(question, facts, filters.len());
+        let inner = asking(question.scans.clone(), group, asked, filters, within)?;
         let below = split_facts(&inner, planning)?;
         let mut columns = Vec::new();
         for (position, index) in others.iter().enumerate() {
@@ -254,6 +261,7 @@ impl Rolling {
         question: &Question,
         leaf: usize,
         schema: &datafusion_common::DFSchema,
+        facts: &BTreeSet<String>,
         planning: Planning<'_>,
     ) -> Result<Part> {
         let of = &self.leaves.leaves[leaf];
@@ -271,14 +279,16 @@ impl Rolling {
         let (scans, columns) = with_members(&question.scans, std::iter::once(&values));
         let column = columns.into_iter().next().ok_or_else(|| PlanError::internal("a question without a table"))?;
         let others = self.others(question);
-        // First, as a measure's cube is: its tree is then the one that the measure has.
         let mut group = vec![Expr::Column(column)];
         group.extend(others.iter().map(|index| question.group[*index].clone()));
         if let Some(time) = &self.time {
             group.push(self.fine(time, planning)?);
         }
         let filters = self.filters(question).to_vec();
-        let inner = asking(scans, group, vec![], filters, question.depth + 1)?;
+        let within = within(question, facts, filters.len());
+        // The measure itself is asked too: its tree and what restricts it are then those of the measure.
+        let asked = vec![(Asked::Leaf(of.of.clone()), schema.field(leaf).as_ref().clone())];
+        let inner = asking(scans, group, asked, filters, within)?;
         let below = split_facts(&inner, planning)?;
         let mut projection = Vec::new();
         for (position, index) in others.iter().enumerate() {
@@ -585,7 +595,7 @@ fn time_of(question: &Question, shown: &str, window: &RollingWindow, planning: P
     };
     let mut groups = Vec::new();
     for (index, expr) in question.group.iter().enumerate() {
-        if !expr.column_refs().contains(&core.column) {
+        if !times.mentions(expr, &core) {
             continue;
         }
         let is_of_bucket = unit.as_ref().is_some_and(|unit| times.is_one_in(expr, &core, unit))

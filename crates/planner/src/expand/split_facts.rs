@@ -13,24 +13,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use belvedere_model::{MeasureKind, MemberKind, Model};
+use belvedere_model::{MeasureKind, Model};
+use datafusion_common::DFSchema;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion_common::{Column, DFSchema};
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
+use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, ident};
 
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
 use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name, stage_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
 use crate::lower::read_rows::refuse_several_facts;
-use crate::members;
+use crate::members::{self, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf};
 
 use super::build_legs::{Asked, Question};
 use super::choose_join_tree::{JoinTree, choose_join_tree};
 use super::combine_legs::{Answer, Onto, SideColumn, combine_legs};
-use super::hints::{Hints, member};
+use super::hints::{Hints, in_hint_order, member};
 use super::stages::{Stage, StageAnswer};
 
 /// One aggregate of a leg: a leaf of a measure, an aggregate over dimensions, or a count of rows.
@@ -71,10 +71,12 @@ struct Group {
 /// # Errors
 /// 0A000 for what the model cannot answer, each with its reason.
 pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
-    let splitter = Splitter { question, planning, model: &planning.catalog.model };
-    let Parts { items, stages, outputs } = splitter.items()?;
-    // Stages alone need no leg: they bring groups of their own.
-    let groups = if items.is_empty() && !stages.is_empty() { Vec::new() } else { splitter.groups(&items)? };
+    let model = &planning.catalog.model;
+    let splitter = Splitter { question, planning, model, base: base_of(question, model)? };
+    let Parts { items, stages, below, outputs } = splitter.items()?;
+    let groups = splitter.groups(&items, &below)?;
+    let mut facts = question.within.facts.clone();
+    facts.extend(items.iter().chain(&below).filter_map(|item| item.fact.clone()));
     let mut sides = Vec::new();
     for group in groups {
         sides.extend(splitter.legs(&items, &group)?.into_iter().map(leg_plan));
@@ -92,7 +94,7 @@ pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<Logica
     for (number, (column, stage)) in stages.iter().enumerate() {
         let counts = stage.counts();
         let name = stage_name(number);
-        match stage.answer(question, number, planning)? {
+        match stage.answer(question, number, &facts, planning)? {
             StageAnswer::Beside(side) => {
                 sides.push(side);
                 columns.push(SideColumn { name, field: Arc::new(column.field.clone()), counts });
@@ -121,6 +123,8 @@ struct Parts<'a> {
     items: Vec<Item<'a>>,
     /// Measures that ask a question of their own; the n-th is the column [`stage_name`]`(n)`.
     stages: Vec<(MemberColumn, Stage)>,
+    /// The leaves that the stages read, each of which a leg of another question will have.
+    below: Vec<Item<'a>>,
     /// The question's aggregates over the columns of items and stages.
     outputs: Vec<Expr>,
 }
@@ -129,32 +133,47 @@ struct Splitter<'a> {
     question: &'a Question,
     planning: Planning<'a>,
     model: &'a Model,
+    base: Hints<'a>,
+}
+
+/// What every leg is grouped by; cubes that the statement joins are there for every leg too.
+fn base_of<'a>(question: &Question, model: &'a Model) -> Result<Hints<'a>> {
+    let mut base = Hints::new(model);
+    for expr in &question.group {
+        base.expr(&question.scans, expr)?;
+    }
+    if question.scans.len() > 1 {
+        for scan in &question.scans {
+            base.default_of(scan);
+        }
+    }
+    Ok(base)
 }
 
 impl<'a> Splitter<'a> {
-    /// What every leg is grouped by; cubes that the statement joins are there for every leg too.
-    fn base(&self) -> Result<Hints<'a>> {
-        let mut base = Hints::new(self.model);
-        for expr in &self.question.group {
-            base.expr(&self.question.scans, expr)?;
-        }
-        if self.question.scans.len() > 1 {
-            for scan in &self.question.scans {
-                base.default_of(scan);
-            }
-        }
-        Ok(base)
+    fn hints_of(&self, expr: &Expr) -> Result<Hints<'a>> {
+        let mut hints = Hints::new(self.model);
+        hints.expr(&self.question.scans, expr)?;
+        Ok(hints)
     }
 
-    fn filter_hints(&self, filter: &Expr) -> Result<Hints<'a>> {
-        let mut hints = Hints::new(self.model);
-        hints.expr(&self.question.scans, filter)?;
-        Ok(hints)
+    /// The tree of rows that no measure chooses: that of the groups and of what restricts the rows, else of the view itself.
+    fn tree_of_rows<'h>(&self, filters: impl IntoIterator<Item = &'h Hints<'a>>) -> Result<JoinTree>
+    where
+        'a: 'h,
+    {
+        let mut all = self.base.clone();
+        for filter in filters {
+            all = all.and(filter);
+        }
+        if all.paths.is_empty() {
+            self.question.scans.iter().for_each(|scan| all.default_of(scan));
+        }
+        choose_join_tree(self.model, &all.paths)
     }
 
     /// All items and stages, each once, and the question's aggregates as expressions over their columns.
     fn items(&self) -> Result<Parts<'a>> {
-        let base = self.base()?;
         let mut rows = JoinedRows::new(self.planning, JoinTree::of(""));
         let mut items: Vec<Item<'a>> = Vec::new();
         let mut staged: Vec<MemberColumn> = Vec::new();
@@ -165,34 +184,48 @@ impl<'a> Splitter<'a> {
                     let member = member(&self.question.scans, column)?;
                     let shown = format!("measure \"{}\"", column.name);
                     let to = &mut Found { items: &mut items, staged: &mut staged };
-                    Some(self.add_measure(member, filter.as_ref(), &mut rows, &base, &shown, to)?)
+                    Some(self.add_measure(member, filter.as_ref(), &mut rows, &shown, to)?)
                 }
                 Asked::Leaf(leaf) => {
                     let field = self.output_field(outputs.len());
                     items.push(self.leaf_item(leaf, field, format!("measure \"{}\"", leaf.measure))?);
-                    Some(item_column(items.len() - 1))
+                    Some(ident(item_name(items.len() - 1)))
                 }
                 Asked::OverRows(expr) => {
                     let field = self.output_field(outputs.len());
                     items.push(self.over_rows_item(expr, field)?);
-                    Some(item_column(items.len() - 1))
+                    Some(ident(item_name(items.len() - 1)))
                 }
                 Asked::CountRows { .. } => None,
             });
         }
         let mut stages: Vec<(MemberColumn, Stage)> = Vec::new();
+        let mut below = Vec::new();
+        let mut without_groups: Vec<MemberColumn> = Vec::new();
         // A stage's measures may be staged themselves.
         while let Some(column) = staged.get(stages.len()).cloned() {
             let stage = Stage::of(self.question, &column, &mut rows, self.planning)?;
+            self.add_below(&column, &mut rows, &mut below, 0)?;
             for input in stage.gives_groups(self.question) {
+                if self.is_apart(&input)? {
+                    without_groups.push(input);
+                    continue;
+                }
                 let shown = format!("measure \"{}\"", input.member);
                 let to = &mut Found { items: &mut items, staged: &mut staged };
-                self.add_measure(&input, None, &mut rows, &base, &shown, to)?;
+                self.add_measure(&input, None, &mut rows, &shown, to)?;
             }
             stages.push((column, stage));
         }
+        if items.is_empty() && !stages.iter().any(|(_, stage)| stage.is_beside(self.question)) {
+            for input in without_groups {
+                let shown = format!("measure \"{}\"", input.member);
+                let to = &mut Found { items: &mut items, staged: &mut staged };
+                self.add_measure(&input, None, &mut rows, &shown, to)?;
+            }
+        }
         let counts_bare_rows = outputs.iter().any(Option::is_none) && self.question.listed.is_empty();
-        let root = if counts_bare_rows { Some(self.counted_root(&items, &base)?) } else { None };
+        let root = if counts_bare_rows { Some(self.counted_root(&items)?) } else { None };
         let mut finished = Vec::new();
         for (index, (asked, output)) in self.question.aggregates.iter().zip(outputs).enumerate() {
             finished.push(match (asked, output) {
@@ -206,11 +239,48 @@ impl<'a> Splitter<'a> {
             });
         }
         for item in &mut items {
-            if item.hints.paths.is_empty() && base.paths.is_empty() {
+            if item.hints.paths.is_empty() && self.base.paths.is_empty() {
                 self.question.scans.iter().for_each(|scan| item.hints.default_of(scan));
             }
         }
-        Ok(Parts { items, stages, outputs: finished })
+        Ok(Parts { items, stages, below, outputs: finished })
+    }
+
+    /// Whether a measure has no value for the question's groups: other measures then say which groups there are.
+    fn is_apart(&self, measure: &MemberColumn) -> Result<bool> {
+        let mut hints = Hints::new(self.model);
+        hints.member(measure)?;
+        let alone = choose_join_tree(self.model, &hints.paths).is_ok();
+        Ok(alone && choose_join_tree(self.model, &hints.and(&self.base).paths).is_err())
+    }
+
+    /// The leaves that a stage reads, down to the last stage.
+    fn add_below(
+        &self,
+        stage: &MemberColumn,
+        rows: &mut JoinedRows<'a>,
+        below: &mut Vec<Item<'a>>,
+        depth: usize,
+    ) -> Result<()> {
+        if depth > REFERENCE_DEPTH_MAX {
+            return Err(PlanError::new("54001", "measures refer to measures too deeply"));
+        }
+        let (own, measures) = rows.stage_reads(stage)?;
+        let mut found: Vec<LegLeaf> = own.leaves.into_iter().map(|leaf| leaf.of).collect();
+        for measure in &measures {
+            let mut leaves = Leaves::default();
+            rows.member_measure(measure, None, &mut leaves)?;
+            found.extend(leaves.leaves.into_iter().map(|leaf| leaf.of));
+            for inner in &leaves.stages {
+                self.add_below(inner, rows, below, depth + 1)?;
+            }
+        }
+        for leaf in found {
+            let field = Arc::new(Field::new(&leaf.measure, DataType::Null, true));
+            let shown = format!("measure \"{}\"", leaf.measure);
+            below.push(self.leaf_item(&leaf, field, shown)?);
+        }
+        Ok(())
     }
 
     /// Adds what a measure is made of, and gives its value over the columns of that.
@@ -219,7 +289,6 @@ impl<'a> Splitter<'a> {
         member: &MemberColumn,
         filter: Option<&Expr>,
         rows: &mut JoinedRows<'a>,
-        base: &Hints<'a>,
         shown: &str,
         to: &mut Found<'_, 'a>,
     ) -> Result<Expr> {
@@ -230,8 +299,8 @@ impl<'a> Splitter<'a> {
         let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
         // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf. A stage has trees of its
         // own.
-        let whole =
-            (leaves.stages.is_empty() && choose_join_tree(self.model, &hints.and(base).paths).is_ok()).then_some(hints);
+        let whole = (leaves.stages.is_empty() && choose_join_tree(self.model, &hints.and(&self.base).paths).is_ok())
+            .then_some(hints);
         self.add_leaves(value, &leaves, rows, whole.as_ref(), shown, to)
     }
 
@@ -277,14 +346,14 @@ impl<'a> Splitter<'a> {
                 items.push(item);
                 items.len() - 1
             });
-            columns.insert(leaf_name(index), item_column(position));
+            columns.insert(leaf_name(index), ident(item_name(position)));
         }
         for (index, stage) in leaves.stages.iter().enumerate() {
             let position = staged.iter().position(|known| known == stage).unwrap_or_else(|| {
                 staged.push(stage.clone());
                 staged.len() - 1
             });
-            columns.insert(stage_name(index), Expr::Column(Column::new_unqualified(stage_name(position))));
+            columns.insert(stage_name(index), ident(stage_name(position)));
         }
         substitute(value, &columns)
     }
@@ -315,7 +384,7 @@ impl<'a> Splitter<'a> {
             }
         }
         items.push(self.count_rows_item(filter, root, self.output_field(aggregate))?);
-        Ok(item_column(items.len() - 1))
+        Ok(ident(item_name(items.len() - 1)))
     }
 
     fn leaf_item(&self, leaf: &LegLeaf, field: FieldRef, shown: String) -> Result<Item<'a>> {
@@ -325,7 +394,7 @@ impl<'a> Splitter<'a> {
         let mut hints = own;
         hints.leaf(&self.question.scans, leaf)?;
         let cube = members::cube_named(self.model, leaf.cube())?;
-        let one_key = cube.dimensions.values().filter(|dimension| dimension.primary_key).count() == 1;
+        let one_key = cube.primary_key().count() == 1;
         let counts_key = leaf.kind == LeafKind::Count
             && leaf.origin == LeafOrigin::Value
             && one_key
@@ -427,35 +496,23 @@ impl<'a> Splitter<'a> {
     /// The columns of a counted sub-query, measures first as in a query of its own, so that it has the same rows.
     fn listed_in_order(&self) -> Vec<&'a MemberColumn> {
         let question = self.question;
-        let members: Vec<&MemberColumn> =
-            question.listed.iter().filter_map(|column| member(&question.scans, column).ok()).collect();
-        [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment]
-            .into_iter()
-            .flat_map(|kind| members.iter().copied().filter(move |member| member.kind == kind))
-            .collect()
+        in_hint_order(question.listed.iter().filter_map(|column| member(&question.scans, column).ok()))
     }
 
     /// The cube whose rows a bare `COUNT(*)` counts: the root of the only tree there is.
-    fn counted_root(&self, items: &[Item<'a>], base: &Hints<'a>) -> Result<String> {
+    fn counted_root(&self, items: &[Item<'a>]) -> Result<String> {
         if items.is_empty() {
-            let mut all = base.clone();
-            for filter in self.question.aggregates.iter().filter_map(|asked| match asked {
+            let own = self.question.aggregates.iter().filter_map(|asked| match asked {
                 Asked::CountRows { filter } => filter.as_ref(),
                 Asked::Measure { .. } | Asked::Leaf(_) | Asked::OverRows(_) => None,
-            }) {
-                all.expr(&self.question.scans, filter)?;
-            }
-            for filter in &self.question.filters {
-                all.expr(&self.question.scans, filter)?;
-            }
-            if all.paths.is_empty() {
-                self.question.scans.iter().for_each(|scan| all.default_of(scan));
-            }
-            return Ok(choose_join_tree(self.model, &all.paths)?.root);
+            });
+            let filters =
+                own.chain(&self.question.filters).map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
+            return Ok(self.tree_of_rows(&filters)?.root);
         }
         let mut roots = BTreeSet::new();
         for item in items {
-            roots.insert(choose_join_tree(self.model, &item.hints.and(base).paths)?.root);
+            roots.insert(choose_join_tree(self.model, &item.hints.and(&self.base).paths)?.root);
         }
         let mut roots = roots.into_iter();
         match (roots.next(), roots.next()) {
@@ -469,39 +526,41 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    fn groups(&self, items: &[Item<'a>]) -> Result<Vec<Group>> {
-        let base = self.base()?;
-        let filters =
-            self.question.filters.iter().map(|filter| self.filter_hints(filter)).collect::<Result<Vec<_>>>()?;
-        if items.is_empty() {
-            let mut all = base;
-            for hints in &filters {
-                all = all.and(hints);
-            }
-            if all.paths.is_empty() {
-                self.question.scans.iter().for_each(|scan| all.default_of(scan));
-            }
-            let tree = choose_join_tree(self.model, &all.paths)?;
+    /// `below` has items of other questions, which are asked under the same conditions.
+    fn groups(&self, items: &[Item<'a>], below: &[Item<'a>]) -> Result<Vec<Group>> {
+        let filters = self.question.filters.iter().map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
+        if items.is_empty() && below.is_empty() {
+            let tree = self.tree_of_rows(&filters)?;
             return Ok(vec![Group { tree, filters: (0..filters.len()).collect(), items: vec![] }]);
         }
 
         let own_trees = items
             .iter()
             .map(|item| {
-                choose_join_tree(self.model, &item.hints.and(&base).paths)
-                    .map_err(|error| self.unreachable_dimension(item, items, &base).unwrap_or(error))
+                choose_join_tree(self.model, &item.hints.and(&self.base).paths)
+                    .map_err(|error| self.unreachable_dimension(item, items).unwrap_or(error))
             })
             .collect::<Result<Vec<_>>>()?;
-        let several = own_trees.iter().collect::<HashSet<_>>().len() > 1;
-        let facts: BTreeSet<&str> = items.iter().filter_map(|item| item.fact.as_deref()).collect();
+        let trees_below: Vec<(&Item<'a>, JoinTree)> = below
+            .iter()
+            .filter_map(|item| {
+                let tree = choose_join_tree(self.model, &item.hints.and(&self.base).paths);
+                tree.ok().map(|tree| (item, tree))
+            })
+            .collect();
+        let trees = own_trees.iter().chain(trees_below.iter().map(|(_, tree)| tree)).collect::<HashSet<_>>();
+        let own: BTreeSet<&str> = items.iter().chain(below).filter_map(|item| item.fact.as_deref()).collect();
+        let elsewhere = self.question.within.facts.iter().map(String::as_str);
+        let facts: BTreeSet<&str> = own.iter().copied().chain(elsewhere).collect();
+        let several = trees.len() > 1 || facts.len() > own.len();
 
         let mut groups: Vec<Group> = Vec::new();
         let mut restricts = vec![false; filters.len()];
         for (index, (item, own_tree)) in items.iter().zip(&own_trees).enumerate() {
-            let mut hints = item.hints.and(&base);
+            let mut hints = item.hints.and(&self.base);
             let mut applied = Vec::new();
             for (position, filter) in filters.iter().enumerate() {
-                if !several || self.reaches(item, &base, own_tree, filter, &facts) {
+                if !several || self.reaches(item, own_tree, filter, &facts) {
                     hints = hints.and(filter);
                     applied.push(position);
                     restricts[position] = true;
@@ -513,23 +572,24 @@ impl<'a> Splitter<'a> {
                 None => groups.push(Group { tree, filters: applied, items: vec![index] }),
             }
         }
-        if let Some(position) = restricts.iter().position(|restricts| !restricts) {
+        for (item, tree) in &trees_below {
+            for (position, filter) in filters.iter().enumerate() {
+                restricts[position] |= !several || self.reaches(item, tree, filter, &facts);
+            }
+        }
+        let inherited = self.question.within.inherited;
+        if let Some(position) = (inherited..filters.len()).find(|position| !restricts[*position]) {
             return Err(self.filter_of_no_fact(position, &filters[position]));
         }
-        self.merge(items, groups)
+        Ok(self.merge(items, groups))
     }
 
     /// Whether a condition restricts an item's leg (reference MF9, MF10): its cubes are joined to the leg, and none of them is
     /// another fact of which a row of this one may meet several.
-    fn reaches(
-        &self,
-        item: &Item<'a>,
-        base: &Hints<'a>,
-        own_tree: &JoinTree,
-        filter: &Hints<'a>,
-        facts: &BTreeSet<&str>,
-    ) -> bool {
-        let Ok(tree) = choose_join_tree(self.model, &item.hints.and(base).and(filter).paths) else { return false };
+    fn reaches(&self, item: &Item<'a>, own_tree: &JoinTree, filter: &Hints<'a>, facts: &BTreeSet<&str>) -> bool {
+        let Ok(tree) = choose_join_tree(self.model, &item.hints.and(&self.base).and(filter).paths) else {
+            return false;
+        };
         let fact = item.fact.as_deref().unwrap_or(&tree.root);
         let determined = tree.determined_by(self.model, fact);
         tree.cubes()
@@ -557,14 +617,13 @@ impl<'a> Splitter<'a> {
     }
 
     /// A fact that cannot be grouped as the others are (reference MF12).
-    fn unreachable_dimension(&self, item: &Item<'a>, items: &[Item<'a>], base: &Hints<'a>) -> Option<PlanError> {
+    fn unreachable_dimension(&self, item: &Item<'a>, items: &[Item<'a>]) -> Option<PlanError> {
         let fact = item.fact.as_deref()?;
         if items.iter().all(|other| other.fact == item.fact) {
             return None;
         }
         for expr in &self.question.group {
-            let mut own = Hints::new(self.model);
-            own.expr(&self.question.scans, expr).ok()?;
+            let own = self.hints_of(expr).ok()?;
             if choose_join_tree(self.model, &item.hints.and(&own).paths).is_ok() {
                 continue;
             }
@@ -582,11 +641,11 @@ impl<'a> Splitter<'a> {
                 )),
             );
         }
-        choose_join_tree(self.model, &item.hints.and(base).paths).err()
+        choose_join_tree(self.model, &item.hints.and(&self.base).paths).err()
     }
 
     /// Lets a group answer another's items where its tree only adds joins that repeat none of their rows: one scan instead of two.
-    fn merge(&self, items: &[Item<'a>], groups: Vec<Group>) -> Result<Vec<Group>> {
+    fn merge(&self, items: &[Item<'a>], groups: Vec<Group>) -> Vec<Group> {
         let mut merged: Vec<Group> = Vec::new();
         let mut left: Vec<Group> = groups;
         // Larger trees first, in the order of the question among equals.
@@ -611,14 +670,14 @@ impl<'a> Splitter<'a> {
             group.items.sort_unstable();
         }
         merged.sort_by_key(|group| group.items.first().copied());
-        Ok(merged)
+        merged
     }
 
     /// An item's condition as text, where it differs among the repetitions of one row of `fact`.
     fn varying_condition(&self, item: &Item<'a>, fact: &str, tree: &JoinTree) -> Result<Option<String>> {
         let Some(condition) = &item.condition else { return Ok(None) };
         let determined = tree.determined_by(self.model, fact);
-        let varies = self.filter_hints(condition)?.cubes().any(|cube| !determined.contains(cube));
+        let varies = self.hints_of(condition)?.cubes().any(|cube| !determined.contains(cube));
         Ok(varies.then(|| condition.to_string()))
     }
 
@@ -663,7 +722,7 @@ impl<'a> Splitter<'a> {
         for ((fact, _), mut indexes) in distinct {
             indexes.sort_unstable();
             let cube = members::cube_named(self.model, fact)?;
-            if !cube.dimensions.values().any(|dimension| dimension.primary_key) {
+            if cube.primary_key().next().is_none() {
                 let shown = &items[indexes[0]].shown;
                 return Err(PlanError::unsupported(format!(
                     "{shown} would count rows of \"{fact}\" more than once, and \"{fact}\" has no primary key to tell them apart"
@@ -781,10 +840,6 @@ pub fn group_name(index: usize) -> String {
 #[must_use]
 pub fn item_name(index: usize) -> String {
     leaf_name(index)
-}
-
-fn item_column(index: usize) -> Expr {
-    Expr::Column(Column::new_unqualified(item_name(index)))
 }
 
 /// The plan node of a leg.

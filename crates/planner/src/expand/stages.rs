@@ -11,14 +11,14 @@
 //! It would be wrong to join the second kind like the first: `WHERE status = 'paid' GROUP BY status` would show the groups that the filter
 //! removed, because the stage ignores it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use belvedere_functions::{CastTarget, pg_cast};
 use belvedere_model::{
     DimensionKind, Interval, Measure, MeasureKind, MemberKind, MemberRef, MultiStage, ShiftDirection, SortDirection,
-    StageFilter, TemplatePart, TimeShift,
+    StageFilter, TemplatePart, TimeShift, dimension_templates,
 };
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, TableReference};
@@ -29,15 +29,15 @@ use datafusion_expr::{
 };
 
 use crate::bind::granularities::scalar;
-use crate::catalog::{MemberColumn, ViewTable};
+use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
 use crate::lower::calculated::stage_name;
 use crate::lower::joined_rows::{JoinedRows, Planning, internal, missing};
 use crate::lower::stage_sql::{StageSql, input_name, stage_leaf};
 use crate::nodes::fact_leg::LegScan;
 
-use super::build_legs::{Asked, Question};
-use super::hints::{dimension_templates, member};
+use super::build_legs::{Asked, Question, Within};
+use super::hints::member;
 use super::rolling::Rolling;
 use super::split_facts::{group_name, split_facts, typed_as};
 use super::stage_filters::condition;
@@ -72,6 +72,8 @@ pub(crate) struct Multi {
     filters: Vec<Expr>,
     /// They differ from the query's in more than the time.
     refiltered: bool,
+    /// The last filters, which are the stage's own.
+    included: usize,
     shifts: Vec<Shift>,
     scans: Vec<LegScan>,
 }
@@ -98,7 +100,7 @@ impl Stage {
         rows: &mut JoinedRows<'a>,
         planning: Planning<'a>,
     ) -> Result<Self> {
-        if question.depth > STAGES_MAX {
+        if question.within.depth > STAGES_MAX {
             return Err(PlanError::new("54001", "multi-stage measures refer to each other too deeply"));
         }
         let measure = stage
@@ -126,7 +128,7 @@ impl Stage {
     pub(crate) fn is_beside(&self, question: &Question) -> bool {
         match self {
             Self::Rolling(_) => true,
-            Self::Multi(multi) => !multi.is_onto(question),
+            Self::Multi(multi) => !multi.is_onto(question) || !multi.shifts.is_empty(),
         }
     }
 
@@ -138,10 +140,17 @@ impl Stage {
         }
     }
 
-    pub(crate) fn answer(&self, question: &Question, number: usize, planning: Planning<'_>) -> Result<StageAnswer> {
+    /// `facts` are those of the whole question.
+    pub(crate) fn answer(
+        &self,
+        question: &Question,
+        number: usize,
+        facts: &BTreeSet<String>,
+        planning: Planning<'_>,
+    ) -> Result<StageAnswer> {
         match self {
-            Self::Rolling(rolling) => rolling.answer(question, number, planning).map(StageAnswer::Beside),
-            Self::Multi(multi) => multi.answer(question, number, planning),
+            Self::Rolling(rolling) => rolling.answer(question, number, facts, planning).map(StageAnswer::Beside),
+            Self::Multi(multi) => multi.answer(question, number, facts, planning),
         }
     }
 }
@@ -180,6 +189,11 @@ impl Multi {
             .hint("Use a type such as sum, avg, min, max or number_agg, or leave out `add_group_by`."));
         }
         let sql = rows.stage_sql_of(stage)?;
+        if !sql.inputs.iter().any(|input| input.kind == MemberKind::Measure) {
+            return Err(PlanError::unsupported(format!("the multi-stage measure {shown} reads no measure")).hint(
+                "A multi-stage measure is computed over other measures; without `multi_stage` it aggregates rows.",
+            ));
+        }
         let shifts = details
             .time_shifts
             .iter()
@@ -193,6 +207,7 @@ impl Multi {
             include,
             filters: question.filters.clone(),
             refiltered: false,
+            included: 0,
             shifts,
             scans: question.scans.clone(),
         };
@@ -242,6 +257,7 @@ impl Multi {
             let (scans, expr) = condition(include, &self.of, &self.scans, rows, planning)?;
             self.scans = scans;
             kept.push(expr);
+            self.included += 1;
         }
         self.filters = kept;
         Ok(())
@@ -271,6 +287,7 @@ impl Multi {
         groups: &[usize],
         include: &[MemberColumn],
         filters: &[Expr],
+        facts: &BTreeSet<String>,
         planning: Planning<'_>,
     ) -> Result<Question> {
         let (scans, added) = with_members(&self.scans, self.measures().chain(include));
@@ -280,22 +297,31 @@ impl Multi {
             group.push(self.moved(&question.group[*index], &scans, planning)?);
         }
         group.extend(included.iter().cloned().map(Expr::Column));
+        // The query's own conditions are checked where the query is.
+        let inherited =
+            if filters == question.filters.as_slice() { filters.len() } else { filters.len() - self.included };
         let filters = filters.iter().map(|filter| self.moved(filter, &scans, planning)).collect::<Result<Vec<_>>>()?;
         let asked: Vec<(Asked, Field)> = asked
             .iter()
             .zip(self.measures())
             .map(|(column, input)| (Asked::Measure { column: column.clone(), filter: None }, input.field.clone()))
             .collect();
-        asking(scans, group, asked, filters, question.depth + 1)
+        asking(scans, group, asked, filters, within(question, facts, inherited))
     }
 
     fn moved(&self, expr: &Expr, scans: &[LegScan], planning: Planning<'_>) -> Result<Expr> {
         self.shifts.iter().try_fold(expr.clone(), |expr, shift| shift.applied(&expr, scans, &self.of, planning))
     }
 
-    fn answer(&self, question: &Question, number: usize, planning: Planning<'_>) -> Result<StageAnswer> {
+    fn answer(
+        &self,
+        question: &Question,
+        number: usize,
+        facts: &BTreeSet<String>,
+        planning: Planning<'_>,
+    ) -> Result<StageAnswer> {
         let groups = self.inner_groups(question);
-        let inner = self.inner(question, &groups, &self.include, &self.filters, planning)?;
+        let inner = self.inner(question, &groups, &self.include, &self.filters, facts, planning)?;
         let below = split_facts(&inner, planning)?;
         // The groups under the names that they have in the question, and the inputs of the SQL.
         let mut columns: Vec<Expr> = Vec::new();
@@ -332,7 +358,7 @@ impl Multi {
             None
         } else {
             let all: Vec<usize> = (0..question.group.len()).collect();
-            let asked = self.inner(question, &all, &[], &question.filters, planning)?;
+            let asked = self.inner(question, &all, &[], &question.filters, facts, planning)?;
             let keys = all.iter().map(|index| key_column(*index).alias(group_name(*index))).collect::<Vec<_>>();
             let plan = split_facts(&asked, planning)?;
             Some(LogicalPlanBuilder::from(plan).project(keys).and_then(LogicalPlanBuilder::build).map_err(internal)?)
@@ -687,7 +713,7 @@ pub(crate) fn with_members<'m>(
         columns.push(Column::new(Some(first.reference.clone()), name));
     }
     if table.len() > before {
-        first.table = Arc::new(ViewTable::new(first.table.name.clone(), table, first.table.unsupported.clone()));
+        first.table = Arc::new(first.table.with_columns(table));
     }
     (scans, columns)
 }
@@ -698,7 +724,7 @@ pub(crate) fn asking(
     group: Vec<Expr>,
     asked: Vec<(Asked, Field)>,
     filters: Vec<Expr>,
-    depth: usize,
+    within: Within,
 ) -> Result<Question> {
     let below = scan_schema(&scans)?;
     let mut fields = Vec::new();
@@ -712,7 +738,12 @@ pub(crate) fn asking(
         aggregates.push(asked);
     }
     let schema = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
-    Ok(Question { scans, group, aggregates, filters, listed: Vec::new(), schema: Arc::new(schema), depth })
+    Ok(Question { scans, group, aggregates, filters, listed: Vec::new(), schema: Arc::new(schema), within })
+}
+
+/// A question that `question` asks; all facts are those of the whole.
+pub(crate) fn within(question: &Question, facts: &BTreeSet<String>, inherited: usize) -> Within {
+    Within { depth: question.within.depth + 1, facts: facts.clone(), inherited }
 }
 
 /// The columns of the scans.

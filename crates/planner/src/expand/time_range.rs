@@ -155,6 +155,15 @@ impl Times<'_> {
         })
     }
 
+    /// Whether an expression reads the time, under whichever name.
+    pub(crate) fn mentions(&self, expr: &Expr, core: &Core) -> bool {
+        let identity = |column: &Column| {
+            member(self.scans, column).ok().map(|known| super::stages::identity_of(self.planning, known))
+        };
+        let wanted = identity(&core.column);
+        expr.column_refs().into_iter().any(|column| *column == core.column || identity(column) == wanted)
+    }
+
     /// A time dimension, maybe moved, and maybe a date as a timestamp.
     pub(crate) fn core_of(&self, expr: &Expr) -> Option<Core> {
         match expr {
@@ -225,7 +234,7 @@ impl Times<'_> {
 
     /// Whether an expression over a time has one value in each bin of `fine`.
     pub(crate) fn is_one_in(&self, expr: &Expr, core: &Core, fine: &Unit) -> bool {
-        if !mentions(expr, &core.column) {
+        if !self.mentions(expr, core) {
             return true;
         }
         if let Some(bucket) = self.bucket_of(expr) {
@@ -354,7 +363,7 @@ impl Times<'_> {
         let mut range = Range { from: None, to: None };
         let mut rest = Vec::new();
         for filter in filters {
-            if !mentions(filter, &core.column) {
+            if !self.mentions(filter, core) {
                 rest.push(filter.clone());
             } else if let Some(found) = self.range_of(filter, core)? {
                 range = range.and(found);
@@ -443,10 +452,6 @@ pub(crate) fn plus(time: Expr, interval: Interval, planning: Planning<'_>) -> Re
     let add = planning.functions.needed_scalar("pg_add").map_err(internal)?;
     let interval = lit(scalar(interval).map_err(internal)?);
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&add), vec![time, interval])))
-}
-
-fn mentions(expr: &Expr, column: &Column) -> bool {
-    expr.column_refs().contains(column)
 }
 
 /// An expression over a time with `start`, a timestamp, in its place.

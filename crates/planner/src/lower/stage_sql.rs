@@ -14,14 +14,11 @@ use datafusion_expr::{Expr, ExprSchemable};
 use crate::bind;
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
-use crate::members::{self, Marked};
+use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::LeafKind;
 
 use super::calculated::{Leaves, composed_path};
 use super::joined_rows::{JoinedRows, Scope, internal, missing, not_yet, parse_member, replace_identifiers};
-
-/// Measures name measures no deeper than this; loading refuses cycles.
-const REFERENCE_DEPTH_MAX: usize = 64;
 
 /// The SQL of a multi-stage measure over the stage below.
 #[derive(Debug, Clone)]
@@ -188,6 +185,22 @@ impl<'a> JoinedRows<'a> {
         let scope = self.scope_of(stage)?;
         let measure = stage.measure(self.model()).ok_or_else(|| missing(scope.name(), &stage.member))?;
         self.windowless(scope, &stage.path, measure, leaves, 0)
+    }
+
+    /// What a staged measure is made of: leaves that it aggregates over other rows, and measures that it asks.
+    ///
+    /// # Errors
+    /// As [`JoinedRows::member_measure`].
+    pub(crate) fn stage_reads(&mut self, stage: &MemberColumn) -> Result<(Leaves, Vec<MemberColumn>)> {
+        let mut leaves = Leaves::default();
+        let is_rolling = stage.measure(self.model()).is_some_and(|measure| measure.details.rolling_window.is_some());
+        if is_rolling {
+            self.windowless_of(stage, &mut leaves)?;
+            return Ok((leaves, Vec::new()));
+        }
+        let mut inputs = self.stage_sql_of(stage)?.inputs;
+        inputs.retain(|input| input.kind == MemberKind::Measure);
+        Ok((leaves, inputs))
     }
 
     fn windowless(
