@@ -57,6 +57,14 @@ struct Time {
     since: Option<Unit>,
 }
 
+impl Time {
+    /// The time of a row, as a timestamp.
+    fn at(&self) -> Result<Expr> {
+        let data_type = if self.core.is_date { arrow::datatypes::DataType::Date32 } else { crate::types::timestamp() };
+        as_timestamp(self.core.expr.clone(), &data_type).ok_or_else(|| PlanError::internal("a time that is no time"))
+    }
+}
+
 /// The grain at which no border of a bucket or a window lies inside of a bin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Grain {
@@ -172,15 +180,56 @@ impl Rolling {
         (0..question.group.len()).filter(|index| !times.contains(index)).collect()
     }
 
-    fn filters<'q>(&'q self, question: &'q Question) -> &'q [Expr] {
-        self.time.as_ref().map_or(&question.filters, |time| &time.filters)
+    /// The conditions of the inner question. Where the range is known it reads what the windows read: all before it would be sent for
+    /// nothing. Half a range is left alone, because the axis then ends where the rows do.
+    fn filters(&self, question: &Question, planning: Planning<'_>) -> Result<Vec<Expr>> {
+        let Some(time) = &self.time else { return Ok(question.filters.clone()) };
+        let mut filters = time.filters.clone();
+        if let (Some(from), Some(to)) = (&time.range.from, &time.range.to) {
+            let at = time.at()?;
+            let (first, last) = match &time.unit {
+                None => ((from.clone(), to.clone()), (from.clone(), to.clone())),
+                Some(unit) => {
+                    let last = plus(to.clone(), Interval { months: 0, days: 0, microseconds: -1 }, planning)?;
+                    let bucket = |time: Expr| -> Result<(Expr, Expr)> {
+                        Ok((unit.start_of(time.clone(), planning)?, unit.end_of(time, planning)?))
+                    };
+                    (bucket(from.clone())?, bucket(last)?)
+                }
+            };
+            // Later buckets have later borders.
+            if let (Some(from), _) = self.borders(time, first, planning)? {
+                filters.push(at.clone().gt_eq(from));
+            }
+            if let (_, Some(to)) = self.borders(time, last, planning)? {
+                filters.push(at.lt(to));
+            }
+        }
+        Ok(filters)
+    }
+
+    /// From and to of the window of the bucket `[start, end)`; `None` has no border.
+    fn borders(
+        &self,
+        time: &Time,
+        (start, end): (Expr, Expr),
+        planning: Planning<'_>,
+    ) -> Result<(Option<Expr>, Option<Expr>)> {
+        Ok(match &self.window {
+            RollingWindow::Fixed { trailing, leading, from_start } => {
+                let at = if *from_start { start } else { end };
+                (border(&at, *trailing, negated, planning)?, border(&at, *leading, Some, planning)?)
+            }
+            RollingWindow::ToDate { .. } => {
+                let since = time.since.as_ref().ok_or_else(|| PlanError::internal("to_date without a unit"))?;
+                (Some(since.start_of(start, planning)?), Some(end))
+            }
+        })
     }
 
     /// The time of the inner question.
     fn fine(&self, time: &Time, planning: Planning<'_>) -> Result<Expr> {
-        let data_type = if time.core.is_date { arrow::datatypes::DataType::Date32 } else { crate::types::timestamp() };
-        let at = as_timestamp(time.core.expr.clone(), &data_type)
-            .ok_or_else(|| PlanError::internal("a time that is no time"))?;
+        let at = time.at()?;
         let unit = match self.grain(time) {
             Grain::Exact => return Ok(at),
             Grain::Second => "second",
@@ -236,7 +285,7 @@ impl Rolling {
                 (Asked::Leaf(self.leaves.leaves[*index].of.clone()), field)
             })
             .collect();
-        let filters = self.filters(question).to_vec();
+        let filters = self.filters(question, planning)?;
         let within = within(question, facts, filters.len());
         let inner = asking(question.scans.clone(), group, asked, filters, within)?;
         let below = split_facts(&inner, planning)?;
@@ -284,7 +333,7 @@ impl Rolling {
         if let Some(time) = &self.time {
             group.push(self.fine(time, planning)?);
         }
-        let filters = self.filters(question).to_vec();
+        let filters = self.filters(question, planning)?;
         let within = within(question, facts, filters.len());
         // The measure itself is asked too: its tree and what restricts it are then those of the measure.
         let asked = vec![(Asked::Leaf(of.of.clone()), schema.field(leaf).as_ref().clone())];
@@ -390,16 +439,7 @@ impl Rolling {
         }
         .map_err(internal)?;
         let (start, end) = (named(START.to_owned()), named(END.to_owned()));
-        let (from, to) = match &self.window {
-            RollingWindow::Fixed { trailing, leading, from_start } => {
-                let at = if *from_start { start } else { end };
-                (border(&at, *trailing, negated, planning)?, border(&at, *leading, Some, planning)?)
-            }
-            RollingWindow::ToDate { .. } => {
-                let since = time.since.as_ref().ok_or_else(|| PlanError::internal("to_date without a unit"))?;
-                (Some(since.start_of(start, planning)?), Some(end))
-            }
-        };
+        let (from, to) = self.borders(time, (start, end), planning)?;
         // What has no border has every time.
         let mut columns = vec![named(START.to_owned())];
         columns.extend(from.map(|from| from.alias(FROM)));
