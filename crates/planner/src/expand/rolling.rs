@@ -287,7 +287,7 @@ impl Rolling {
             .collect();
         let filters = self.filters(question, planning)?;
         let within = within(question, facts, filters.len());
-        let inner = asking(question.scans.clone(), group, asked, filters, within)?;
+        let inner = asking(question, question.scans.clone(), group, asked, filters, within)?;
         let below = split_facts(&inner, planning)?;
         let mut columns = Vec::new();
         for (position, index) in others.iter().enumerate() {
@@ -337,7 +337,7 @@ impl Rolling {
         let within = within(question, facts, filters.len());
         // The measure itself is asked too: its tree and what restricts it are then those of the measure.
         let asked = vec![(Asked::Leaf(of.of.clone()), schema.field(leaf).as_ref().clone())];
-        let inner = asking(scans, group, asked, filters, within)?;
+        let inner = asking(question, scans, group, asked, filters, within)?;
         let below = split_facts(&inner, planning)?;
         let mut projection = Vec::new();
         for (position, index) in others.iter().enumerate() {

@@ -306,7 +306,7 @@ impl Multi {
             .zip(self.measures())
             .map(|(column, input)| (Asked::Measure { column: column.clone(), filter: None }, input.field.clone()))
             .collect();
-        asking(scans, group, asked, filters, within(question, facts, inherited))
+        asking(question, scans, group, asked, filters, within(question, facts, inherited))
     }
 
     fn moved(&self, expr: &Expr, scans: &[LegScan], planning: Planning<'_>) -> Result<Expr> {
@@ -718,8 +718,9 @@ pub(crate) fn with_members<'m>(
     (scans, columns)
 }
 
-/// A question whose columns are [`key_column`]s, then [`value_column`]s.
+/// A question that `question` asks, whose columns are [`key_column`]s, then [`value_column`]s.
 pub(crate) fn asking(
+    question: &Question,
     scans: Vec<LegScan>,
     group: Vec<Expr>,
     asked: Vec<(Asked, Field)>,
@@ -738,7 +739,16 @@ pub(crate) fn asking(
         aggregates.push(asked);
     }
     let schema = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
-    Ok(Question { scans, group, aggregates, filters, listed: Vec::new(), schema: Arc::new(schema), within })
+    Ok(Question {
+        scans,
+        group,
+        aggregates,
+        filters,
+        listed: Vec::new(),
+        joined: question.joined.clone(),
+        schema: Arc::new(schema),
+        within,
+    })
 }
 
 /// A question that `question` asks; all facts are those of the whole.
