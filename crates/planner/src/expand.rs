@@ -12,6 +12,7 @@ pub mod split_facts;
 pub(crate) mod stage_filters;
 pub(crate) mod stages;
 pub(crate) mod time_range;
+pub(crate) mod time_shift;
 
 #[cfg(test)]
 mod choose_join_tree_tests;

@@ -29,8 +29,9 @@ use super::choose_join_tree::{JoinTree, choose_join_tree};
 use super::combine_legs::{SideColumn, or_zero, side_by_side};
 use super::hints::{Hints, member};
 use super::split_facts::{group_name, split_facts, typed_as};
-use super::stages::{asking, key_column, negated, value_column, with_members, within};
+use super::stages::{asking, key_column, value_column, with_members, within};
 use super::time_range::{Bucket, Core, Range, Times, Unit, as_timestamp, at_start, plus, plus_a_microsecond};
+use super::time_shift::negated;
 
 /// A rolling measure in a question.
 pub(crate) struct Rolling {

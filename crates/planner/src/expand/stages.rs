@@ -14,21 +14,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
-use belvedere_functions::{CastTarget, pg_cast};
-use belvedere_model::{
-    DimensionKind, Interval, Measure, MeasureKind, MemberKind, MemberRef, MultiStage, ShiftDirection, SortDirection,
-    StageFilter, TemplatePart, TimeShift, dimension_templates,
-};
+use arrow::datatypes::Field;
+use belvedere_model::{Measure, MeasureKind, MemberKind, MemberRef, MultiStage, SortDirection, StageFilter};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, TableReference};
-use datafusion_expr::expr::{ScalarFunction, Sort, WindowFunction, WindowFunctionParams};
+use datafusion_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
 use datafusion_expr::utils::find_aggregate_exprs;
 use datafusion_expr::{
-    Expr, ExprFunctionExt, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition, lit,
+    Expr, ExprFunctionExt, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition,
 };
 
-use crate::bind::granularities::scalar;
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
 use crate::lower::calculated::stage_name;
@@ -41,13 +36,14 @@ use super::hints::member;
 use super::rolling::Rolling;
 use super::split_facts::{group_name, split_facts, typed_as};
 use super::stage_filters::condition;
+use super::time_shift::{Identity, Shift, identity_of, identity_of_ref, shifts_of};
 
 /// Stages ask stages no deeper than this.
 const STAGES_MAX: usize = 32;
 
 /// What a staged measure asks, in terms of the question that it is part of.
 pub(crate) enum Stage {
-    Rolling(Rolling),
+    Rolling(Box<Rolling>),
     Multi(Box<Multi>),
 }
 
@@ -78,17 +74,6 @@ pub(crate) struct Multi {
     scans: Vec<LegScan>,
 }
 
-/// A move along a time dimension; with none, along all of them.
-#[derive(Debug, Clone)]
-struct Shift {
-    dimension: Option<Identity>,
-    /// What is added to the stored time.
-    by: Interval,
-}
-
-/// Cube or view, and member, seen through dimensions that are nothing but another one.
-type Identity = (String, String);
-
 impl Stage {
     /// What the measure asks within `question`.
     ///
@@ -107,7 +92,7 @@ impl Stage {
             .measure(&planning.catalog.model)
             .ok_or_else(|| missing(stage.view.as_deref().unwrap_or_default(), &stage.member))?;
         if measure.details.rolling_window.is_some() {
-            return Rolling::of(question, stage, rows, planning).map(Self::Rolling);
+            return Rolling::of(question, stage, rows, planning).map(|rolling| Self::Rolling(Box::new(rolling)));
         }
         let details = measure.details.multi_stage.as_ref().ok_or_else(|| PlanError::internal("a stage of no kind"))?;
         Multi::of(question, stage, measure, details, rows, planning).map(|multi| Self::Multi(Box::new(multi)))
@@ -194,11 +179,7 @@ impl Multi {
                 "A multi-stage measure is computed over other measures; without `multi_stage` it aggregates rows.",
             ));
         }
-        let shifts = details
-            .time_shifts
-            .iter()
-            .map(|shift| shift_of(stage, shift, details.time_shifts.len(), rows, planning))
-            .collect::<Result<Vec<_>>>()?;
+        let shifts = shifts_of(question, stage, &details.time_shifts, rows, planning)?;
         let mut multi = Self {
             of: stage.clone(),
             kind: measure.kind,
@@ -537,145 +518,6 @@ fn is_member(question: &Question, expr: &Expr, wanted: &MemberColumn, planning: 
             .is_ok_and(|known| identity_of(planning, known) == identity_of(planning, wanted)),
         _ => false,
     }
-}
-
-/// The member that a column means, seen through dimensions that are nothing but another one.
-pub(crate) fn identity_of(planning: Planning<'_>, column: &MemberColumn) -> Identity {
-    let owner = column.view.clone().or_else(|| column.path.last().cloned()).unwrap_or_default();
-    seen_through(planning, (owner, column.member.clone()))
-}
-
-fn identity_of_ref(planning: Planning<'_>, reference: &MemberRef) -> Identity {
-    seen_through(planning, (reference.cube().to_owned(), reference.member.clone()))
-}
-
-fn seen_through(planning: Planning<'_>, mut found: Identity) -> Identity {
-    // Loading refuses cycles.
-    for _ in 0..STAGES_MAX {
-        let Some(dimension) = dimension_of(planning, &found) else { break };
-        let belvedere_model::DimensionValue::Sql(template) = &dimension.value else { break };
-        let Some(next) = crate::members::sole_reference(template).filter(|next| next.granularity.is_none()) else {
-            break;
-        };
-        found = (next.cube().to_owned(), next.member.clone());
-    }
-    found
-}
-
-fn dimension_of<'a>(planning: Planning<'a>, of: &Identity) -> Option<&'a belvedere_model::Dimension> {
-    let model = &planning.catalog.model;
-    match model.cubes.get(&of.0) {
-        Some(cube) => cube.dimensions.get(&of.1),
-        None => match &model.views.get(&of.0)?.members.get(&of.1)?.value {
-            belvedere_model::ViewMemberValue::OwnDimension(dimension) => Some(dimension),
-            belvedere_model::ViewMemberValue::OwnMeasure(_) | belvedere_model::ViewMemberValue::Included { .. } => None,
-        },
-    }
-}
-
-fn shift_of(
-    stage: &MemberColumn,
-    shift: &TimeShift,
-    shifts: usize,
-    rows: &mut JoinedRows<'_>,
-    planning: Planning<'_>,
-) -> Result<Shift> {
-    let refused = |what: &str| {
-        PlanError::unsupported(format!("the time shift of \"{}\" {what}, which is not supported yet", stage.member))
-    };
-    if shift.name.is_some() {
-        return Err(refused("is one of a calendar, by name"));
-    }
-    if shift.sql.is_some() {
-        return Err(refused("has sql of its own"));
-    }
-    let (Some(interval), Some(direction)) = (shift.interval, shift.direction) else {
-        return Err(refused("has no interval"));
-    };
-    let by = match direction {
-        ShiftDirection::Prior => Some(interval),
-        ShiftDirection::Next => negated(interval),
-    };
-    let by = by.ok_or_else(|| PlanError::new("22008", "interval out of range"))?;
-    let dimension = match &shift.time_dimension {
-        None if shifts > 1 => return Err(refused("names no time dimension beside another shift")),
-        None => None,
-        Some(reference) => {
-            rows.named_by(stage, reference)?;
-            Some(identity_of_ref(planning, reference))
-        }
-    };
-    Ok(Shift { dimension, by })
-}
-
-/// The same length the other way.
-pub(crate) fn negated(interval: Interval) -> Option<Interval> {
-    Some(Interval {
-        months: interval.months.checked_neg()?,
-        days: interval.days.checked_neg()?,
-        microseconds: interval.microseconds.checked_neg()?,
-    })
-}
-
-impl Shift {
-    fn moves(&self, planning: Planning<'_>, column: &MemberColumn) -> bool {
-        let is_time =
-            column.dimension(&planning.catalog.model).is_some_and(|dimension| dimension.kind == DimensionKind::Time);
-        is_time && self.dimension.as_ref().is_none_or(|wanted| *wanted == identity_of(planning, column))
-    }
-
-    /// Whether a dimension's SQL reads one that is moved: its own value would stay where it was.
-    fn is_read_by(&self, planning: Planning<'_>, of: &Identity, depth: usize) -> bool {
-        let Some(dimension) = dimension_of(planning, of) else { return false };
-        if depth > STAGES_MAX {
-            return true;
-        }
-        dimension_templates(dimension).into_iter().flat_map(|template| &template.parts).any(|part| {
-            let TemplatePart::Member(reference) = part else { return false };
-            let next = (reference.cube().to_owned(), reference.member.clone());
-            let is_time = dimension_of(planning, &next).is_some_and(|next| next.kind == DimensionKind::Time);
-            let is_moved =
-                is_time && self.dimension.as_ref().is_none_or(|wanted| *wanted == seen_through(planning, next.clone()));
-            is_moved || self.is_read_by(planning, &next, depth + 1)
-        })
-    }
-
-    fn applied(&self, expr: &Expr, scans: &[LegScan], stage: &MemberColumn, planning: Planning<'_>) -> Result<Expr> {
-        let add = planning.functions.needed_scalar("pg_add").map_err(internal)?;
-        let by = lit(scalar(self.by).map_err(internal)?);
-        let mut failure = None;
-        let moved = expr
-            .clone()
-            .transform_up(|node| {
-                let Expr::Column(column) = &node else { return Ok(Transformed::no(node)) };
-                let Ok(known) = member(scans, column) else { return Ok(Transformed::no(node)) };
-                if !self.moves(planning, known) {
-                    if self.is_read_by(planning, &identity_of(planning, known), 0) {
-                        failure = Some(known.member.clone());
-                    }
-                    return Ok(Transformed::no(node));
-                }
-                let is_date = known.field.data_type() == &DataType::Date32;
-                let sum = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&add), vec![node, by.clone()]));
-                Ok(Transformed::yes(if is_date { to_date(sum) } else { sum }))
-            })
-            .map_err(internal)?
-            .data;
-        match failure {
-            None => Ok(moved),
-            Some(dimension) => Err(PlanError::unsupported(format!(
-                "the query uses \"{dimension}\", which is made of a time that \"{}\" shifts",
-                stage.member
-            ))
-            .hint("Use the time dimension itself, with DATE_TRUNC.")),
-        }
-    }
-}
-
-/// `CAST(x AS date)`.
-pub(crate) fn to_date(expr: Expr) -> Expr {
-    let target = CastTarget::from_type(belvedere_functions::PgType::Date);
-    Expr::ScalarFunction(ScalarFunction::new_udf(pg_cast(target), vec![expr]))
 }
 
 /// The scans with columns for members that the statement's tables may not have, and those columns in order.

@@ -158,7 +158,7 @@ impl Times<'_> {
     /// Whether an expression reads the time, under whichever name.
     pub(crate) fn mentions(&self, expr: &Expr, core: &Core) -> bool {
         let identity = |column: &Column| {
-            member(self.scans, column).ok().map(|known| super::stages::identity_of(self.planning, known))
+            member(self.scans, column).ok().map(|known| super::time_shift::identity_of(self.planning, known))
         };
         let wanted = identity(&core.column);
         expr.column_refs().into_iter().any(|column| *column == core.column || identity(column) == wanted)
@@ -456,7 +456,7 @@ pub(crate) fn plus(time: Expr, interval: Interval, planning: Planning<'_>) -> Re
 
 /// An expression over a time with `start`, a timestamp, in its place.
 pub(crate) fn at_start(expr: &Expr, core: &Core, start: &Expr) -> Result<Expr> {
-    let start = if core.is_date { super::stages::to_date(start.clone()) } else { start.clone() };
+    let start = if core.is_date { super::time_shift::to_date(start.clone()) } else { start.clone() };
     expr.clone()
         .transform_down(|node| {
             Ok(if node == core.expr {
