@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use belvedere_model::{GranularityValue, Interval, MeasureKind, MemberKind, RollingWindow, WindowBound};
-use datafusion_common::{Column, JoinType};
+use datafusion_common::{Column, JoinType, UnnestOptions};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, lit};
 
@@ -434,7 +434,7 @@ impl Rolling {
                 let end = unit.end_of(named(START.to_owned()), planning)?;
                 builder
                     .project([unit.axis(first, last, planning)?.alias(START)])
-                    .and_then(|builder| builder.unnest_column(Column::new_unqualified(START)))
+                    .and_then(|builder| builder.unnest_column_with_options(Column::new_unqualified(START), bins_only()))
                     .and_then(|builder| builder.project([named(START.to_owned()), end.alias(END)]))
             }
         }
@@ -535,6 +535,11 @@ const START: &str = "bucket_start";
 const END: &str = "bucket_end";
 const FROM: &str = "window_from";
 const TO: &str = "window_to";
+
+/// An axis without an end is NULL, and has no bin.
+fn bins_only() -> UnnestOptions {
+    UnnestOptions::new().with_preserve_nulls(false)
+}
 
 fn named(name: String) -> Expr {
     Expr::Column(Column::new_unqualified(name))

@@ -381,7 +381,7 @@ impl Times<'_> {
                 )
                 .hint(
                     "Compare the time dimension, or DATE_TRUNC or CAST … AS date of it, with =, <, <=, >, >= or BETWEEN, \
-                     joined by AND.",
+                     joined by AND, and LOCALTIMESTAMP where now() would compare instants.",
                 ));
             }
         }
