@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_model::{
-    Cube, DimensionKind, DimensionValue, MeasureKind, MemberKind, Model, View, ViewMember, ViewMemberValue,
+    Cube, DimensionKind, DimensionValue, GranularityValue, MeasureKind, MemberKind, Model, View, ViewMember,
+    ViewMemberValue,
 };
 use indexmap::IndexMap;
 
@@ -280,6 +281,12 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
                 _ => &dimension.naming.place,
             };
             collect(format!("dimension \"{name}\""), place, rows);
+            for (granularity, defined) in &dimension.granularities {
+                let GranularityValue::Sql(template) = &defined.value else { continue };
+                let mut rows = JoinedRows::new(planning, tree.clone());
+                let _: Result<_> = rows.row_value(cube, template, false, 0);
+                collect(format!("granularity \"{granularity}\" of dimension \"{name}\""), &template.place, rows);
+            }
         }
         for (name, segment) in &cube.segments {
             let mut rows = JoinedRows::new(planning, tree.clone());

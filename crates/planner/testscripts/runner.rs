@@ -516,4 +516,5 @@ scripts! {
     calculated_measures_stand_above_their_leaves: "lower/calculated",
     member_sql_is_rendered_and_split: "lower/members",
     time_is_shown_in_the_sessions_zone: "lower/zones",
+    time_is_cut_once_and_by_its_calendar: "lower/granularities",
 }

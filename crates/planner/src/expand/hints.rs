@@ -1,16 +1,19 @@
 //! The cubes that members need, in order: what a join tree is chosen for (reference J10 to J12).
 
-use belvedere_model::{CaseLabel, Dimension, DimensionValue, Model, SqlTemplate, TemplatePart, ViewMemberValue};
+use belvedere_model::{GranularityValue, Model, SqlTemplate, TemplatePart, ViewMemberValue};
 use datafusion_common::Column;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;
 
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
+use crate::granularity::{granularity_of, row_templates};
 use crate::lower::calculated::composed_path;
 use crate::lower::joined_rows::{internal, missing, view_named};
+use crate::lower::lower_leg::granularity_call;
 use crate::members;
 use crate::nodes::fact_leg::{LegLeaf, LegScan};
+use crate::rewrite::CUSTOM_GRANULARITY;
 
 /// Members refer to members no deeper than this; loading refuses cycles.
 const REFERENCE_DEPTH_MAX: usize = 64;
@@ -52,7 +55,7 @@ impl<'a> Hints<'a> {
         if let Some(view) = &column.view {
             let view = view_named(self.model, view)?;
             let templates = match view.members.get(&column.member).map(|member| &member.value) {
-                Some(ViewMemberValue::OwnDimension(dimension)) => dimension_templates(dimension),
+                Some(ViewMemberValue::OwnDimension(dimension)) => row_templates(dimension),
                 Some(ViewMemberValue::OwnMeasure(measure)) => measure.sql.iter().collect(),
                 Some(ViewMemberValue::Included { .. }) | None => {
                     return Err(missing(&view.naming.name, &column.member));
@@ -87,19 +90,31 @@ impl<'a> Hints<'a> {
     }
 
     pub(crate) fn expr(&mut self, scans: &[LegScan], expr: &Expr) -> Result<()> {
-        let mut failure = None;
         expr.apply(|node| {
-            if let Expr::Column(column) = node {
-                let result = member(scans, column).and_then(|member| self.member(member));
-                if let Err(error) = result {
-                    failure = Some(error);
-                    return Ok(TreeNodeRecursion::Stop);
+            match node {
+                Expr::Column(column) => self.member(member(scans, column)?)?,
+                Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY => {
+                    let (granularity, column) = granularity_call(call)?;
+                    self.granularity(member(scans, column)?, granularity)?;
                 }
+                _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
         })
         .map_err(internal)?;
-        failure.map_or(Ok(()), Err)
+        Ok(())
+    }
+
+    /// What the SQL of a calendar's granularity names.
+    fn granularity(&mut self, column: &MemberColumn, granularity: &str) -> Result<()> {
+        let Some(dimension) = column.dimension(self.model) else { return Ok(()) };
+        let Some((path, GranularityValue::Sql(template))) =
+            granularity_of(self.model, &column.path, dimension, granularity)
+        else {
+            return Ok(());
+        };
+        self.add(path.clone());
+        self.templates(&path, &[template], 0, Measures::Followed)
     }
 
     /// The cubes that a member's SQL reaches, through the members that it names.
@@ -111,7 +126,7 @@ impl<'a> Hints<'a> {
         let owner = members::cube_named(self.model, cube)?;
         let mut templates: Vec<&SqlTemplate> = Vec::new();
         if let Some(dimension) = owner.dimensions.get(name) {
-            templates.extend(dimension_templates(dimension));
+            templates.extend(row_templates(dimension));
         } else if let Some(measure) = owner.measures.get(name) {
             templates.extend(&measure.sql);
             templates.extend(&measure.filters);
@@ -120,7 +135,19 @@ impl<'a> Hints<'a> {
         } else {
             return Err(missing(cube, name));
         }
-        for part in templates.into_iter().flat_map(|template| &template.parts) {
+        self.templates(path, &templates, depth, measures)
+    }
+
+    /// The cubes that SQL of the last cube of `path` reaches.
+    fn templates(
+        &mut self,
+        path: &[String],
+        templates: &[&SqlTemplate],
+        depth: usize,
+        measures: Measures,
+    ) -> Result<()> {
+        let cube = path.last().map_or("", String::as_str);
+        for part in templates.iter().flat_map(|template| &template.parts) {
             let TemplatePart::Member(reference) = part else { continue };
             let full = composed_path(self.model, path, &reference.path);
             let target = full.last().map_or("", String::as_str);
@@ -144,26 +171,6 @@ impl<'a> Hints<'a> {
 enum Measures {
     Followed,
     Skipped,
-}
-
-fn dimension_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
-    match &dimension.value {
-        DimensionValue::Sql(template) => vec![template],
-        DimensionValue::Case { whens, otherwise } => whens
-            .iter()
-            .flat_map(|(condition, label)| std::iter::once(condition).chain(label_template(label)))
-            .chain(otherwise.iter().filter_map(label_template))
-            .collect(),
-        DimensionValue::Geo { latitude, longitude } => vec![latitude, longitude],
-        DimensionValue::Switch { .. } => vec![],
-    }
-}
-
-fn label_template(label: &CaseLabel) -> Option<&SqlTemplate> {
-    match label {
-        CaseLabel::Sql(template) => Some(template),
-        CaseLabel::Text(_) => None,
-    }
 }
 
 /// The member that a column of a question's expressions means.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_functions::{CastTarget, PgType, Zone};
 use belvedere_model::{
-    CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, MemberKind, MemberRef, Model, SqlTemplate, TemplatePart,
-    View, ViewMemberValue,
+    CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, GranularityValue, MemberKind, MemberRef, Model,
+    SqlTemplate, TemplatePart, View, ViewMemberValue,
 };
 use datafusion_common::{Column, DFSchema, TableReference};
 use datafusion_expr::expr::ScalarFunction;
@@ -26,6 +26,7 @@ use crate::expand::choose_join_tree::{JoinTree, join_between};
 use super::join_conditions::{TreeJoin, left_join};
 use crate::files;
 use crate::functions::Functions;
+use crate::granularity;
 use crate::members::{self, Marked};
 use crate::session::SessionFacts;
 use crate::types;
@@ -135,8 +136,16 @@ impl<'a> JoinedRows<'a> {
         self.shown(dimension, stored)
     }
 
+    /// A time dimension's column cut to a granularity.
+    ///
+    /// # Errors
+    /// As [`JoinedRows::truncated`].
+    pub(crate) fn column_at_granularity(&mut self, column: &MemberColumn, granularity: &str) -> Result<Expr> {
+        self.truncated(self.cube(column.cube()?)?, &column.member, granularity, 0)
+    }
+
     fn shown(&self, dimension: &Dimension, stored: Expr) -> Result<Expr> {
-        if dimension.kind == DimensionKind::Time {
+        if dimension.kind == DimensionKind::Time && !granularity::is_wall_clock(self.model(), dimension) {
             let data_type = self.type_of(&stored)?;
             return self.local(stored, &data_type);
         }
@@ -296,13 +305,8 @@ impl<'a> JoinedRows<'a> {
 
     fn referenced(&mut self, reference: &MemberRef, depth: usize) -> Result<Expr> {
         let owner = self.cube(reference.cube())?;
-        if reference.granularity.is_some() {
-            return Err(PlanError::unsupported(format!(
-                "the reference {{{}.{}.{}}} is not supported yet",
-                reference.cube(),
-                reference.member,
-                reference.granularity.as_deref().unwrap_or_default()
-            )));
+        if let Some(granularity) = &reference.granularity {
+            return self.truncated(owner, &reference.member, granularity, depth + 1);
         }
         if let Some(dimension) = owner.dimensions.get(&reference.member) {
             return self.stored_dimension(owner, dimension, depth + 1);
@@ -318,16 +322,51 @@ impl<'a> JoinedRows<'a> {
         .hint("Only dimensions and segments have a value on each row."))
     }
 
+    /// A time dimension cut to a granularity, on the wall clock of the session's zone (reference G7).
+    ///
+    /// # Errors
+    /// As [`JoinedRows::dimension`]; 0A000 for what is no time.
+    pub(crate) fn truncated(&mut self, cube: &'a Cube, member: &str, granularity: &str, depth: usize) -> Result<Expr> {
+        let dimension = dimension_named(cube, member)?;
+        let shown = format!("\"{}.{member}\"", cube.naming.name);
+        let path = [cube.naming.name.clone()];
+        let defined = granularity::granularity_of(self.model(), &path, dimension, granularity);
+        if let Some((path, GranularityValue::Sql(template))) = &defined {
+            let owner = self.cube(path.last().map_or("", String::as_str))?;
+            let stored = self.row_value(owner, template, false, depth)?;
+            let data_type = self.type_of(&stored)?;
+            let value = self.local(stored, &data_type)?;
+            let shown = format!("granularity \"{granularity}\" of {shown}");
+            return granularity::as_timestamp(value.clone(), &self.type_of(&value)?, &shown);
+        }
+        let stored = self.stored_dimension(cube, dimension, depth)?;
+        let value = self.shown(dimension, stored)?;
+        let value = granularity::as_timestamp(value.clone(), &self.type_of(&value)?, &shown)?;
+        let (functions, session) = (self.planning.functions, self.planning.session);
+        match defined {
+            Some((_, GranularityValue::Bins { interval, offset, origin })) => {
+                granularity::bins((*interval, *offset, origin.as_deref()), value, functions, session)
+            }
+            Some((_, GranularityValue::Sql(_))) | None => granularity::truncated(granularity, value, functions),
+        }
+    }
+
     /// An expression that reaches several cubes, over the base columns of each.
+    ///
+    /// Where it names a granularity, all time in it is the wall clock of the session's zone: it would be wrong to compare that with
+    /// stored time.
     pub(super) fn mixed_value(&mut self, scope: Scope<'a>, marked: &Marked, depth: usize) -> Result<Expr> {
         let dialect = self.scope_dialect(scope, marked)?;
         let ast = parse_member(&marked.text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
         let mut ast = ast;
         let mut failure = None;
+        let cuts_time = granularity::names_granularity(self.model(), &[marked.template()], depth);
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
-            match self.identifier_value(scope, marked, idents, depth) {
+            let value = self.identifier_value(scope, marked, idents, depth);
+            match value.and_then(|value| if cuts_time { self.on_wall_clock(marked, idents, value) } else { Ok(value) })
+            {
                 Ok(value) => {
                     values.insert(key.clone(), value);
                 }
@@ -348,6 +387,21 @@ impl<'a> JoinedRows<'a> {
         let session = planning.session.in_utc();
         let expr = bind::bind_expr(ast, &schema, planning.catalog, planning.functions, &session, dialect)?;
         substitute(expr, &values)
+    }
+
+    /// Stored time on the wall clock; what names a granularity is there already.
+    fn on_wall_clock(&self, marked: &Marked, idents: &[String], value: Expr) -> Result<Expr> {
+        if let [only] = idents
+            && let Some(TemplatePart::Member(reference)) = marked.reference(only)
+        {
+            let dimension = self.cube(reference.cube())?.dimensions.get(&reference.member);
+            let is_cut = dimension.is_some_and(|dimension| granularity::is_wall_clock(self.model(), dimension));
+            if reference.granularity.is_some() || is_cut {
+                return Ok(value);
+            }
+        }
+        let data_type = self.type_of(&value)?;
+        self.local(value, &data_type)
     }
 
     /// `__r0`, `__r0.column`, or a plain column of the cube.

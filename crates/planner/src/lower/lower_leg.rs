@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use datafusion_common::Column;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::ScalarValue;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
 
 use crate::error::{PlanError, Result};
@@ -14,6 +16,7 @@ use crate::expand::hints::member;
 use crate::expand::split_facts::{group_name, typed_as};
 use crate::members;
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LegAggregate, LegLeaf, LegScan};
+use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::joined_rows::{JoinedRows, Planning, internal};
 
@@ -35,11 +38,9 @@ pub fn lower_legs(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_commo
 impl JoinedRows<'_> {
     /// An expression over view columns, over base columns.
     pub(crate) fn over_rows(&mut self, scans: &[LegScan], expr: &Expr) -> Result<Expr> {
-        let mut failure = None;
-        let replaced = expr
-            .clone()
-            .transform_up(|node| {
-                let node = match node {
+        expr.clone()
+            .transform_down(|node| {
+                let replaced = match node {
                     Expr::InSubquery(mut within) => {
                         within.subquery = self.lowered(within.subquery)?;
                         return Ok(Transformed::yes(Expr::InSubquery(within)));
@@ -48,29 +49,33 @@ impl JoinedRows<'_> {
                         exists.subquery = self.lowered(exists.subquery)?;
                         return Ok(Transformed::yes(Expr::Exists(exists)));
                     }
-                    Expr::ScalarSubquery(subquery) => {
-                        return Ok(Transformed::yes(Expr::ScalarSubquery(self.lowered(subquery)?)));
+                    Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(self.lowered(subquery)?),
+                    Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY => {
+                        let (granularity, column) = granularity_call(&call)?;
+                        self.column_at_granularity(member(scans, column)?, granularity)?
                     }
-                    node => node,
+                    Expr::Column(column) => self.row_member(member(scans, &column)?)?,
+                    node => return Ok(Transformed::no(node)),
                 };
-                let Expr::Column(column) = &node else { return Ok(Transformed::no(node)) };
-                match member(scans, column).and_then(|member| self.row_member(member)) {
-                    Ok(value) => Ok(Transformed::yes(value)),
-                    Err(error) => {
-                        failure = failure.take().or(Some(error));
-                        Ok(Transformed::no(node))
-                    }
-                }
+                // What was put in is over base columns already.
+                Ok(Transformed::new(replaced, true, TreeNodeRecursion::Jump))
             })
-            .map_err(internal)?
-            .data;
-        failure.map_or(Ok(replaced), Err)
+            .map_err(internal)
+            .map(|transformed| transformed.data)
     }
 
     /// A sub-query inside a leg's filter is hidden from the walk over the plan: it is lowered here.
     fn lowered(&self, subquery: Subquery) -> datafusion_common::Result<Subquery> {
         let plan = super::lower(subquery.subquery.as_ref().clone(), self.planning)?;
         Ok(subquery.with_plan(Arc::new(plan)))
+    }
+}
+
+/// The granularity and the dimension's column of a call that only the dimension's cube can compute.
+pub(crate) fn granularity_call(call: &ScalarFunction) -> Result<(&str, &Column)> {
+    match call.args.as_slice() {
+        [Expr::Literal(ScalarValue::Utf8(Some(granularity)), _), Expr::Column(column)] => Ok((granularity, column)),
+        _ => Err(PlanError::internal("a granularity of something that is no dimension")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::DataType;
 use belvedere_model::MemberKind;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
 
@@ -14,6 +14,7 @@ use crate::expand::absorb::{Absorbed, absorb};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::expand::hints::{Hints, member};
 use crate::nodes::fact_leg::LegScan;
+use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
 
@@ -23,6 +24,7 @@ use super::joined_rows::{JoinedRows, Planning, internal, missing};
 /// # Errors
 /// 0A000 for what is not executed yet.
 pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
+    let plan = read_calendars(plan, planning)?;
     let plan = read_joins(plan, planning, Crossed::AsModel)?.data;
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
@@ -32,6 +34,79 @@ pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common
         _ => Ok(Transformed::no(node)),
     })
     .data()
+}
+
+/// Replaces the reads that cut time by a calendar's own SQL: only the calendar's cube can compute that, so the whole chain above its
+/// view becomes base columns at once.
+fn read_calendars(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
+    let plan = plan.transform_down_with_subqueries(|node| read_calendar(node, planning)).data()?;
+    let mut left = false;
+    plan.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            left |= cuts_by_calendar(&expr)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if left {
+        return Err(PlanError::unsupported("a calendar's own units cannot be used in this place")
+            .hint("Call DATE_TRUNC in a sub-query that reads the calendar's view, and use its column here.")
+            .into());
+    }
+    Ok(plan)
+}
+
+fn read_calendar(node: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<Transformed<LogicalPlan>> {
+    match node {
+        // ORDER BY may cut what the list does not: a column for it, dropped again above.
+        LogicalPlan::Sort(sort) => {
+            let mut extra: Vec<Expr> = Vec::new();
+            let mut keys = Vec::with_capacity(sort.expr.len());
+            for key in &sort.expr {
+                let mut key = key.clone();
+                if cuts_by_calendar(&key.expr)? {
+                    let name = format!("{}{}", crate::name::UNIQUE_MARK, extra.len());
+                    extra.push(key.expr.alias(&name));
+                    key.expr = Expr::Column(Column::new_unqualified(name));
+                }
+                keys.push(key);
+            }
+            if extra.is_empty() {
+                return Ok(Transformed::no(LogicalPlan::Sort(sort)));
+            }
+            let own: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
+            let below = own.iter().cloned().chain(extra);
+            LogicalPlanBuilder::from(sort.input.as_ref().clone())
+                .project(below)?
+                .sort_with_limit(keys, sort.fetch)?
+                .project(own)?
+                .build()
+                .map(Transformed::yes)
+        }
+        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
+            let Some(absorbed) = absorb(&node)?.filter(|_| !sorts(&node)) else { return Ok(Transformed::no(node)) };
+            let mut cuts = false;
+            for column in node.schema().columns() {
+                cuts |= cuts_by_calendar(&absorbed.resolved(&Expr::Column(column))?)?;
+            }
+            for filter in &absorbed.filters {
+                cuts |= cuts_by_calendar(filter)?;
+            }
+            if cuts {
+                return Ok(Transformed::yes(read_join(&node, &absorbed, planning)?));
+            }
+            Ok(Transformed::no(node))
+        }
+        node => Ok(Transformed::no(node)),
+    }
+}
+
+/// A sort in a chain would be lost with it.
+fn sorts(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Sort(_)) || plan.inputs().into_iter().any(sorts)
+}
+
+fn cuts_by_calendar(expr: &Expr) -> datafusion_common::Result<bool> {
+    expr.exists(|node| Ok(matches!(node, Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY)))
 }
 
 fn names_join_field(join: &Join) -> bool {
@@ -151,7 +226,13 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
             hints.member(member)?;
         }
     }
-    scans.iter().for_each(|scan| hints.default_of(scan));
+    // One view alone is read as `read_table` reads it.
+    if scans.len() > 1 || hints.paths.is_empty() {
+        scans.iter().for_each(|scan| hints.default_of(scan));
+    }
+    if scans.len() == 1 {
+        refuse_several_roots(members.iter().copied())?;
+    }
     let tree = choose_join_tree(model, &hints.paths)?;
     refuse_several_facts(members.iter().copied(), &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
