@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use belvedere_model::{
-    CaseLabel, Dimension, DimensionValue, GranularityValue, Interval, Model, SqlTemplate, TemplatePart,
+    Dimension, DimensionValue, GranularityValue, Interval, Model, SqlTemplate, TemplatePart, dimension_templates,
 };
 use chrono::{Datelike, NaiveDate};
 use datafusion_common::ScalarValue;
@@ -19,11 +19,8 @@ use crate::error::{PlanError, Result};
 use crate::functions::Functions;
 use crate::lower::calculated::composed_path;
 use crate::lower::joined_rows::internal;
-use crate::members::sole_reference;
+use crate::members::{REFERENCE_DEPTH_MAX, sole_reference};
 use crate::session::SessionFacts;
-
-/// Members refer to members no deeper than this; loading refuses cycles.
-const REFERENCE_DEPTH_MAX: usize = 64;
 
 /// The granularity that a time dimension defines, and the cube that does: for a dimension that is nothing but a reference to
 /// another one, that one's. `path` leads to the dimension's cube, the result's to the definition's.
@@ -51,7 +48,7 @@ pub fn granularity_of<'m>(
 /// Whether a dimension's SQL names a granularity, itself or through the dimensions that it names.
 #[must_use]
 pub fn is_wall_clock(model: &Model, dimension: &Dimension) -> bool {
-    names_granularity(model, &row_templates(dimension), 0)
+    names_granularity(model, &dimension_templates(dimension), 0)
 }
 
 /// As [`is_wall_clock`], of any SQL.
@@ -64,35 +61,13 @@ pub fn names_granularity(model: &Model, templates: &[&SqlTemplate], depth: usize
                 .cubes
                 .get(reference.cube())
                 .and_then(|cube| cube.dimensions.get(&reference.member))
-                .is_some_and(|inner| names_granularity(model, &row_templates(inner), depth + 1)),
+                .is_some_and(|inner| names_granularity(model, &dimension_templates(inner), depth + 1)),
             TemplatePart::Text(_)
             | TemplatePart::ThisCube
             | TemplatePart::Cube(_)
             | TemplatePart::CubeSql(_)
             | TemplatePart::Context(_) => false,
         })
-}
-
-/// The SQL of a dimension's value on each row.
-#[must_use]
-pub fn row_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
-    match &dimension.value {
-        DimensionValue::Sql(template) => vec![template],
-        DimensionValue::Case { whens, otherwise } => whens
-            .iter()
-            .flat_map(|(condition, label)| std::iter::once(condition).chain(label_template(label)))
-            .chain(otherwise.iter().filter_map(label_template))
-            .collect(),
-        DimensionValue::Geo { latitude, longitude } => vec![latitude, longitude],
-        DimensionValue::Switch { .. } => vec![],
-    }
-}
-
-fn label_template(label: &CaseLabel) -> Option<&SqlTemplate> {
-    match label {
-        CaseLabel::Sql(template) => Some(template),
-        CaseLabel::Text(_) => None,
-    }
 }
 
 /// The start of the bin that a wall clock lies in.

@@ -1,22 +1,21 @@
 //! The cubes that members need, in order: what a join tree is chosen for (reference J10 to J12).
 
-use belvedere_model::{GranularityValue, Model, SqlTemplate, TemplatePart, ViewMemberValue};
+use belvedere_model::{
+    GranularityValue, MemberKind, Model, SqlTemplate, TemplatePart, ViewMemberValue, dimension_templates,
+};
 use datafusion_common::Column;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;
 
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
-use crate::granularity::{granularity_of, row_templates};
+use crate::granularity::granularity_of;
 use crate::lower::calculated::composed_path;
 use crate::lower::joined_rows::{internal, missing, view_named};
 use crate::lower::lower_leg::granularity_call;
-use crate::members;
+use crate::members::{self, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LegLeaf, LegScan};
 use crate::rewrite::CUSTOM_GRANULARITY;
-
-/// Members refer to members no deeper than this; loading refuses cycles.
-const REFERENCE_DEPTH_MAX: usize = 64;
 
 /// Paths of cubes, each once, in order of appearance.
 #[derive(Clone)]
@@ -55,7 +54,7 @@ impl<'a> Hints<'a> {
         if let Some(view) = &column.view {
             let view = view_named(self.model, view)?;
             let templates = match view.members.get(&column.member).map(|member| &member.value) {
-                Some(ViewMemberValue::OwnDimension(dimension)) => row_templates(dimension),
+                Some(ViewMemberValue::OwnDimension(dimension)) => dimension_templates(dimension),
                 Some(ViewMemberValue::OwnMeasure(measure)) => measure.sql.iter().collect(),
                 Some(ViewMemberValue::Included { .. }) | None => {
                     return Err(missing(&view.naming.name, &column.member));
@@ -126,7 +125,7 @@ impl<'a> Hints<'a> {
         let owner = members::cube_named(self.model, cube)?;
         let mut templates: Vec<&SqlTemplate> = Vec::new();
         if let Some(dimension) = owner.dimensions.get(name) {
-            templates.extend(row_templates(dimension));
+            templates.extend(dimension_templates(dimension));
         } else if let Some(measure) = owner.measures.get(name) {
             templates.extend(&measure.sql);
             templates.extend(&measure.filters);
@@ -171,6 +170,17 @@ impl<'a> Hints<'a> {
 enum Measures {
     Followed,
     Skipped,
+}
+
+/// Members in the order in which they choose a join tree (reference J10).
+pub(crate) fn in_hint_order<'s>(members: impl Iterator<Item = &'s MemberColumn>) -> Vec<&'s MemberColumn> {
+    let mut ordered: Vec<&MemberColumn> = members.collect();
+    ordered.sort_by_key(|member| match member.kind {
+        MemberKind::Measure => 0,
+        MemberKind::Dimension => 1,
+        MemberKind::Segment => 2,
+    });
+    ordered
 }
 
 /// The member that a column of a question's expressions means.
