@@ -104,10 +104,7 @@ fn details(
         .map(|node| Unsupported { feature: "type: switch".to_owned(), place: node.place.clone() });
     let case_feature =
         feature("case", case_switch.is_some()).map(|found| Unsupported { feature: "case: switch".to_owned(), ..found });
-    let unsupported = feature("sub_query", sub_query)
-        .or_else(|| feature("multi_stage", multi_stage.is_some()))
-        .or(switch_type)
-        .or(case_feature);
+    let unsupported = feature("multi_stage", multi_stage.is_some()).or(switch_type).or(case_feature);
     let numeric = matches!(kind, None | Some(DimensionKind::Number));
     let key_what = format!("`key` of {}", fields.what);
     fields.boolean("enable_suggestions", references.problems);

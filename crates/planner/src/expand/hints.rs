@@ -124,8 +124,13 @@ impl<'a> Hints<'a> {
         let cube = path.last().map_or("", String::as_str);
         let owner = members::cube_named(self.model, cube)?;
         let mut templates: Vec<&SqlTemplate> = Vec::new();
+        let mut measures = measures;
         if let Some(dimension) = owner.dimensions.get(name) {
             templates.extend(dimension_templates(dimension));
+            // Its measures are a question of their own, joined to the cube's rows.
+            if dimension.details.sub_query {
+                measures = Measures::Skipped;
+            }
         } else if let Some(measure) = owner.measures.get(name) {
             templates.extend(&measure.sql);
             templates.extend(&measure.filters);

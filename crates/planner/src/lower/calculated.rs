@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field};
-use belvedere_model::{Cube, Dimension, Measure, MeasureKind, Model, SqlTemplate, TemplatePart};
+use belvedere_model::{Dimension, Measure, MeasureKind, Model, SqlTemplate, TemplatePart};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion_expr::{Case, Expr, ExprSchemable, lit};
@@ -22,7 +22,7 @@ use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LeafKind, LeafOrigin, LegLeaf};
 
 use super::joined_rows::{
-    JoinedRows, Scope, internal, missing, not_yet, parse_member, replace_identifiers, substitute, view_named,
+    JoinedRows, Role, Scope, internal, missing, not_yet, parse_member, replace_identifiers, substitute, view_named,
 };
 
 /// One aggregate over one row expression of one cube.
@@ -92,18 +92,17 @@ impl<'a> JoinedRows<'a> {
     ) -> Result<Expr> {
         let model = self.model();
         let scope = match &column.view {
-            None => Scope::Cube(self.cube(column.cube()?)?),
+            None => Scope::Cube(self.role(&column.path)?),
             Some(view) => Scope::View(view_named(model, view)?),
         };
         let measure = column.measure(model).ok_or_else(|| missing(scope.name(), &column.member))?;
-        self.measure(scope, &column.path, measure, extra, leaves, 0)
+        self.measure(&scope, measure, extra, leaves, 0)
     }
 
-    /// A measure of `scope`, whose cube is the last of `path`.
+    /// A measure of `scope`.
     pub(crate) fn measure(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         measure: &'a Measure,
         extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
@@ -123,9 +122,9 @@ impl<'a> JoinedRows<'a> {
             MeasureKind::Min => LeafKind::Min,
             MeasureKind::Max => LeafKind::Max,
             MeasureKind::Avg => {
-                let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, name)) };
-                let input = self.leaf_input(cube, measure, extra.map(|extra| extra.over_rows.clone()))?;
-                return self.average(path, name, LeafOrigin::Value, extra, input, leaves);
+                let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, name)) };
+                let input = self.leaf_input(role, measure, extra.map(|extra| extra.over_rows.clone()))?;
+                return self.average(&role.path, name, LeafOrigin::Value, extra, input, leaves);
             }
             MeasureKind::Number | MeasureKind::String | MeasureKind::Time | MeasureKind::Boolean => {
                 if !measure.filters.is_empty() {
@@ -138,18 +137,18 @@ impl<'a> JoinedRows<'a> {
                     ))
                     .hint("Filter the measures that it is calculated from, or use WHERE."));
                 }
-                return self.calculated(scope, path, measure, leaves, depth);
+                return self.calculated(scope, measure, leaves, depth);
             }
             MeasureKind::CountDistinctApprox => return Err(not_yet(scope.name(), name, "count_distinct_approx")),
             MeasureKind::NumberAgg => return Err(not_yet(scope.name(), name, "number_agg")),
             MeasureKind::Rank => return Err(not_yet(scope.name(), name, "rank")),
             MeasureKind::RunningTotal => return Err(not_yet(scope.name(), name, "running_total")),
         };
-        let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, name)) };
-        let input = self.leaf_input(cube, measure, extra.map(|extra| extra.over_rows.clone()))?;
+        let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, name)) };
+        let input = self.leaf_input(role, measure, extra.map(|extra| extra.over_rows.clone()))?;
         let of = LegLeaf {
             kind,
-            path: path.to_vec(),
+            path: role.path.clone(),
             measure: name.clone(),
             origin: LeafOrigin::Value,
             filter: extra.map(|extra| extra.asked.clone()),
@@ -162,17 +161,17 @@ impl<'a> JoinedRows<'a> {
     /// # Errors
     /// As [`JoinedRows::member_measure`].
     pub fn leaf_value(&mut self, leaf: &LegLeaf, extra: Option<Expr>) -> Result<Expr> {
-        let cube = self.cube(leaf.cube())?;
-        let measure = cube.measures.get(&leaf.measure).ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
+        let role = self.role(&leaf.path)?;
+        let measure = role.cube.measures.get(&leaf.measure).ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
         match leaf.origin {
-            LeafOrigin::Value => self.leaf_input(cube, measure, extra),
+            LeafOrigin::Value => self.leaf_input(&role, measure, extra),
             LeafOrigin::Raw(index) => {
-                let dialect = self.dialect(cube)?;
+                let dialect = self.dialect(role.cube)?;
                 let template = measure.sql.as_ref().ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
                 let (_, raw) = cut_aggregates(&Marked::new(template), dialect)?;
                 let aggregate =
                     raw.get(index).ok_or_else(|| PlanError::internal("a raw aggregate that is not there"))?;
-                self.raw_input(cube, &leaf.measure, aggregate)
+                self.raw_input(&role, &leaf.measure, aggregate)
             }
         }
     }
@@ -201,14 +200,14 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// The values that a measure aggregates: its SQL, or its key for a plain count, where its filters hold.
-    fn leaf_input(&mut self, cube: &'a Cube, measure: &'a Measure, extra: Option<Expr>) -> Result<Expr> {
+    fn leaf_input(&mut self, role: &Role<'a>, measure: &'a Measure, extra: Option<Expr>) -> Result<Expr> {
         let value = match &measure.sql {
-            Some(template) => self.row_value(cube, template, false, 0)?,
-            None => self.key_presence(cube)?,
+            Some(template) => self.row_value(role, template, false, 0)?,
+            None => self.key_presence(role)?,
         };
         let mut condition: Option<Expr> = extra;
         for filter in &measure.filters {
-            let holds = self.row_value(cube, filter, true, 0)?;
+            let holds = self.row_value(role, filter, true, 0)?;
             condition = Some(match condition {
                 None => holds,
                 Some(before) => before.and(holds),
@@ -221,18 +220,17 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// The primary key where it is one dimension; else a column that is there on every row.
-    fn key_presence(&mut self, cube: &'a Cube) -> Result<Expr> {
-        let keys: Vec<&Dimension> = cube.primary_key().collect();
+    fn key_presence(&mut self, role: &Role<'a>) -> Result<Expr> {
+        let keys: Vec<&Dimension> = role.cube.primary_key().collect();
         match keys.as_slice() {
-            [only] => self.stored_dimension(cube, only, 0),
-            _ => self.presence(cube),
+            [only] => self.stored_dimension(role, only, 0),
+            _ => Ok(self.presence(&role.node)),
         }
     }
 
     fn calculated(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         measure: &'a Measure,
         leaves: &mut Leaves,
         depth: usize,
@@ -247,7 +245,7 @@ impl<'a> JoinedRows<'a> {
         let mut ast = parse_member(&text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
         let mut failure = None;
-        let sql = CalculatedSql { scope, path, measure: name, marked: &marked, raw: &raw };
+        let sql = CalculatedSql { scope, measure: name, marked: &marked, raw: &raw };
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
             match self.calculated_value(sql, idents, leaves, depth) {
@@ -287,7 +285,7 @@ impl<'a> JoinedRows<'a> {
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
-        let CalculatedSql { scope, path, measure, marked, raw } = sql;
+        let CalculatedSql { scope, measure, marked, raw } = sql;
         let outside = || {
             PlanError::unsupported(format!(
                 "measure \"{}.{measure}\" uses a row's value outside an aggregate",
@@ -299,52 +297,48 @@ impl<'a> JoinedRows<'a> {
         if let Some(index) = only.strip_prefix("__a").and_then(|digits| digits.parse::<usize>().ok())
             && let Some(aggregate) = raw.get(index)
         {
-            let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, measure)) };
-            return self.raw_leaf(cube, path, measure, index, aggregate, leaves);
+            let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, measure)) };
+            return self.raw_leaf(role, measure, index, aggregate, leaves);
         }
         let Some(TemplatePart::Member(reference)) = marked.reference(only).cloned() else { return Err(outside()) };
-        let path = match scope {
-            Scope::Cube(_) => composed_path(self.model(), path, &reference.path),
-            Scope::View(_) => reference.path.clone(),
-        };
-        let owner = self.cube(reference.cube())?;
-        match owner.measures.get(&reference.member) {
-            Some(inner) => self.measure(Scope::Cube(owner), &path, inner, None, leaves, depth + 1),
+        let owner = self.role(&scope.path_of(self.model(), &reference))?;
+        match owner.cube.measures.get(&reference.member) {
+            Some(inner) => self.measure(&Scope::Cube(owner), inner, None, leaves, depth + 1),
             None => Err(outside()),
         }
     }
 
     fn raw_leaf(
         &mut self,
-        cube: &'a Cube,
-        path: &[String],
+        role: &Role<'a>,
         measure: &str,
         index: usize,
         raw: &RawAggregate,
         leaves: &mut Leaves,
     ) -> Result<Expr> {
-        let input = self.raw_input(cube, measure, raw)?;
+        let input = self.raw_input(role, measure, raw)?;
         let origin = LeafOrigin::Raw(index);
         let kind = match raw.function {
-            RawFunction::Avg => return self.average(path, measure, origin, None, input, leaves),
+            RawFunction::Avg => return self.average(&role.path, measure, origin, None, input, leaves),
             RawFunction::Count if raw.distinct => LeafKind::CountDistinct,
             RawFunction::Count => LeafKind::Count,
             RawFunction::Sum => LeafKind::Sum,
             RawFunction::Min => LeafKind::Min,
             RawFunction::Max => LeafKind::Max,
         };
-        let of = LegLeaf { kind, path: path.to_vec(), measure: measure.to_owned(), origin, filter: None };
+        let of = LegLeaf { kind, path: role.path.clone(), measure: measure.to_owned(), origin, filter: None };
         Ok(leaves.add(Leaf { of, input }))
     }
 
-    fn raw_input(&mut self, cube: &'a Cube, measure: &str, raw: &RawAggregate) -> Result<Expr> {
+    fn raw_input(&mut self, role: &Role<'a>, measure: &str, raw: &RawAggregate) -> Result<Expr> {
+        let cube = role.cube;
         if raw.distinct && !matches!(raw.function, RawFunction::Count | RawFunction::Min | RawFunction::Max) {
             return Err(not_yet(&cube.naming.name, measure, "a DISTINCT aggregate other than count"));
         }
-        let Some(template) = &raw.argument else { return self.presence(cube) };
+        let Some(template) = &raw.argument else { return Ok(self.presence(&role.node)) };
         let dialect = self.dialect(cube)?;
         match members::own_sql(self.model(), cube, template, dialect)? {
-            Some(sql) => self.base_column(cube, &sql, false),
+            Some(sql) => self.base_column(role, &sql, false),
             None => Err(PlanError::unsupported(format!(
                 "measure \"{}.{measure}\" aggregates an expression that reaches other cubes",
                 cube.naming.name
@@ -426,14 +420,13 @@ impl<'a> JoinedRows<'a> {
 /// The SQL of a calculated measure: whose it is, where it was reached, and its parts.
 #[derive(Clone, Copy)]
 struct CalculatedSql<'a, 's> {
-    scope: Scope<'a>,
-    path: &'s [String],
+    scope: &'s Scope<'a>,
     measure: &'s str,
     marked: &'s Marked,
     raw: &'s [RawAggregate],
 }
 
-fn aggregates_in_view(scope: Scope<'_>, measure: &str) -> PlanError {
+fn aggregates_in_view(scope: &Scope<'_>, measure: &str) -> PlanError {
     PlanError::unsupported(format!("measure \"{measure}\" of view \"{}\" aggregates rows itself", scope.name()))
         .hint("Define the aggregate in a cube, and calculate with it here.")
 }

@@ -13,11 +13,11 @@ use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, ide
 use crate::error::{PlanError, Result};
 use crate::expand::hints::member;
 use crate::expand::split_facts::{group_name, typed_as};
-use crate::members;
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LegAggregate, LegLeaf, LegScan};
 use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::joined_rows::{JoinedRows, Planning, internal};
+use super::sub_queries::Restriction;
 
 /// Replaces every leg of a plan.
 ///
@@ -84,6 +84,7 @@ pub(crate) fn granularity_call(call: &ScalarFunction) -> Result<(&str, &Column)>
 /// As [`lower_legs`].
 pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     let mut rows = JoinedRows::new(planning, leg.tree.clone());
+    rows.restriction = Restriction { scans: leg.scans.clone(), filters: leg.filters.clone() };
     let group = leg.group.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     let filters = leg.filters.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
 
@@ -166,12 +167,13 @@ impl JoinedRows<'_> {
         })
     }
 
-    /// The columns of a cube's primary key, as stored.
-    fn primary_key(&mut self, cube: &str) -> Result<Vec<Expr>> {
-        let cube = members::cube_named(self.model(), cube)?;
-        let keys = cube.primary_key().map(|key| self.stored_dimension(cube, key, 0)).collect::<Result<Vec<_>>>()?;
+    /// The columns of the primary key of the cube at a node, as stored.
+    pub(super) fn primary_key(&mut self, node: &str) -> Result<Vec<Expr>> {
+        let role = self.role_at(node)?;
+        let keys =
+            role.cube.primary_key().map(|key| self.stored_dimension(&role, key, 0)).collect::<Result<Vec<_>>>()?;
         if keys.is_empty() {
-            return Err(PlanError::internal(format!("cube \"{}\" has no primary key", cube.naming.name)));
+            return Err(PlanError::internal(format!("cube \"{}\" has no primary key", role.name())));
         }
         Ok(keys)
     }

@@ -10,13 +10,14 @@ use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
 
 use crate::catalog::{JOIN_FIELD, MemberColumn, ViewTableSource};
 use crate::error::{PlanError, Result};
-use crate::expand::absorb::{Absorbed, absorb};
+use crate::expand::absorb::{Absorbed, absorb, absorb_correlated};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::expand::hints::{Hints, in_hint_order, member};
 use crate::nodes::fact_leg::LegScan;
 use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
+use super::sub_queries::{Restriction, is_restricted};
 
 /// Replaces every remaining view table of a plan. A measure that cannot be evaluated on a row is an error when the statement
 /// names it, and NULL with a notice when `*` brought it in.
@@ -24,7 +25,7 @@ use super::joined_rows::{JoinedRows, Planning, internal, missing};
 /// # Errors
 /// 0A000 for what is not executed yet.
 pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
-    let plan = read_calendars(plan, planning)?;
+    let plan = read_chains(plan, planning)?;
     let plan = read_joins(plan, planning, Crossed::AsModel)?.data;
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
@@ -36,10 +37,10 @@ pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common
     .data()
 }
 
-/// Replaces the reads that cut time by a calendar's own SQL: only the calendar's cube can compute that, so the whole chain above its
-/// view becomes base columns at once.
-fn read_calendars(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
-    let plan = plan.transform_down_with_subqueries(|node| read_calendar(node, planning)).data()?;
+/// Replaces the reads that cut time by a calendar's own SQL, and those of sub-query dimensions that follow the query's conditions: the
+/// whole chain above the view becomes base columns at once.
+fn read_chains(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
+    let plan = plan.transform_down_with_subqueries(|node| read_chain(node, planning)).data()?;
     let mut left = false;
     plan.apply_with_subqueries(|node| {
         for expr in node.expressions() {
@@ -55,7 +56,7 @@ fn read_calendars(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_commo
     Ok(plan)
 }
 
-fn read_calendar(node: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<Transformed<LogicalPlan>> {
+fn read_chain(node: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<Transformed<LogicalPlan>> {
     match node {
         // ORDER BY may cut what the list does not: a column for it, dropped again above.
         LogicalPlan::Sort(sort) => {
@@ -83,21 +84,74 @@ fn read_calendar(node: LogicalPlan, planning: Planning<'_>) -> datafusion_common
                 .map(Transformed::yes)
         }
         LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
-            let Some(absorbed) = absorb(&node)?.filter(|_| !sorts(&node)) else { return Ok(Transformed::no(node)) };
-            let mut cuts = false;
+            let Some(absorbed) = absorb(&node)?.filter(|_| !sorts(&node)) else {
+                refuse_other_conditions(&node, planning)?;
+                return Ok(Transformed::no(node));
+            };
+            let mut needed = false;
             for column in node.schema().columns() {
-                cuts |= cuts_by_calendar(&absorbed.resolved(&Expr::Column(column))?)?;
+                let value = absorbed.resolved(&Expr::Column(column))?;
+                needed |= cuts_by_calendar(&value)? || follows_conditions(&value, &absorbed, planning)?;
             }
             for filter in &absorbed.filters {
-                cuts |= cuts_by_calendar(filter)?;
+                needed |= cuts_by_calendar(filter)? || follows_conditions(filter, &absorbed, planning)?;
             }
-            if cuts {
+            if needed {
                 return Ok(Transformed::yes(read_join(&node, &absorbed, planning)?));
             }
             Ok(Transformed::no(node))
         }
+        // Conditions above a join of the statement's own are not on the rows of the view alone.
+        LogicalPlan::Join(join) => {
+            for input in [&join.left, &join.right] {
+                let mut input = input.as_ref();
+                while let LogicalPlan::SubqueryAlias(alias) = input {
+                    input = &alias.input;
+                }
+                let LogicalPlan::TableScan(scan) = input else { continue };
+                let Some(source) = scan.source.downcast_ref::<ViewTableSource>() else { continue };
+                let columns = scan.projected_schema.columns();
+                let mut members = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
+                if let Some(member) = members.find(|member| is_restricted(&planning.catalog.model, member)) {
+                    return Err(PlanError::unsupported(format!(
+                        "\"{}\" follows the conditions of the query that reads it, and cannot be read beside a join",
+                        member.member
+                    ))
+                    .hint("Read the view in a sub-query in FROM with the conditions that are meant, and join that.")
+                    .into());
+                }
+            }
+            Ok(Transformed::no(LogicalPlan::Join(join)))
+        }
         node => Ok(Transformed::no(node)),
     }
+}
+
+/// Conditions that refer to an outer query, or join tables of the statement, cannot hold inside a sub-query dimension.
+fn refuse_other_conditions(node: &LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<()> {
+    let LogicalPlan::Filter(filter) = node else { return Ok(()) };
+    let Some(absorbed) = absorb_correlated(&filter.input)? else { return Ok(()) };
+    for column in filter.input.schema().columns() {
+        if follows_conditions(&absorbed.resolved(&Expr::Column(column))?, &absorbed, planning)? {
+            return Err(PlanError::unsupported(
+                "a sub-query dimension that follows the query's conditions cannot be read under these conditions",
+            )
+            .detail("They refer to an outer query or join tables, and cannot hold for the rows of its measure.")
+            .hint("Read the view in a sub-query in FROM with the conditions that are meant.")
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value depends on the conditions of the query: a sub-query dimension that they are passed on to.
+fn follows_conditions(expr: &Expr, absorbed: &Absorbed, planning: Planning<'_>) -> datafusion_common::Result<bool> {
+    for column in expr.column_refs() {
+        if column.name != JOIN_FIELD && is_restricted(&planning.catalog.model, member(&absorbed.scans, column)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A sort in a chain would be lost with it.
@@ -127,12 +181,12 @@ pub(crate) fn refuse_several_facts<'a>(
     planning: Planning<'_>,
 ) -> Result<()> {
     let model = &planning.catalog.model;
-    let facts: BTreeSet<&String> = members
+    let facts: BTreeSet<&str> = members
         .into_iter()
-        .filter(|member| member.kind == MemberKind::Measure)
-        .filter_map(|member| member.path.last())
+        .filter(|member| member.kind == MemberKind::Measure && !member.path.is_empty())
+        .filter_map(|member| tree.node_at(model, &member.path))
         .collect();
-    let repeated: Vec<&&String> = facts.iter().filter(|cube| tree.multiplies(model, cube)).collect();
+    let repeated: Vec<&str> = facts.into_iter().filter(|node| tree.multiplies(model, node)).collect();
     match repeated.as_slice() {
         [first, second, ..] => Err(PlanError::unsupported(format!(
             "the rows of \"{first}\" and \"{second}\" cannot be listed side by side"
@@ -234,6 +288,7 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
     let tree = choose_join_tree(model, &hints.paths)?;
     refuse_several_facts(members.iter().copied(), &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
+    rows.restriction = Restriction { scans: scans.clone(), filters: absorbed.filters.clone() };
     let mut projection = Vec::with_capacity(columns.len());
     for (index, (column, value)) in columns.iter().zip(&values).enumerate() {
         let wanted = join.schema().field(index).data_type();
