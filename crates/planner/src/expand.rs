@@ -6,6 +6,7 @@ pub mod choose_join_tree;
 pub mod combine_legs;
 mod guard_fan_trap;
 pub(crate) mod hints;
+pub(crate) mod pin_switches;
 pub mod split_facts;
 
 #[cfg(test)]

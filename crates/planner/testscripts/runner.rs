@@ -519,4 +519,5 @@ scripts! {
     time_is_cut_once_and_by_its_calendar: "lower/granularities",
     measures_are_joined_to_the_rows_of_a_cube: "lower/sub_queries",
     each_role_of_a_cube_is_joined: "expand/roles",
+    a_switch_is_pinned_or_grouped_by: "expand/pin_switches",
 }

@@ -20,7 +20,7 @@ use super::guard_fan_trap::guard_fan_trap;
 use super::split_facts::split_facts;
 
 /// An aggregate over view tables, with all that lay between seen through.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Question {
     pub scans: Vec<LegScan>,
     /// Over dimensions and segments of the scans.
@@ -35,7 +35,7 @@ pub struct Question {
 }
 
 /// What a question asks for each group.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Asked {
     /// A measure by its own definition, with the extra condition of `FILTER (WHERE …)`.
     Measure { column: Column, filter: Option<Expr> },

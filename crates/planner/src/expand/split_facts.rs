@@ -25,12 +25,13 @@ use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
 use crate::lower::read_rows::refuse_several_facts;
 use crate::members;
-use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf};
+use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, Switch};
 
 use super::build_legs::{Asked, Question};
 use super::choose_join_tree::{JoinTree, choose_join_tree, cube_of};
 use super::combine_legs::{Answer, combine_legs};
 use super::hints::{Hints, in_hint_order, member};
+use super::pin_switches::{Pinned, as_switch, pin_switches};
 
 /// One aggregate of a leg: a leaf of a measure, an aggregate over dimensions, or a count of rows.
 struct Item<'a> {
@@ -84,7 +85,9 @@ struct Group {
 /// 0A000 for what the model cannot answer, each with its reason.
 pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
-    let splitter = Splitter { question, planning, model, base: base_of(question, model)? };
+    let Pinned { filters, switches } = pin_switches(question, model)?;
+    let question = &Question { filters, ..question.clone() };
+    let splitter = Splitter { question, planning, model, base: base_of(question, model)?, switches };
     let (items, outputs) = splitter.items()?;
     let groups = splitter.groups(&items)?;
     let mut legs = Vec::new();
@@ -115,6 +118,7 @@ struct Splitter<'a> {
     planning: Planning<'a>,
     model: &'a Model,
     base: Hints<'a>,
+    switches: Vec<Switch>,
 }
 
 /// What every leg is grouped by; cubes that the statement joins are there for every leg too.
@@ -156,6 +160,7 @@ impl<'a> Splitter<'a> {
     /// All items, each once, and the question's aggregates as expressions over their columns.
     fn items(&self) -> Result<(Vec<Item<'a>>, Vec<Expr>)> {
         let mut rows = JoinedRows::new(self.planning, JoinTree::of(""));
+        rows.switches = Some(self.switches.clone());
         let mut items: Vec<Item<'a>> = Vec::new();
         let mut outputs: Vec<Option<Expr>> = Vec::new();
         for asked in &self.question.aggregates {
@@ -230,6 +235,15 @@ impl<'a> Splitter<'a> {
     ) -> Result<Expr> {
         let schema = rows.leaf_schema(leaves)?;
         let mut columns = HashMap::new();
+        // Above the legs a switch that the rows are crossed with is a group's column.
+        for (name, switch) in rows.crossed_columns() {
+            for (index, expr) in self.question.group.iter().enumerate() {
+                let Expr::Column(column) = expr else { continue };
+                if as_switch(member(&self.question.scans, column)?, self.model).is_some_and(|found| found.is(switch)) {
+                    columns.insert(name.clone(), ident(group_name(index)));
+                }
+            }
+        }
         for (index, leaf) in leaves.leaves.iter().enumerate() {
             let field = Arc::clone(&schema.fields()[index]);
             let mut item = self.leaf_item(&leaf.of, field, shown.to_owned())?;
@@ -707,6 +721,7 @@ impl<'a> Splitter<'a> {
             aggregates,
             filters: group.filters.iter().map(|position| self.question.filters[*position].clone()).collect(),
             distinct_rows_of: distinct_rows_of.map(str::to_owned),
+            switches: self.switches.clone(),
             schema: Arc::new(schema),
         })
     }

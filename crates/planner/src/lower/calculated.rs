@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field};
-use belvedere_model::{Dimension, Measure, MeasureKind, Model, SqlTemplate, TemplatePart};
+use belvedere_model::{CaseSwitch, Dimension, DimensionValue, Measure, MeasureKind, Model, SqlTemplate, TemplatePart};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion_expr::{Case, Expr, ExprSchemable, lit};
@@ -18,7 +18,7 @@ use crate::bind;
 use crate::catalog::{MemberColumn, SourceDialect};
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::is_reachable;
-use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
+use crate::members::{Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LeafKind, LeafOrigin, LegLeaf};
 
 use super::joined_rows::{
@@ -115,43 +115,54 @@ impl<'a> JoinedRows<'a> {
         if let Some(unsupported) = &measure.unsupported {
             return Err(not_yet(scope.name(), name, &unsupported.feature));
         }
+        if let Some(case) = &measure.details.case_switch {
+            return self.case_of_measures(scope, measure, case, extra, leaves, depth);
+        }
         let kind = match measure.kind {
             MeasureKind::Count => LeafKind::Count,
             MeasureKind::CountDistinct => LeafKind::CountDistinct,
+            MeasureKind::CountDistinctApprox => LeafKind::CountDistinctApprox,
             MeasureKind::Sum => LeafKind::Sum,
             MeasureKind::Min => LeafKind::Min,
             MeasureKind::Max => LeafKind::Max,
             MeasureKind::Avg => {
                 let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, name)) };
-                let input = self.leaf_input(role, measure, extra.map(|extra| extra.over_rows.clone()))?;
+                let condition = self.condition_within(extra.map(|extra| extra.over_rows.clone()))?;
+                let input = self.leaf_input(role, measure, condition)?;
                 return self.average(&role.path, name, LeafOrigin::Value, extra, input, leaves);
             }
             MeasureKind::Number | MeasureKind::String | MeasureKind::Time | MeasureKind::Boolean => {
-                if !measure.filters.is_empty() {
-                    return Err(not_yet(scope.name(), name, "filters on a calculated measure"));
-                }
-                if extra.is_some() {
-                    return Err(PlanError::unsupported(format!(
-                        "FILTER (WHERE …) on the calculated measure \"{}.{name}\" is not supported",
-                        scope.name()
-                    ))
-                    .hint("Filter the measures that it is calculated from, or use WHERE."));
-                }
-                return self.calculated(scope, measure, leaves, depth);
+                let template = measure.sql.as_ref().ok_or_else(|| {
+                    PlanError::internal(format!("the calculated measure \"{}.{name}\" has no sql", scope.name()))
+                })?;
+                // Its value over the rows for which they hold: every leaf is restricted by them.
+                let own = match scope {
+                    Scope::Cube(role) if !measure.filters.is_empty() => Some((role.path.clone(), name.clone())),
+                    Scope::View(_) if !measure.filters.is_empty() => {
+                        return Err(not_yet(scope.name(), name, "filters on a view's own measure"));
+                    }
+                    Scope::Cube(_) | Scope::View(_) => None,
+                };
+                let outside = self.within.len();
+                self.within.extend(own);
+                let value = self.calculated(scope, name, template, extra, leaves, depth);
+                self.within.truncate(outside);
+                return value;
             }
-            MeasureKind::CountDistinctApprox => return Err(not_yet(scope.name(), name, "count_distinct_approx")),
             MeasureKind::NumberAgg => return Err(not_yet(scope.name(), name, "number_agg")),
             MeasureKind::Rank => return Err(not_yet(scope.name(), name, "rank")),
             MeasureKind::RunningTotal => return Err(not_yet(scope.name(), name, "running_total")),
         };
         let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, name)) };
-        let input = self.leaf_input(role, measure, extra.map(|extra| extra.over_rows.clone()))?;
+        let condition = self.condition_within(extra.map(|extra| extra.over_rows.clone()))?;
+        let input = self.leaf_input(role, measure, condition)?;
         let of = LegLeaf {
             kind,
             path: role.path.clone(),
             measure: name.clone(),
             origin: LeafOrigin::Value,
             filter: extra.map(|extra| extra.asked.clone()),
+            within: self.within.clone(),
         };
         Ok(leaves.add(Leaf { of, input }))
     }
@@ -163,6 +174,8 @@ impl<'a> JoinedRows<'a> {
     pub fn leaf_value(&mut self, leaf: &LegLeaf, extra: Option<Expr>) -> Result<Expr> {
         let role = self.role(&leaf.path)?;
         let measure = role.cube.measures.get(&leaf.measure).ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
+        self.within.clone_from(&leaf.within);
+        let extra = self.condition_within(extra)?;
         match leaf.origin {
             LeafOrigin::Value => self.leaf_input(&role, measure, extra),
             LeafOrigin::Raw(index) => {
@@ -171,9 +184,24 @@ impl<'a> JoinedRows<'a> {
                 let (_, raw) = cut_aggregates(&Marked::new(template), dialect)?;
                 let aggregate =
                     raw.get(index).ok_or_else(|| PlanError::internal("a raw aggregate that is not there"))?;
-                self.raw_input(&role, &leaf.measure, aggregate)
+                let value = self.raw_input(&role, &leaf.measure, aggregate)?;
+                Ok(where_holds(value, extra))
             }
         }
+    }
+
+    /// A leaf's condition and the filters of the calculated measures that it is part of.
+    fn condition_within(&mut self, extra: Option<Expr>) -> Result<Option<Expr>> {
+        let mut condition = extra;
+        for (path, name) in self.within.clone() {
+            let role = self.role(&path)?;
+            let measure = role.cube.measures.get(&name).ok_or_else(|| missing(role.name(), &name))?;
+            for filter in &measure.filters {
+                let holds = self.row_value(&role, filter, true, 0)?;
+                condition = Some(both(condition, holds));
+            }
+        }
+        Ok(condition)
     }
 
     /// Sum and count of the same values; the division follows PostgreSQL's rule for `avg`.
@@ -192,6 +220,7 @@ impl<'a> JoinedRows<'a> {
             measure: measure.to_owned(),
             origin,
             filter: extra.map(|extra| extra.asked.clone()),
+            within: self.within.clone(),
         };
         let sum = leaves.add(Leaf { of: leaf(LeafKind::Sum), input: input.clone() });
         let count = leaves.add(Leaf { of: leaf(LeafKind::Count), input });
@@ -205,18 +234,30 @@ impl<'a> JoinedRows<'a> {
             Some(template) => self.row_value(role, template, false, 0)?,
             None => self.key_presence(role)?,
         };
+        let value = match measure.kind {
+            MeasureKind::CountDistinctApprox => {
+                Expr::ScalarFunction(ScalarFunction::new_udf(belvedere_functions::sketch::sketch_key(), vec![value]))
+            }
+            MeasureKind::Count
+            | MeasureKind::CountDistinct
+            | MeasureKind::Sum
+            | MeasureKind::Avg
+            | MeasureKind::Min
+            | MeasureKind::Max
+            | MeasureKind::Number
+            | MeasureKind::String
+            | MeasureKind::Time
+            | MeasureKind::Boolean
+            | MeasureKind::NumberAgg
+            | MeasureKind::Rank
+            | MeasureKind::RunningTotal => value,
+        };
         let mut condition: Option<Expr> = extra;
         for filter in &measure.filters {
             let holds = self.row_value(role, filter, true, 0)?;
-            condition = Some(match condition {
-                None => holds,
-                Some(before) => before.and(holds),
-            });
+            condition = Some(both(condition, holds));
         }
-        Ok(match condition {
-            None => value,
-            Some(condition) => Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None)),
-        })
+        Ok(where_holds(value, condition))
     }
 
     /// The primary key where it is one dimension; else a column that is there on every row.
@@ -228,24 +269,70 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
-    fn calculated(
+    /// `case: {switch: …}` of a calculated measure: one of several expressions over measures.
+    fn case_of_measures(
         &mut self,
         scope: &Scope<'a>,
         measure: &'a Measure,
+        case: &'a CaseSwitch,
+        extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
         let name = &measure.naming.name;
-        let template = measure.sql.as_ref().ok_or_else(|| {
-            PlanError::internal(format!("the calculated measure \"{}.{name}\" has no sql", scope.name()))
-        })?;
+        match measure.kind {
+            MeasureKind::Number | MeasureKind::String | MeasureKind::Time | MeasureKind::Boolean => {}
+            MeasureKind::Count
+            | MeasureKind::CountDistinct
+            | MeasureKind::CountDistinctApprox
+            | MeasureKind::Sum
+            | MeasureKind::Avg
+            | MeasureKind::Min
+            | MeasureKind::Max
+            | MeasureKind::NumberAgg
+            | MeasureKind::Rank
+            | MeasureKind::RunningTotal => {
+                return Err(not_yet(scope.name(), name, "case on a measure that aggregates"));
+            }
+        }
+        if !measure.filters.is_empty() {
+            return Err(not_yet(scope.name(), name, "filters on a measure with case"));
+        }
+        let switched = self.role(&scope.path_of(self.model(), &case.switch))?.cube.dimensions.get(&case.switch.member);
+        if !switched.is_some_and(|dimension| matches!(dimension.value, DimensionValue::Switch { .. })) {
+            return Err(PlanError::unsupported(format!(
+                "the case of measure \"{}.{name}\" is over \"{}\", which is not of type switch",
+                scope.name(),
+                case.switch.member
+            )));
+        }
+        let switch = self.referenced(scope, &case.switch, depth)?;
+        let mut branches = Vec::with_capacity(case.whens.len());
+        for (value, template) in &case.whens {
+            branches.push((value.as_str(), self.calculated(scope, name, template, extra, leaves, depth)?));
+        }
+        let otherwise = case.otherwise.as_ref();
+        let otherwise = otherwise.map(|sql| self.calculated(scope, name, sql, extra, leaves, depth)).transpose()?;
+        let schema = self.leaf_schema(leaves)?;
+        self.case_of_switch(switch, branches, otherwise, &schema)
+    }
+
+    fn calculated(
+        &mut self,
+        scope: &Scope<'a>,
+        name: &'a str,
+        template: &'a SqlTemplate,
+        extra: Option<&ExtraFilter>,
+        leaves: &mut Leaves,
+        depth: usize,
+    ) -> Result<Expr> {
         let marked = Marked::new(template);
         let dialect = self.scope_dialect(scope, &marked)?;
         let (text, raw) = cut_aggregates(&marked, dialect)?;
         let mut ast = parse_member(&text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
         let mut failure = None;
-        let sql = CalculatedSql { scope, measure: name, marked: &marked, raw: &raw };
+        let sql = CalculatedSql { scope, extra, measure: name, marked: &marked, raw: &raw };
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
             match self.calculated_value(sql, idents, leaves, depth) {
@@ -285,7 +372,7 @@ impl<'a> JoinedRows<'a> {
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
-        let CalculatedSql { scope, measure, marked, raw } = sql;
+        let CalculatedSql { scope, extra, measure, marked, raw } = sql;
         let outside = || {
             PlanError::unsupported(format!(
                 "measure \"{}.{measure}\" uses a row's value outside an aggregate",
@@ -298,12 +385,12 @@ impl<'a> JoinedRows<'a> {
             && let Some(aggregate) = raw.get(index)
         {
             let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, measure)) };
-            return self.raw_leaf(role, measure, index, aggregate, leaves);
+            return self.raw_leaf(role, measure, (index, aggregate), extra, leaves);
         }
         let Some(TemplatePart::Member(reference)) = marked.reference(only).cloned() else { return Err(outside()) };
         let owner = self.role(&scope.path_of(self.model(), &reference))?;
         match owner.cube.measures.get(&reference.member) {
-            Some(inner) => self.measure(&Scope::Cube(owner), inner, None, leaves, depth + 1),
+            Some(inner) => self.measure(&Scope::Cube(owner), inner, extra, leaves, depth + 1),
             None => Err(outside()),
         }
     }
@@ -312,38 +399,38 @@ impl<'a> JoinedRows<'a> {
         &mut self,
         role: &Role<'a>,
         measure: &str,
-        index: usize,
-        raw: &RawAggregate,
+        (index, raw): (usize, &RawAggregate),
+        extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
     ) -> Result<Expr> {
-        let input = self.raw_input(role, measure, raw)?;
+        let condition = self.condition_within(extra.map(|extra| extra.over_rows.clone()))?;
+        let input = where_holds(self.raw_input(role, measure, raw)?, condition);
         let origin = LeafOrigin::Raw(index);
         let kind = match raw.function {
-            RawFunction::Avg => return self.average(&role.path, measure, origin, None, input, leaves),
+            RawFunction::Avg => return self.average(&role.path, measure, origin, extra, input, leaves),
             RawFunction::Count if raw.distinct => LeafKind::CountDistinct,
             RawFunction::Count => LeafKind::Count,
             RawFunction::Sum => LeafKind::Sum,
             RawFunction::Min => LeafKind::Min,
             RawFunction::Max => LeafKind::Max,
         };
-        let of = LegLeaf { kind, path: role.path.clone(), measure: measure.to_owned(), origin, filter: None };
+        let of = LegLeaf {
+            kind,
+            path: role.path.clone(),
+            measure: measure.to_owned(),
+            origin,
+            filter: extra.map(|extra| extra.asked.clone()),
+            within: self.within.clone(),
+        };
         Ok(leaves.add(Leaf { of, input }))
     }
 
     fn raw_input(&mut self, role: &Role<'a>, measure: &str, raw: &RawAggregate) -> Result<Expr> {
-        let cube = role.cube;
         if raw.distinct && !matches!(raw.function, RawFunction::Count | RawFunction::Min | RawFunction::Max) {
-            return Err(not_yet(&cube.naming.name, measure, "a DISTINCT aggregate other than count"));
+            return Err(not_yet(role.name(), measure, "a DISTINCT aggregate other than count"));
         }
         let Some(template) = &raw.argument else { return Ok(self.presence(&role.node)) };
-        let dialect = self.dialect(cube)?;
-        match members::own_sql(self.model(), cube, template, dialect)? {
-            Some(sql) => self.base_column(role, &sql, false),
-            None => Err(PlanError::unsupported(format!(
-                "measure \"{}.{measure}\" aggregates an expression that reaches other cubes",
-                cube.naming.name
-            ))),
-        }
+        self.row_value(role, template, false, 0)
     }
 
     /// The aggregate of a leaf over the joined rows.
@@ -354,6 +441,11 @@ impl<'a> JoinedRows<'a> {
         let (name, distinct) = match kind {
             LeafKind::Count => ("count", false),
             LeafKind::CountDistinct => ("count", true),
+            LeafKind::CountDistinctApprox => {
+                let estimate = belvedere_functions::sketch::count_distinct_approx();
+                let call = AggregateFunction::new_udf(estimate, vec![input], false, None, vec![], None);
+                return Ok(Expr::AggregateFunction(call));
+            }
             LeafKind::Sum => ("sum", false),
             LeafKind::Min => ("min", false),
             LeafKind::Max => ("max", false),
@@ -398,7 +490,7 @@ impl<'a> JoinedRows<'a> {
         for (index, leaf) in leaves.leaves.iter().enumerate() {
             let wanted = self.leaf_aggregate(leaf.of.kind, leaf.input.clone())?.get_type(&rows).map_err(internal)?;
             let value = match leaf.of.kind {
-                LeafKind::Count | LeafKind::CountDistinct => Expr::Case(Case::new(
+                LeafKind::Count | LeafKind::CountDistinct | LeafKind::CountDistinctApprox => Expr::Case(Case::new(
                     None,
                     vec![(
                         Box::new(Expr::IsNotNull(Box::new(leaf.input.clone()))),
@@ -421,9 +513,25 @@ impl<'a> JoinedRows<'a> {
 #[derive(Clone, Copy)]
 struct CalculatedSql<'a, 's> {
     scope: &'s Scope<'a>,
+    extra: Option<&'s ExtraFilter>,
     measure: &'s str,
     marked: &'s Marked,
     raw: &'s [RawAggregate],
+}
+
+fn both(condition: Option<Expr>, holds: Expr) -> Expr {
+    match condition {
+        None => holds,
+        Some(before) => before.and(holds),
+    }
+}
+
+/// A value where a condition holds, else NULL.
+fn where_holds(value: Expr, condition: Option<Expr>) -> Expr {
+    match condition {
+        None => value,
+        Some(condition) => Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None)),
+    }
 }
 
 fn aggregates_in_view(scope: &Scope<'_>, measure: &str) -> PlanError {

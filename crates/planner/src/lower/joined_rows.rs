@@ -12,7 +12,9 @@ use belvedere_model::{
 };
 use datafusion_common::{Column, DFSchema, TableReference};
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::{Case, Expr, LogicalPlan, TableScanBuilder, TableSource, lit};
+use datafusion_expr::{
+    Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, TableSource, ident, lit,
+};
 use datafusion_sql::sqlparser::ast::Expr as SqlExpr;
 use datafusion_sql::sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
 use datafusion_sql::sqlparser::parser::Parser;
@@ -30,6 +32,7 @@ use crate::files;
 use crate::functions::Functions;
 use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
+use crate::nodes::fact_leg::{Switch, SwitchValue};
 use crate::session::SessionFacts;
 use crate::types;
 
@@ -123,6 +126,12 @@ pub struct JoinedRows<'a> {
     pub(super) sub_queries: IndexMap<String, SubQuery>,
     /// The conditions on these rows, for sub-queries that follow them.
     pub(crate) restriction: Restriction,
+    /// What switches are here; `None` while only types are asked for.
+    pub(crate) switches: Option<Vec<Switch>>,
+    /// The switches that the rows are crossed with, by the column that has their value.
+    crossed: IndexMap<String, Switch>,
+    /// The calculated measures with filters that are being evaluated, by path and name.
+    pub(super) within: Vec<(Vec<String>, String)>,
     /// While a sub-query dimension is evaluated: whether it follows the conditions.
     sub_query: Option<bool>,
 }
@@ -136,6 +145,9 @@ impl<'a> JoinedRows<'a> {
             columns: IndexMap::new(),
             sub_queries: IndexMap::new(),
             restriction: Restriction::default(),
+            switches: None,
+            crossed: IndexMap::new(),
+            within: Vec::new(),
             sub_query: None,
         }
     }
@@ -311,8 +323,107 @@ impl<'a> JoinedRows<'a> {
                     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&concat), vec![text(latitude), lit(",")]));
                 Ok(Expr::ScalarFunction(ScalarFunction::new_udf(concat, vec![left, text(longitude)])))
             }
-            DimensionValue::Switch { .. } => Err(not_yet(scope.name(), &dimension.naming.name, "switch")),
+            DimensionValue::Switch { values } => match &dimension.details.case_switch {
+                Some(case) => {
+                    let switch = self.referenced(scope, &case.switch, depth)?;
+                    let mut branches = Vec::with_capacity(case.whens.len());
+                    for (value, template) in &case.whens {
+                        branches.push((value.as_str(), self.scoped_value(scope, template, boolean, depth)?));
+                    }
+                    let otherwise = case.otherwise.as_ref();
+                    let otherwise =
+                        otherwise.map(|template| self.scoped_value(scope, template, boolean, depth)).transpose()?;
+                    let schema = self.schema()?;
+                    self.case_of_switch(switch, branches, otherwise, &schema)
+                }
+                None => self.switch_value(scope, &dimension.naming.name, values),
+            },
         }
+    }
+
+    /// `CASE switch WHEN 'a' THEN … END` over values that are there; their common type is PostgreSQL's.
+    pub(super) fn case_of_switch(
+        &self,
+        switch: Expr,
+        branches: Vec<(&str, Expr)>,
+        otherwise: Option<Expr>,
+        schema: &DFSchema,
+    ) -> Result<Expr> {
+        let mut text = "CASE v0".to_owned();
+        let mut values = vec![switch];
+        for (value, branch) in branches {
+            text.push_str(&format!(" WHEN '{}' THEN v{}", value.replace('\'', "''"), values.len()));
+            values.push(branch);
+        }
+        if let Some(otherwise) = otherwise {
+            text.push_str(&format!(" ELSE v{}", values.len()));
+            values.push(otherwise);
+        }
+        text.push_str(" END");
+        let ast = parse_member(&text, SourceDialect::Postgres, "case")?;
+        let mut fields = vec![Field::new("v0", DataType::Utf8, true)];
+        for (index, value) in values.iter().enumerate().skip(1) {
+            fields.push(Field::new(format!("v{index}"), value.get_type(schema).map_err(internal)?, true));
+        }
+        let fields = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
+        let Planning { catalog, functions, session, .. } = self.planning;
+        let expr = bind::bind_expr(ast, &fields, catalog, functions, session, SourceDialect::Postgres)?;
+        let values = values.into_iter().enumerate().map(|(index, value)| (format!("v{index}"), value)).collect();
+        substitute(expr, &values)
+    }
+
+    /// The value of a switch: the one that a condition pins, or a column that the rows are crossed with.
+    fn switch_value(&mut self, scope: &Scope<'a>, member: &str, values: &[String]) -> Result<Expr> {
+        let all = Switch {
+            cube: scope.name().to_owned(),
+            member: member.to_owned(),
+            value: SwitchValue::Crossed(values.to_vec()),
+        };
+        let switch = match &self.switches {
+            None => all,
+            Some(known) => known.iter().find(|known| known.is(&all)).cloned().ok_or_else(|| {
+                PlanError::unsupported(format!("what the query asks for depends on the switch \"{member}\"")).hint(
+                    format!(
+                        "Pin it by a condition such as {member} = '{}', or group by it.",
+                        values.first().map_or("", String::as_str)
+                    ),
+                )
+            })?,
+        };
+        Ok(match &switch.value {
+            SwitchValue::Pinned(value) => lit(value.clone()),
+            SwitchValue::Crossed(_) => {
+                let known = self.crossed.iter().find(|(_, known)| known.is(&switch)).map(|(name, _)| name.clone());
+                let name = known.unwrap_or_else(|| format!("s{}", self.crossed.len()));
+                let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
+                self.crossed.insert(name.clone(), switch);
+                Expr::Column(Column::new(Some(relation), name))
+            }
+        })
+    }
+
+    /// The columns of the switches that the rows are crossed with.
+    pub(crate) fn crossed_columns(&self) -> impl Iterator<Item = (&String, &Switch)> {
+        self.crossed.iter()
+    }
+
+    /// The rows, each once for each value of the switches.
+    fn with_switches(&self, rows: LogicalPlan) -> Result<LogicalPlan> {
+        let mut builder = LogicalPlanBuilder::from(rows);
+        for (name, switch) in &self.crossed {
+            let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
+            let rows = switch.values().iter().map(|value| vec![lit(value.clone())]).collect::<Vec<_>>();
+            let nothing = LogicalPlanBuilder::empty(false);
+            let values = if rows.is_empty() {
+                nothing.project(vec![lit("").alias_qualified(Some(relation), name)])
+            } else {
+                LogicalPlanBuilder::values(rows)
+                    .and_then(|values| values.project(vec![ident("column1").alias_qualified(Some(relation), name)]))
+            };
+            let values = values.and_then(LogicalPlanBuilder::build).map_err(internal)?;
+            builder = builder.cross_join(values).map_err(internal)?;
+        }
+        builder.build().map_err(internal)
     }
 
     fn label(&mut self, scope: &Scope<'a>, label: &'a CaseLabel, depth: usize) -> Result<Expr> {
@@ -343,20 +454,14 @@ impl<'a> JoinedRows<'a> {
     pub(crate) fn row_value(
         &mut self,
         role: &Role<'a>,
-        template: &'a SqlTemplate,
+        template: &SqlTemplate,
         boolean: bool,
         depth: usize,
     ) -> Result<Expr> {
         self.scoped_value(&Scope::Cube(role.clone()), template, boolean, depth)
     }
 
-    fn scoped_value(
-        &mut self,
-        scope: &Scope<'a>,
-        template: &'a SqlTemplate,
-        boolean: bool,
-        depth: usize,
-    ) -> Result<Expr> {
+    fn scoped_value(&mut self, scope: &Scope<'a>, template: &SqlTemplate, boolean: bool, depth: usize) -> Result<Expr> {
         if let Some(reference) = members::sole_reference(template)
             && !scope.owns(reference)
         {
@@ -389,7 +494,7 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
-    fn referenced(&mut self, scope: &Scope<'a>, reference: &MemberRef, depth: usize) -> Result<Expr> {
+    pub(super) fn referenced(&mut self, scope: &Scope<'a>, reference: &MemberRef, depth: usize) -> Result<Expr> {
         let owner = self.role(&scope.path_of(self.model(), reference))?;
         if let Some(granularity) = &reference.granularity {
             return self.truncated(&owner, &reference.member, granularity, depth + 1);
@@ -603,7 +708,6 @@ impl<'a> JoinedRows<'a> {
 
     /// The type of an expression over the columns collected so far.
     pub(crate) fn type_of(&self, expr: &Expr) -> Result<DataType> {
-        use datafusion_expr::ExprSchemable;
         expr.get_type(&self.schema()?).map_err(|error| bind::errors::plan_error(error, &[]))
     }
 
@@ -616,6 +720,10 @@ impl<'a> JoinedRows<'a> {
             }
         }
         fields.extend(self.sub_query_fields());
+        for (name, switch) in &self.crossed {
+            let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
+            fields.push((Some(relation), Arc::new(Field::new(name, DataType::Utf8, true))));
+        }
         DFSchema::new_with_metadata(fields, HashMap::new()).map_err(internal)
     }
 
@@ -646,14 +754,15 @@ impl<'a> JoinedRows<'a> {
         }
         let root = self.tree.root.clone();
         if joins.iter().all(TreeJoin::can_nest) {
-            return self.nested(&root, &joins);
+            let plan = self.nested(&root, &joins)?;
+            return self.with_switches(plan);
         }
         let mut plan = self.scan(&root)?;
         for join in joins {
             let right = self.scan(&join.to)?;
             plan = left_join(plan, right, join.condition)?;
         }
-        Ok(plan)
+        self.with_switches(plan)
     }
 
     /// A cube with all that hangs below it, cubes of its own source first: what one source holds of a branch stays together, and

@@ -84,6 +84,7 @@ pub(crate) fn granularity_call(call: &ScalarFunction) -> Result<(&str, &Column)>
 /// As [`lower_legs`].
 pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     let mut rows = JoinedRows::new(planning, leg.tree.clone());
+    rows.switches = Some(leg.switches.clone());
     rows.restriction = Restriction { scans: leg.scans.clone(), filters: leg.filters.clone() };
     let group = leg.group.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     let filters = leg.filters.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
@@ -163,7 +164,12 @@ impl JoinedRows<'_> {
         let value = self.leaf_value(leaf, extra)?;
         Ok(match leaf.kind {
             LeafKind::Count if leg.distinct_rows_of.is_some() => one_where(Expr::IsNotNull(Box::new(value))),
-            LeafKind::Count | LeafKind::CountDistinct | LeafKind::Sum | LeafKind::Min | LeafKind::Max => value,
+            LeafKind::Count
+            | LeafKind::CountDistinct
+            | LeafKind::CountDistinctApprox
+            | LeafKind::Sum
+            | LeafKind::Min
+            | LeafKind::Max => value,
         })
     }
 

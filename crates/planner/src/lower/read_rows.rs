@@ -13,6 +13,7 @@ use crate::error::{PlanError, Result};
 use crate::expand::absorb::{Absorbed, absorb, absorb_correlated};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::expand::hints::{Hints, in_hint_order, member};
+use crate::expand::pin_switches::cross_switches;
 use crate::nodes::fact_leg::LegScan;
 use crate::rewrite::CUSTOM_GRANULARITY;
 
@@ -288,6 +289,7 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
     let tree = choose_join_tree(model, &hints.paths)?;
     refuse_several_facts(members.iter().copied(), &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
+    rows.switches = Some(cross_switches(members.iter().copied(), model));
     rows.restriction = Restriction { scans: scans.clone(), filters: absorbed.filters.clone() };
     let mut projection = Vec::with_capacity(columns.len());
     for (index, (column, value)) in columns.iter().zip(&values).enumerate() {
@@ -345,6 +347,8 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     refuse_several_roots(asked.clone())?;
     refuse_several_facts(asked, &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
+    let named = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
+    rows.switches = Some(cross_switches(named, model));
     let mut projection = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
         let wanted = scan.projected_schema.field(index).data_type();
