@@ -24,7 +24,7 @@ pub enum Variant {
 }
 
 async fn run(variant: Variant) -> Result<(), AnyError> {
-    run_files("facts", &["multiplied.slt", "several_facts.slt"], STATEMENTS_MIN, variant).await
+    run_files("facts", &["multiplied.slt", "several_facts.slt", "grouping_sets.slt"], STATEMENTS_MIN, variant).await
 }
 
 /// Runs files of a folder over its `model.yml` and `tables.sql`.

@@ -42,6 +42,10 @@ impl Runner {
         config = config.with_target_partitions(2);
         let options = config.options_mut();
         options.optimizer.skip_failed_rules = false;
+        // Sorting each input of a UNION ALL by itself, DataFusion leaves out columns that are constant in each of them, also where
+        // they differ, and its top-k then drops rows: `SELECT 1 AS a, b … UNION ALL SELECT 0, b … ORDER BY a, b LIMIT 2` lost the
+        // second part. One sort above the union does not know of constants.
+        options.optimizer.repartition_sorts = false;
         // The check compares nullability too, where logical and physical `IS TRUE` differ. Types are what we promise.
         options.execution.skip_physical_aggregate_schema_check = true;
         options.execution.parquet.schema_force_view_types = false;
@@ -79,9 +83,16 @@ impl Runner {
     /// # Errors
     /// DataFusion's: a plan that one of its rules refuses.
     pub fn logical(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
+        push_down(self.optimized(plan, zone)?)
+    }
+
+    /// The plan before push-down.
+    ///
+    /// # Errors
+    /// As [`Runner::logical`].
+    pub fn optimized(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
         let plan = tell_subqueries_apart(plan)?;
-        let optimized = Optimizer::with_rules(rules()).optimize(plan, self.state_in(zone).as_ref(), |_, _| {})?;
-        push_down(optimized)
+        Optimizer::with_rules(rules()).optimize(plan, self.state_in(zone).as_ref(), |_, _| {})
     }
 
     /// Starts a plan. Dropping the stream stops it, at the sources too.

@@ -509,6 +509,7 @@ scripts! {
     aggregates_over_views_become_legs: "expand/build_legs",
     one_tree_connects_the_cubes: "expand/choose_join_tree",
     each_fact_has_a_leg_of_its_own: "expand/split_facts",
+    each_grouping_set_is_a_question: "expand/grouping_sets",
     repeated_rows_are_not_added_up_for_an_outer_query: "expand/guard_fan_trap",
     a_leg_joins_filters_and_groups: "lower/lower_leg",
     rows_are_read_one_by_one: "lower/read_rows",

@@ -35,7 +35,9 @@ pub(crate) fn pin_switches(question: &Question, model: &Model) -> Result<Pinned>
     let scans = &question.scans;
     let mut switches: Vec<Switch> = Vec::new();
     let mut filters = question.filters.clone();
-    let columns = question.group.iter().chain(&question.filters).flat_map(Expr::column_refs).chain(&question.listed);
+    // A total of ROLLUP would count each row once for each value of the keys that it leaves out.
+    let asked = question.group.iter().chain(&question.joined).chain(&question.filters);
+    let columns = asked.flat_map(Expr::column_refs).chain(&question.listed);
     for column in columns {
         let Some(found) = switch_of(scans, column, model)? else { continue };
         if switches.iter().any(|known| known.cube == found.cube && known.member == found.member) {

@@ -124,7 +124,7 @@ struct Splitter<'a> {
 /// What every leg is grouped by; cubes that the statement joins are there for every leg too.
 fn base_of<'a>(question: &Question, model: &'a Model) -> Result<Hints<'a>> {
     let mut base = Hints::new(model);
-    for expr in &question.group {
+    for expr in question.group.iter().chain(&question.joined) {
         base.expr(&question.scans, expr)?;
     }
     if question.scans.len() > 1 {
@@ -521,7 +521,7 @@ impl<'a> Splitter<'a> {
         if items.iter().all(|other| other.fact_cube() == Some(fact)) {
             return None;
         }
-        for expr in &self.question.group {
+        for expr in self.question.group.iter().chain(&self.question.joined) {
             let own = self.hints_of(expr).ok()?;
             if choose_join_tree(self.model, &item.hints.and(&own).paths).is_ok() {
                 continue;

@@ -212,6 +212,7 @@ impl<'a> JoinedRows<'a> {
         Ok(Question {
             scans: vec![LegScan { reference, table }],
             group,
+            joined: Vec::new(),
             aggregates,
             filters,
             listed: Vec::new(),
