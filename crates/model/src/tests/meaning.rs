@@ -151,7 +151,7 @@ fn what_is_not_executed_yet_is_marked_by_its_name() {
         ("last_week", "rolling_window"),
         ("share", "multi_stage"),
         ("place_in_list", "multi_stage"),
-        ("in_currency", "multi_stage"),
+        ("in_currency", "access_policy"),
     ];
     assert_eq!(measures, wanted);
     assert_eq!(feature(&model.views["sales"].unsupported), "default_filters");

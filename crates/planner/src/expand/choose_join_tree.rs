@@ -70,8 +70,8 @@ impl JoinTree {
             if cube_of(at) == cube {
                 continue;
             }
-            at = match self.child(at, cube) {
-                Some(child) => child,
+            at = match self.beside(at, cube) {
+                Some(node) => node,
                 None if is_named(model, at, cube, index) => return None,
                 None => self.nodes().find(|node| node == cube)?,
             };
@@ -79,9 +79,11 @@ impl JoinTree {
         Some(at)
     }
 
-    /// The node of `cube` that is joined to `at` itself.
-    fn child(&self, at: &str, cube: &str) -> Option<&str> {
-        self.edges.iter().find(|edge| edge.from == at && cube_of(&edge.to) == cube).map(|edge| edge.to.as_str())
+    /// The node of `cube` that is joined to `at`, or that `at` is joined to: a join that is declared both ways leads back.
+    fn beside(&self, at: &str, cube: &str) -> Option<&str> {
+        let below = self.edges.iter().find(|edge| edge.from == at && cube_of(&edge.to) == cube);
+        let above = self.edges.iter().find(|edge| edge.to == at && cube_of(&edge.from) == cube);
+        below.map(|edge| edge.to.as_str()).or(above.map(|edge| edge.from.as_str()))
     }
 
     /// The nodes of which every row of `node` meets at most one row, `node` itself among them.
@@ -199,9 +201,9 @@ fn walk(model: &Model, tree: &mut JoinTree, hint: &[String]) -> Option<()> {
         if cube == cube_of(&at) {
             continue;
         }
-        let child = tree.child(&at, cube).map(str::to_owned);
-        at = match child {
-            Some(child) => child,
+        let beside = tree.beside(&at, cube).map(str::to_owned);
+        at = match beside {
+            Some(node) => node,
             None if is_named(model, &at, cube, index) && tree.contains(cube) => {
                 let role = format!("{at}.{cube}");
                 tree.edges.push(JoinEdge { from: at, to: role.clone() });
@@ -210,8 +212,8 @@ fn walk(model: &Model, tree: &mut JoinTree, hint: &[String]) -> Option<()> {
             None if tree.contains(cube) => cube.clone(),
             None => {
                 for (_, to) in shortest_path(model, cube_of(&at), cube)? {
-                    at = match tree.child(&at, &to).map(str::to_owned) {
-                        Some(child) => child,
+                    at = match tree.beside(&at, &to).map(str::to_owned) {
+                        Some(node) => node,
                         None => {
                             if !tree.contains(&to) {
                                 tree.edges.push(JoinEdge { from: at, to: to.clone() });
