@@ -720,6 +720,7 @@ impl<'a> Splitter<'a> {
             group: self.question.group.clone(),
             aggregates,
             filters: group.filters.iter().map(|position| self.question.filters[*position].clone()).collect(),
+            conditions: self.question.filters.clone(),
             distinct_rows_of: distinct_rows_of.map(str::to_owned),
             switches: self.switches.clone(),
             schema: Arc::new(schema),

@@ -148,6 +148,9 @@ pub struct FactLeg {
     pub aggregates: Vec<LegAggregate>,
     /// All must hold; over dimensions and segments of the scans.
     pub filters: Vec<Expr>,
+    /// All conditions of the question, those among them that do not restrict this leg: what sub-query dimensions follow, so that a
+    /// dimension has the same values in every leg.
+    pub conditions: Vec<Expr>,
     /// The cube whose rows are aggregated, where the tree repeats them: each counts once in each group (reference MM2).
     pub distinct_rows_of: Option<String>,
     pub switches: Vec<Switch>,
@@ -160,7 +163,7 @@ type Parts<'a> = (
     &'a JoinTree,
     &'a Vec<Expr>,
     &'a Vec<LegAggregate>,
-    &'a Vec<Expr>,
+    [&'a Vec<Expr>; 2],
     &'a Option<String>,
     &'a Vec<Switch>,
 );
@@ -172,7 +175,7 @@ impl FactLeg {
             &self.tree,
             &self.group,
             &self.aggregates,
-            &self.filters,
+            [&self.filters, &self.conditions],
             &self.distinct_rows_of,
             &self.switches,
         )
