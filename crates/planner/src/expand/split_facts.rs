@@ -489,7 +489,12 @@ impl<'a> Splitter<'a> {
         };
         let fact = item.fact_in(self.model, &tree).unwrap_or(&tree.root);
         let determined = tree.determined_by(self.model, fact);
-        let is_fact = |node: &str| facts.iter().any(|path| tree.node_at(self.model, path) == Some(node));
+        // A fact's path may begin at a root that this tree has not.
+        let place_of = |path: &[String]| {
+            let start = path.iter().position(|cube| tree.nodes().any(|node| cube_of(node) == cube))?;
+            tree.node_at(self.model, &path[start..])
+        };
+        let is_fact = |node: &str| facts.iter().any(|path| place_of(path) == Some(node));
         let may_be_joined = |node: &str| determined.contains(node) || node == fact || !is_fact(node);
         (own_tree.contains(&tree.root) || may_be_joined(&tree.root))
             && tree.edges.iter().all(|edge| own_tree.edges.contains(edge) || may_be_joined(&edge.to))
