@@ -7,7 +7,7 @@ use crate::read::naming::{first_unsupported, naming};
 use crate::read::{shared, stage};
 use crate::references::References;
 use crate::spelling::one_of;
-use crate::{Measure, MeasureDetails, MeasureKind, SqlTemplate, Unsupported};
+use crate::{Measure, MeasureDetails, MeasureKind, MultiStage, SqlTemplate, Unsupported};
 
 const MEASURE: Vocabulary = Vocabulary {
     keys: &[
@@ -147,18 +147,18 @@ fn details(
         Some(Unsupported { feature: feature.to_owned(), place })
     };
     let by_kind = match kind {
-        Some(MeasureKind::CountDistinctApprox) => Some("count_distinct_approx"),
         Some(MeasureKind::NumberAgg) => Some("number_agg"),
         Some(MeasureKind::Rank) => Some("rank"),
         Some(MeasureKind::RunningTotal) => Some("running_total"),
         _ => None,
     };
-    let unsupported = multi_stage
-        .is_some()
+    // A case over measures needs no stage of its own: it is evaluated on the query's groups.
+    let is_case = case_switch.is_some() && multi_stage.as_ref().is_some_and(|stage| *stage == MultiStage::default());
+    let unsupported = (multi_stage.is_some() && !is_case)
         .then(|| at("multi_stage", "multi_stage"))
         .flatten()
         .or_else(|| at("rolling_window", "rolling_window"))
-        .or_else(|| at("case", "case"))
+        .or_else(|| at("case", "case").filter(|_| !is_case))
         .or_else(|| by_kind.and_then(|feature| at("type", feature)));
     let drill_filters = {
         // Drill filters are applied by one filter operator only; a context variable there refuses nothing else.

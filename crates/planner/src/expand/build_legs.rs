@@ -21,7 +21,7 @@ use super::guard_fan_trap::guard_fan_trap;
 use super::split_facts::split_facts;
 
 /// An aggregate over view tables, with all that lay between seen through.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Question {
     pub scans: Vec<LegScan>,
     /// Over dimensions and segments of the scans.
