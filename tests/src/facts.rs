@@ -12,20 +12,32 @@ use crate::servers::{Servers, Site, login, source};
 /// The files of this test have lost statements when there are fewer.
 const STATEMENTS_MIN: usize = 145;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("facts")
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 /// Where the model's two data sources are.
-enum Variant {
+pub enum Variant {
     Postgres,
     MariaDb,
     Split,
 }
 
 async fn run(variant: Variant) -> Result<(), AnyError> {
+    run_files(
+        "facts",
+        &["multiplied.slt", "several_facts.slt", "grouping_sets.slt", "rolling.slt", "stages.slt"],
+        STATEMENTS_MIN,
+        variant,
+    )
+    .await
+}
+
+/// Runs files of a folder over its `model.yml` and `tables.sql`.
+pub async fn run_files(name: &str, files: &[&str], statements_min: usize, variant: Variant) -> Result<(), AnyError> {
+    let folder = folder(name);
     let servers = Servers::start()?;
-    let tables = folder().join("tables.sql");
+    let tables = folder.join("tables.sql");
     // PostgreSQL's columns are of type text, as views show text of either source.
     let as_text = tempfile::Builder::new().suffix(".sql").tempfile()?;
     fs::write(as_text.path(), fs::read_to_string(&tables)?.replace("varchar(40)", "text"))?;
@@ -39,7 +51,7 @@ async fn run(variant: Variant) -> Result<(), AnyError> {
         PrivateMariaDb::run_file(&url, &tables)?;
         Ok(url)
     };
-    let model = fs::read_to_string(folder().join("model.yml"))?;
+    let model = fs::read_to_string(folder.join("model.yml"))?;
     let one_source = model.replace("    data_source: two\n", "");
     assert_ne!(one_source, model);
     let (name, sources, model) = match variant {
@@ -57,15 +69,15 @@ async fn run(variant: Variant) -> Result<(), AnyError> {
         asks_references: false,
     };
     let (mut statements, mut failing) = (0, Vec::new());
-    for file in ["multiplied.slt", "several_facts.slt", "grouping_sets.slt", "rolling.slt", "stages.slt"] {
-        let report = run_file(&folder().join(file), &sides).await?;
+    for file in files {
+        let report = run_file(&folder.join(file), &sides).await?;
         statements += report.statements;
         if !report.failures.is_empty() {
             failing.push(report.to_string());
         }
     }
     assert!(failing.is_empty(), "{}", failing.join("\n\n"));
-    assert!(statements >= STATEMENTS_MIN, "only {statements} statements");
+    assert!(statements >= statements_min, "only {statements} statements");
     Ok(())
 }
 

@@ -21,6 +21,8 @@ mod system_tests;
 #[cfg(test)]
 mod cursors;
 #[cfg(test)]
+mod dimensions;
+#[cfg(test)]
 mod facts;
 #[cfg(test)]
 mod hostile_strings;

@@ -25,6 +25,7 @@ pub mod numeric;
 pub mod operator;
 pub mod output;
 mod pattern;
+pub mod sketch;
 mod spread;
 mod text;
 mod to_char;

@@ -18,7 +18,6 @@ pub(crate) mod member_in_cube_sql;
 pub(crate) mod missing_primary_key;
 pub(crate) mod name_collision;
 pub(crate) mod reference_cycle;
-pub(crate) mod two_paths_to_one_cube;
 pub(crate) mod unknown_filter_member;
 
 /// What the checks of a whole model need to know besides it.

@@ -32,7 +32,8 @@ fn label_template(label: &CaseLabel) -> Option<&SqlTemplate> {
 }
 
 /// The SQL that decides a measure's values, filters included.
-pub(crate) fn measure_templates(measure: &Measure) -> Vec<&SqlTemplate> {
+#[must_use]
+pub fn measure_templates(measure: &Measure) -> Vec<&SqlTemplate> {
     let mut templates: Vec<&SqlTemplate> = measure.sql.iter().chain(&measure.filters).collect();
     if let Some(case) = &measure.details.case_switch {
         templates.extend(case.whens.iter().map(|(_, sql)| sql).chain(&case.otherwise));

@@ -12,7 +12,7 @@ use datafusion_expr::TableSource;
 use indexmap::IndexMap;
 
 use crate::error::{PlanError, Result};
-use crate::nodes::fact_leg::LeafOrigin;
+use crate::nodes::fact_leg::LegLeaf;
 
 /// The dialect that a data source's SQL is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,7 +123,7 @@ pub struct MemberColumn {
     /// The view, where it defines the member itself.
     pub view: Option<String>,
     /// Set where not the measure is meant, but the values of a row that one of its leaves aggregates.
-    pub values_of: Option<LeafOrigin>,
+    pub values_of: Option<Arc<LegLeaf>>,
     pub field: Field,
 }
 

@@ -7,6 +7,7 @@ pub mod combine_legs;
 mod grouping_sets;
 mod guard_fan_trap;
 pub(crate) mod hints;
+pub(crate) mod pin_switches;
 pub(crate) mod rolling;
 pub mod split_facts;
 pub(crate) mod stage_filters;

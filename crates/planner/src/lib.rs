@@ -9,6 +9,7 @@ pub mod expand;
 mod files;
 pub mod functions;
 pub mod gate;
+mod granularity;
 pub mod lower;
 pub mod member_types;
 pub mod members;

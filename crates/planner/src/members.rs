@@ -246,6 +246,12 @@ impl Marked {
         self.references.get(identifier.strip_prefix(MARK)?.parse::<usize>().ok()?)
     }
 
+    /// What the text was made of.
+    #[must_use]
+    pub fn template(&self) -> &SqlTemplate {
+        &self.template
+    }
+
     /// The members that the text refers to.
     pub fn members(&self) -> impl Iterator<Item = &MemberRef> {
         self.references.iter().filter_map(|part| match part {

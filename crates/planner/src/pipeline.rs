@@ -77,7 +77,7 @@ fn plan_watched(
     let plan = bind::with_values(bound, values)?;
     watch(Rule::PutValues, Tree::Plan(&plan));
     let notices = RefCell::new(Vec::new());
-    let planning = Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices };
+    let planning = Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices, depth: 0 };
     let plan = build_legs(plan, planning).map_err(to_error)?;
     watch(Rule::BuildLegs, Tree::Plan(&plan));
     let plan = lower_watched(plan, planning, watch).map_err(to_error)?;

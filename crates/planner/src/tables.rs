@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_model::{
-    Cube, DimensionKind, DimensionValue, MeasureKind, MemberKind, Model, View, ViewMember, ViewMemberValue,
+    Cube, DimensionKind, DimensionValue, GranularityValue, MeasureKind, MemberKind, Model, View, ViewMember,
+    ViewMemberValue,
 };
 use indexmap::IndexMap;
 
@@ -30,8 +31,14 @@ pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Fun
     let mut tables = IndexMap::new();
     {
         let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
-        let planning =
-            Planning { catalog: &catalog, functions, session: &session, mentioned: &mentioned, notices: &notices };
+        let planning = Planning {
+            catalog: &catalog,
+            functions,
+            session: &session,
+            mentioned: &mentioned,
+            notices: &notices,
+            depth: 0,
+        };
         for view in model.views.values().filter(|view| view.naming.public) {
             tables.insert(view.naming.name.clone(), Arc::new(view_table(planning, view)));
         }
@@ -183,7 +190,7 @@ fn member_field(planning: Planning<'_>, cube: &Cube, kind: MemberKind, member: &
     match kind {
         MemberKind::Segment => Ok(Field::new(member, DataType::Boolean, true)),
         MemberKind::Dimension => {
-            let value = rows.dimension(&cube.naming.name, member)?;
+            let value = rows.dimension(std::slice::from_ref(&cube.naming.name), member)?;
             let field = field_of(&rows, &value)?;
             Ok(wall_clock(cube.dimensions.get(member).map(|dimension| dimension.kind), field))
         }
@@ -191,8 +198,8 @@ fn member_field(planning: Planning<'_>, cube: &Cube, kind: MemberKind, member: &
             let measure =
                 cube.measures.get(member).ok_or_else(|| PlanError::internal("a measure that is not in its cube"))?;
             let mut leaves = Leaves::default();
-            let path = [cube.naming.name.clone()];
-            let value = rows.measure(Scope::Cube(cube), &path, measure, None, &mut leaves, 0)?;
+            let scope = Scope::Cube(rows.role(std::slice::from_ref(&cube.naming.name))?);
+            let value = rows.measure(&scope, measure, None, &mut leaves, 0)?;
             Ok(Field::new(member, rows.measure_type(&value, &leaves)?, true))
         }
     }
@@ -261,7 +268,8 @@ pub struct BaseExpression {
 pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMap<String, Vec<BaseExpression>> {
     let session = neutral_session();
     let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
-    let planning = Planning { catalog, functions, session: &session, mentioned: &mentioned, notices: &notices };
+    let planning =
+        Planning { catalog, functions, session: &session, mentioned: &mentioned, notices: &notices, depth: 0 };
     let mut found: HashMap<String, Vec<BaseExpression>> = HashMap::new();
     for cube in catalog.model.cubes.values() {
         let tree = JoinTree::of(&cube.naming.name);
@@ -276,23 +284,30 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
         for (name, dimension) in &cube.dimensions {
             let mut rows = JoinedRows::new(planning, tree.clone());
             // What cannot be planned adds the columns that it got to; using it says why it cannot.
-            let _: Result<_> = rows.dimension(&cube.naming.name, name);
+            let _: Result<_> = rows.dimension(std::slice::from_ref(&cube.naming.name), name);
             let place = match &dimension.value {
                 DimensionValue::Sql(template) => &template.place,
                 _ => &dimension.naming.place,
             };
             collect(format!("dimension \"{name}\""), place, rows);
+            for (granularity, defined) in &dimension.granularities {
+                let GranularityValue::Sql(template) = &defined.value else { continue };
+                let mut rows = JoinedRows::new(planning, tree.clone());
+                let owner = rows.role(std::slice::from_ref(&cube.naming.name));
+                let _: Result<_> = owner.and_then(|owner| rows.row_value(&owner, template, false, 0));
+                collect(format!("granularity \"{granularity}\" of dimension \"{name}\""), &template.place, rows);
+            }
         }
         for (name, segment) in &cube.segments {
             let mut rows = JoinedRows::new(planning, tree.clone());
-            let _: Result<_> = rows.segment(&cube.naming.name, name);
+            let _: Result<_> = rows.segment(std::slice::from_ref(&cube.naming.name), name);
             collect(format!("segment \"{name}\""), &segment.sql.place, rows);
         }
         for (name, measure) in &cube.measures {
             let mut rows = JoinedRows::new(planning, tree.clone());
             let mut leaves = Leaves::default();
-            let path = [cube.naming.name.clone()];
-            let _: Result<_> = rows.measure(Scope::Cube(cube), &path, measure, None, &mut leaves, 0);
+            let owner = rows.role(std::slice::from_ref(&cube.naming.name));
+            let _: Result<_> = owner.and_then(|owner| rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0));
             let place = measure.sql.as_ref().map_or(&measure.naming.place, |template| &template.place);
             collect(format!("measure \"{name}\""), place, rows);
         }

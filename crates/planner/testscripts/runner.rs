@@ -520,4 +520,8 @@ scripts! {
     calculated_measures_stand_above_their_leaves: "lower/calculated",
     member_sql_is_rendered_and_split: "lower/members",
     time_is_shown_in_the_sessions_zone: "lower/zones",
+    time_is_cut_once_and_by_its_calendar: "lower/granularities",
+    measures_are_joined_to_the_rows_of_a_cube: "lower/sub_queries",
+    each_role_of_a_cube_is_joined: "expand/roles",
+    a_switch_is_pinned_or_grouped_by: "expand/pin_switches",
 }

@@ -43,6 +43,10 @@ pub fn model(world: &World) -> String {
         for member in &cube.dimensions {
             let key = if member.is_key { ", primary_key: true, public: true" } else { "" };
             let (sql, member_type) = (member_sql(&member.sql), member.kind.member_type());
+            let (sql, key) = match &member.sub_query {
+                Some(reference) => (quoted(reference), ", sub_query: true"),
+                None => (sql, key),
+            };
             let _ = writeln!(text, "      - {{ name: {}, sql: {sql}, type: {member_type}{key} }}", member.name);
         }
         if !cube.segments.is_empty() {

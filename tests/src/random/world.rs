@@ -59,6 +59,8 @@ pub struct Dimension {
     pub sql: String,
     pub kind: Kind,
     pub is_key: bool,
+    /// For a sub-query dimension what the model says in place of the SQL, which is a correlated sub-query then: a reference to a measure.
+    pub sub_query: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -207,6 +209,9 @@ pub fn generate(seed: u64, number: usize) -> World {
     relate(dice, &mut world);
     for cube in 0..count {
         fill_members(dice, &mut world, cube);
+    }
+    for cube in 0..count {
+        add_sub_query(dice, &mut world, cube);
     }
     for cube in 0..count {
         add_foreign_filter(dice, &mut world, cube);
@@ -431,13 +436,13 @@ fn fill_members(dice: &mut Dice, world: &mut World, index: usize) {
         let is_key = place < keys;
         if is_key || dice.chance(85) {
             let sql = format!("$.{}", column.name);
-            cube.dimensions.push(Dimension { name: column.name, sql, kind: column.kind, is_key });
+            cube.dimensions.push(Dimension { name: column.name, sql, kind: column.kind, is_key, sub_query: None });
         }
     }
     if dice.chance(50) {
         let column = dice.pick(&cube.columns).clone();
         let (sql, kind) = derived(dice, &column);
-        cube.dimensions.push(Dimension { name: "e0".to_owned(), sql, kind, is_key: false });
+        cube.dimensions.push(Dimension { name: "e0".to_owned(), sql, kind, is_key: false, sub_query: None });
     }
     for number in 0..dice.below(3) {
         let column = dice.pick(&cube.columns).clone();
@@ -516,6 +521,46 @@ fn condition(dice: &mut Dice, column: &Column) -> String {
         Kind::Bool => name,
         Kind::Time | Kind::Date => format!("{name} >= '2024-02-01'"),
     }
+}
+
+/// A dimension with the value of a measure of a cube that this one joins.
+fn add_sub_query(dice: &mut Dice, world: &mut World, index: usize) {
+    let near: Vec<Join> = world.joins_of(index).map(|(_, join)| join.clone()).collect();
+    if near.is_empty() || dice.chance(55) {
+        return;
+    }
+    let join = dice.pick(&near);
+    let other = &world.cubes[join.to];
+    let leaves: Vec<&Measure> =
+        other.measures.iter().filter(|measure| matches!(measure.formula, Formula::Leaf { .. })).collect();
+    if leaves.is_empty() {
+        return;
+    }
+    let measure = *dice.pick(&leaves);
+    let Formula::Leaf { fold, sql, filter, .. } = &measure.formula else { return };
+    let value = sql.replace('$', "q");
+    let aggregate = match fold {
+        // Of the rows that the join finds: `q.id` is there on each of them.
+        Fold::Count => "COUNT(*)".to_owned(),
+        Fold::CountSql => format!("COUNT({value})"),
+        Fold::CountDistinct => format!("COUNT(DISTINCT {value})"),
+        Fold::Sum => format!("SUM({value})"),
+        Fold::Avg => format!("AVG({value})"),
+        Fold::Min => format!("MIN({value})"),
+        Fold::Max => format!("MAX({value})"),
+    };
+    let filter =
+        filter.as_ref().map_or_else(String::new, |filter| format!(" FILTER (WHERE {})", filter.replace('$', "q")));
+    let on: Vec<String> = join.pairs.iter().map(|(from, to)| format!("q.{to} = $.{from}")).collect();
+    let sql = format!("SELECT {aggregate}{filter} FROM {} AS q WHERE {}", world.table(join.to), on.join(" AND "));
+    let dimension = Dimension {
+        name: "q0".to_owned(),
+        sql: format!("({sql})"),
+        kind: measure.kind,
+        is_key: false,
+        sub_query: Some(format!("{{{}.{}}}", other.name, measure.name)),
+    };
+    world.cubes[index].dimensions.push(dimension);
 }
 
 fn add_foreign_filter(dice: &mut Dice, world: &mut World, index: usize) {

@@ -98,16 +98,7 @@ fn details(
         let entry = fields.get(key).filter(|_| is_used)?;
         Some(Unsupported { feature: key.to_owned(), place: entry.key_place.clone() })
     };
-    let switch_type = fields
-        .node("type")
-        .filter(|_| kind == Some(DimensionKind::Switch))
-        .map(|node| Unsupported { feature: "type: switch".to_owned(), place: node.place.clone() });
-    let case_feature =
-        feature("case", case_switch.is_some()).map(|found| Unsupported { feature: "case: switch".to_owned(), ..found });
-    let unsupported = feature("sub_query", sub_query)
-        .or_else(|| feature("multi_stage", multi_stage.is_some()))
-        .or(switch_type)
-        .or(case_feature);
+    let unsupported = feature("multi_stage", multi_stage.is_some());
     let numeric = matches!(kind, None | Some(DimensionKind::Number));
     let key_what = format!("`key` of {}", fields.what);
     fields.boolean("enable_suggestions", references.problems);

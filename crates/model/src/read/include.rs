@@ -12,7 +12,6 @@ use crate::yaml::Node;
 pub(crate) struct Include {
     /// The cubes of the join path, the first is the root.
     pub(crate) path: Vec<String>,
-    pub(crate) path_place: Place,
     pub(crate) members: Vec<IncludedMember>,
     /// Names of `excludes`: hierarchies do not bring them back.
     pub(crate) excluded: Vec<String>,
@@ -85,7 +84,7 @@ pub(crate) fn include(node: &Node, view: &str, references: &mut References<'_>) 
             member.name = format!("{prefix}{}", member.name);
         }
     }
-    Some(Include { path, path_place: path_node.place.clone(), members, excluded, split, inherited: false })
+    Some(Include { path, members, excluded, split, inherited: false })
 }
 
 /// Each cube exists, and each joins the next.

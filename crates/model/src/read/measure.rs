@@ -7,7 +7,7 @@ use crate::read::naming::{first_unsupported, naming};
 use crate::read::{shared, stage};
 use crate::references::References;
 use crate::spelling::one_of;
-use crate::{Measure, MeasureDetails, MeasureKind, RollingWindow, SqlTemplate, Unsupported, WindowBound};
+use crate::{Measure, MeasureDetails, MeasureKind, MultiStage, RollingWindow, SqlTemplate, Unsupported, WindowBound};
 
 const MEASURE: Vocabulary = Vocabulary {
     keys: &[
@@ -154,10 +154,9 @@ fn details(
         let place = fields.get(key).map(|entry| entry.key_place.clone())?;
         Some(Unsupported { feature: feature.to_owned(), place })
     };
-    let unsupported = at("case", "case").or_else(|| match kind {
-        Some(MeasureKind::CountDistinctApprox) => at("type", "count_distinct_approx"),
-        _ => None,
-    });
+    // A case over measures needs no stage of its own: it is evaluated on the query's groups.
+    let is_case = case_switch.is_some() && multi_stage.as_ref().is_some_and(|stage| *stage == MultiStage::default());
+    let unsupported = at("case", "case").filter(|_| !is_case);
     let drill_filters = {
         // Drill filters are applied by one filter operator only; a context variable there refuses nothing else.
         let before = references.context.take();

@@ -46,7 +46,6 @@ pub(crate) fn view(
         includes.extend(found.map(|include| Include { inherited: unnamed.inherited, ..include }));
         problems.inherited = false;
     }
-    check::two_paths_to_one_cube::check(name, &includes, problems);
 
     let mut main = View {
         naming,

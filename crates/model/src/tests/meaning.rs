@@ -140,7 +140,7 @@ fn what_is_not_executed_yet_is_marked_by_its_name() {
         .map(|(name, dimension)| (name.as_str(), feature(&dimension.unsupported)))
         .filter(|(_, feature)| !feature.is_empty())
         .collect();
-    assert_eq!(dimensions, [("currency", "type: switch"), ("customer_total", "sub_query")]);
+    assert_eq!(dimensions, [("customer_total", "access_policy")]);
     let measures: Vec<(&str, &str)> =
         orders.measures.iter().map(|(name, measure)| (name.as_str(), feature(&measure.unsupported))).collect();
     let wanted = [
@@ -151,7 +151,7 @@ fn what_is_not_executed_yet_is_marked_by_its_name() {
         ("last_week", ""),
         ("share", "access_policy"),
         ("place_in_list", "access_policy"),
-        ("in_currency", "case"),
+        ("in_currency", "access_policy"),
     ];
     assert_eq!(measures, wanted);
     assert_eq!(feature(&model.views["sales"].unsupported), "default_filters");

@@ -5,19 +5,18 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
-use belvedere_model::{GranularityValue, Interval, MemberKind};
-use chrono::{Datelike, NaiveDate};
+use belvedere_model::{GranularityValue, MemberKind, Model, PREDEFINED_GRANULARITIES};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, Result, ScalarValue};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, LogicalPlan, lit};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, MemberColumn, ViewTableSource};
 use crate::error::PlanError;
 use crate::expand::absorb::{Absorbed, absorb};
 use crate::functions::Functions;
+use crate::granularity;
 use crate::rewrite::CUSTOM_GRANULARITY;
 use crate::session::SessionFacts;
 
@@ -39,12 +38,23 @@ pub fn resolve_granularities(
             [only] => absorb(only)?,
             _ => None,
         };
+        let inputs: Vec<LogicalPlan> = match &absorbed {
+            Some(_) => Vec::new(),
+            None => inputs.into_iter().cloned().collect(),
+        };
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let saved = names.save(&expr);
             let resolved = expr.transform_up(|inner| match inner {
                 Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY => {
                     bins(&call, absorbed.as_ref(), catalog, functions, session).map(Transformed::yes)
+                }
+                Expr::ScalarFunction(call) if call.func.name() == "date_trunc" => {
+                    let name = of_calendar(&call, absorbed.as_ref(), &inputs, &catalog.model)?;
+                    let Some(name) = name else { return Ok(Transformed::no(Expr::ScalarFunction(call))) };
+                    let args = std::iter::once(lit(name.as_ref())).chain(call.args.into_iter().skip(1)).collect();
+                    let kept = functions.needed_scalar(CUSTOM_GRANULARITY)?;
+                    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(kept, args))))
                 }
                 other => Ok(Transformed::no(other)),
             })?;
@@ -71,76 +81,89 @@ fn bins(
     let Some(absorbed) = absorbed else { return Err(unknown().into()) };
     let resolved = absorbed.resolved(value)?.unalias_nested().data;
     let Expr::Column(column) = &resolved else { return Err(unknown().into()) };
-    let granularity = granularity_of(absorbed, column, catalog, name).ok_or_else(unknown)?;
-    match granularity {
-        GranularityValue::Sql(_) => Err(PlanError::unsupported(format!(
-            "the granularity \"{name}\" is defined by SQL, which is not supported yet"
-        ))
-        .into()),
+    match member_of(absorbed, column).and_then(|member| defined(member, &catalog.model, name)).ok_or_else(unknown)? {
+        GranularityValue::Sql(_) => Err(unknown().into()),
         GranularityValue::Bins { interval, offset, origin } => {
-            let origin = origin_of(*interval, *offset, origin.as_deref(), functions, session)?;
-            let bin = functions.needed_scalar("belvedere_bin")?;
-            Ok(Expr::ScalarFunction(ScalarFunction::new_udf(bin, vec![lit(scalar(*interval)?), origin, value.clone()])))
+            Ok(granularity::bins((*interval, *offset, origin.as_deref()), value.clone(), functions, session)?)
         }
     }
 }
 
-/// Where the bins of a granularity are counted from: a timestamp without columns.
+/// A granularity that the model defines for a time dimension.
+fn defined<'m>(member: &MemberColumn, model: &'m Model, name: &str) -> Option<&'m GranularityValue> {
+    let dimension = member.dimension(model).filter(|_| member.kind == MemberKind::Dimension)?;
+    granularity::granularity_of(model, &member.path, dimension, name).map(|(_, value)| value)
+}
+
+/// `DATE_TRUNC('month', date)` of a calendar that defines its own months (reference K3): kept as a call that lowering replaces, for only
+/// the dimension's cube can compute it.
 ///
-/// # Errors
-/// 22007 and its kin for an origin that is no timestamp.
-pub(crate) fn origin_of(
-    interval: Interval,
-    offset: Option<Interval>,
-    origin: Option<&str>,
-    functions: &Arc<Functions>,
-    session: &SessionFacts,
-) -> Result<Expr> {
-    let origin = match origin {
-        Some(text) => belvedere_functions::parse_literal(
-            text,
-            &DataType::Timestamp(TimeUnit::Microsecond, None),
-            None,
-            &session.zone,
-        )
-        .map_err(super::operators::pg_error)?,
-        None => ScalarValue::TimestampMicrosecond(Some(default_origin(interval, session)), None),
+/// It would be wrong to cut the shown date by PostgreSQL's months because a LIMIT stands in between: that is refused.
+fn of_calendar(
+    call: &ScalarFunction,
+    absorbed: Option<&Absorbed>,
+    inputs: &[LogicalPlan],
+    model: &Model,
+) -> Result<Option<Arc<str>>> {
+    let [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), value] = call.args.as_slice() else { return Ok(None) };
+    let unit = unit.to_lowercase();
+    let name = PREDEFINED_GRANULARITIES.into_iter().find(|name| *name == unit.strip_suffix('s').unwrap_or(&unit));
+    let Some(name) = name else { return Ok(None) };
+    let by_sql = |member: &MemberColumn| matches!(defined(member, model, name), Some(GranularityValue::Sql(_)));
+    // A date is cast to a timestamp before it is cut.
+    let mut value = value;
+    while let Expr::Cast(cast) = value {
+        value = &cast.expr;
+    }
+    let Expr::Column(column) = value else { return Ok(None) };
+    if let Some(absorbed) = absorbed {
+        let resolved = absorbed.resolved(value)?.unalias_nested().data;
+        let Expr::Column(column) = &resolved else { return Ok(None) };
+        return Ok(member_of(absorbed, column).filter(|member| by_sql(member)).map(|_| Arc::from(name)));
+    }
+    if inputs.iter().any(|input| origin_of(input, column).is_some_and(|member| by_sql(&member))) {
+        return Err(PlanError::unsupported(format!(
+            "\"{}\" comes from a calendar that defines its own {name}s, and cannot be cut by them here",
+            column.name
+        ))
+        .hint(format!("Call DATE_TRUNC('{name}', …) in the sub-query that reads the view."))
+        .into());
+    }
+    Ok(None)
+}
+
+/// The member that a column of any plan shows unchanged.
+fn origin_of(plan: &LogicalPlan, column: &Column) -> Option<MemberColumn> {
+    let through = |expr: &Expr, input: &LogicalPlan| match expr.clone().unalias_nested().data {
+        Expr::Column(inner) => origin_of(input, &inner),
+        _ => None,
     };
-    let origin = lit(origin);
-    let Some(offset) = offset else { return Ok(origin) };
-    let add = functions.needed_scalar("pg_add")?;
-    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(add, vec![origin, lit(scalar(offset)?)])))
-}
-
-fn granularity_of<'a>(
-    absorbed: &Absorbed,
-    column: &Column,
-    catalog: &'a Catalog,
-    name: &str,
-) -> Option<&'a GranularityValue> {
-    let member = member_of(absorbed, column).filter(|member| member.kind == MemberKind::Dimension)?;
-    let dimension = member.dimension(&catalog.model)?;
-    dimension
-        .granularities
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, granularity)| &granularity.value)
-}
-
-pub(crate) fn scalar(interval: Interval) -> Result<ScalarValue> {
-    let nanoseconds =
-        interval.microseconds.checked_mul(1000).ok_or_else(|| PlanError::new("22008", "interval out of range"))?;
-    Ok(ScalarValue::new_interval_mdn(interval.months, interval.days, nanoseconds))
-}
-
-/// The start of the current year; for intervals of whole weeks the Monday of its first ISO week.
-fn default_origin(interval: Interval, session: &SessionFacts) -> i64 {
-    let year = session.local_now().year();
-    let weeks = interval.months == 0 && interval.microseconds == 0 && interval.days % 7 == 0;
-    let day = if weeks {
-        NaiveDate::from_isoywd_opt(year, 1, chrono::Weekday::Mon)
-    } else {
-        NaiveDate::from_ymd_opt(year, 1, 1)
-    };
-    day.and_then(|day| day.and_hms_opt(0, 0, 0)).map_or(0, |midnight| midnight.and_utc().timestamp_micros())
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let source = scan.source.downcast_ref::<ViewTableSource>()?;
+            plan.schema().maybe_index_of_column(column)?;
+            source.table.columns.get(&column.name).cloned()
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            let index = alias.schema.maybe_index_of_column(column)?;
+            origin_of(&alias.input, &alias.input.schema().columns()[index])
+        }
+        LogicalPlan::Projection(projection) => {
+            let index = projection.schema.maybe_index_of_column(column)?;
+            through(&projection.expr[index], &projection.input)
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let index = aggregate.schema.maybe_index_of_column(column)?;
+            through(aggregate.group_expr.get(index)?, &aggregate.input)
+        }
+        LogicalPlan::Union(union) => {
+            let index = union.schema.maybe_index_of_column(column)?;
+            union.inputs.iter().find_map(|input| origin_of(input, &input.schema().columns()[index]))
+        }
+        other => other
+            .inputs()
+            .into_iter()
+            .filter(|input| input.schema().maybe_index_of_column(column).is_some())
+            .find_map(|input| origin_of(input, column)),
+    }
 }

@@ -22,7 +22,7 @@ use super::guard_fan_trap::guard_fan_trap;
 use super::split_facts::split_facts;
 
 /// An aggregate over view tables, with all that lay between seen through.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Question {
     pub scans: Vec<LegScan>,
     /// Over dimensions and segments of the scans.
@@ -44,8 +44,8 @@ pub struct Question {
 pub struct Within {
     /// How many questions ask it.
     pub depth: usize,
-    /// The facts of all of them: a condition on one of these does not restrict another one here either.
-    pub facts: BTreeSet<String>,
+    /// The facts of all of them, by the path that leads to each: a condition on one of these does not restrict another one here either.
+    pub facts: BTreeSet<Vec<String>>,
     /// Its first filters are theirs, and may be for other facts alone.
     pub inherited: usize,
 }

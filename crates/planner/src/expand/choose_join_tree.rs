@@ -3,6 +3,10 @@
 //! The rules are Cube's (reference J9 to J12): edges are directed, from the cube that declares the join; each hint's first cube
 //! is tried as the root, every other hint is reached by the shortest path (ties: definition order), the tree with the fewest
 //! edges wins (ties: the earliest hint). It would be wrong to prefer any other root: the root decides which rows exist.
+//!
+//! Where a path names a join and its cube is there already by another one, Cube joins it once and takes either. Here it is joined
+//! once for each (reference J15): the city of a client is not the city of a store. A second role is named by where it hangs,
+//! `stores.cities`; a bare name that several could mean is the first.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -10,7 +14,7 @@ use belvedere_model::{Join, Model, Relationship};
 
 use crate::error::{PlanError, Result};
 
-/// One LEFT JOIN of the tree.
+/// One LEFT JOIN of the tree, between two nodes: see [`cube_of`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JoinEdge {
     pub from: String,
@@ -34,6 +38,12 @@ impl std::fmt::Display for JoinTree {
     }
 }
 
+/// The cube of a node of a tree. A node is named like its cube, or, where the cube is joined several times, `from.cube`.
+#[must_use]
+pub fn cube_of(node: &str) -> &str {
+    node.rsplit('.').next().unwrap_or(node)
+}
+
 impl JoinTree {
     /// One cube alone.
     #[must_use]
@@ -47,15 +57,40 @@ impl JoinTree {
         self.root == larger.root && self.edges.iter().all(|edge| larger.edges.contains(edge))
     }
 
-    pub fn cubes(&self) -> impl Iterator<Item = &str> {
+    /// The nodes, the root first.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.root.as_str()).chain(self.edges.iter().map(|edge| edge.to.as_str()))
     }
 
-    /// The cubes of which every row of `cube` meets at most one row, `cube` itself among them.
+    /// Where a path leads to: the node of its last cube. `None` where a join of the path is not in the tree.
     #[must_use]
-    pub fn determined_by<'t>(&'t self, model: &Model, cube: &'t str) -> HashSet<&'t str> {
-        let mut found = HashSet::from([cube]);
-        let mut stack = vec![cube];
+    pub fn node_at(&self, model: &Model, path: &[String]) -> Option<&str> {
+        let mut at = self.root.as_str();
+        for (index, cube) in path.iter().enumerate() {
+            if cube_of(at) == cube {
+                continue;
+            }
+            at = match self.beside(at, cube) {
+                Some(node) => node,
+                None if is_named(model, at, cube, index) => return None,
+                None => self.nodes().find(|node| node == cube)?,
+            };
+        }
+        Some(at)
+    }
+
+    /// The node of `cube` that is joined to `at`, or that `at` is joined to: a join that is declared both ways leads back.
+    fn beside(&self, at: &str, cube: &str) -> Option<&str> {
+        let below = self.edges.iter().find(|edge| edge.from == at && cube_of(&edge.to) == cube);
+        let above = self.edges.iter().find(|edge| edge.to == at && cube_of(&edge.from) == cube);
+        below.map(|edge| edge.to.as_str()).or(above.map(|edge| edge.from.as_str()))
+    }
+
+    /// The nodes of which every row of `node` meets at most one row, `node` itself among them.
+    #[must_use]
+    pub fn determined_by<'t>(&'t self, model: &Model, node: &'t str) -> HashSet<&'t str> {
+        let mut found = HashSet::from([node]);
+        let mut stack = vec![node];
         while let Some(at) = stack.pop() {
             for (neighbour, multiplies) in self.neighbours(model, at) {
                 if !multiplies && found.insert(neighbour) {
@@ -66,7 +101,7 @@ impl JoinTree {
         found
     }
 
-    /// The cubes joined to `at`, and whether crossing over repeats rows of `at`.
+    /// The nodes joined to `at`, and whether crossing over repeats rows of `at`.
     fn neighbours<'t>(&'t self, model: &Model, at: &str) -> Vec<(&'t str, bool)> {
         self.edges
             .iter()
@@ -76,7 +111,8 @@ impl JoinTree {
                     () if edge.to == at => (edge.from.as_str(), false),
                     () => return None,
                 };
-                let relationship = join_between(model, &edge.from, &edge.to).map(|join| join.relationship);
+                let relationship =
+                    join_between(model, cube_of(&edge.from), cube_of(&edge.to)).map(|join| join.relationship);
                 let multiplies = match relationship {
                     Some(Relationship::OneToMany) => forward,
                     Some(Relationship::ManyToOne) => !forward,
@@ -88,15 +124,15 @@ impl JoinTree {
     }
 
     #[must_use]
-    pub fn contains(&self, cube: &str) -> bool {
-        self.root == cube || self.edges.iter().any(|edge| edge.to == cube)
+    pub fn contains(&self, node: &str) -> bool {
+        self.nodes().any(|known| known == node)
     }
 
-    /// Whether joining the rest of the tree repeats rows of `cube` (reference J13).
+    /// Whether joining the rest of the tree repeats rows of `node` (reference J13).
     #[must_use]
-    pub fn multiplies(&self, model: &Model, cube: &str) -> bool {
-        let mut visited = HashSet::from([cube]);
-        let mut stack = vec![cube];
+    pub fn multiplies(&self, model: &Model, node: &str) -> bool {
+        let mut visited = HashSet::from([node]);
+        let mut stack = vec![node];
         while let Some(at) = stack.pop() {
             for (neighbour, multiplies) in self.neighbours(model, at) {
                 if !visited.insert(neighbour) {
@@ -161,19 +197,41 @@ fn tree_from(model: &Model, root: &str, own_hint: &[String], hints: &[Vec<String
 /// Walks a path from the root, adding the edges that are not in the tree yet.
 fn walk(model: &Model, tree: &mut JoinTree, hint: &[String]) -> Option<()> {
     let mut at = tree.root.clone();
-    for cube in hint {
-        if *cube == at {
+    for (index, cube) in hint.iter().enumerate() {
+        if cube == cube_of(&at) {
             continue;
         }
-        // A single name may hang anywhere below the root; in a path each step starts at the one before.
-        for (from, to) in shortest_path(model, &at, cube)? {
-            if !tree.contains(&to) {
-                tree.edges.push(JoinEdge { from, to });
+        let beside = tree.beside(&at, cube).map(str::to_owned);
+        at = match beside {
+            Some(node) => node,
+            None if is_named(model, &at, cube, index) && tree.contains(cube) => {
+                let role = format!("{at}.{cube}");
+                tree.edges.push(JoinEdge { from: at, to: role.clone() });
+                role
             }
-        }
-        at.clone_from(cube);
+            None if tree.contains(cube) => cube.clone(),
+            None => {
+                for (_, to) in shortest_path(model, cube_of(&at), cube)? {
+                    at = match tree.beside(&at, &to).map(str::to_owned) {
+                        Some(node) => node,
+                        None => {
+                            if !tree.contains(&to) {
+                                tree.edges.push(JoinEdge { from: at, to: to.clone() });
+                            }
+                            to
+                        }
+                    };
+                }
+                at
+            }
+        };
     }
     Some(())
+}
+
+/// Whether the step of a path to `cube`, its n-th, names a join: the first may hang anywhere below the root.
+fn is_named(model: &Model, at: &str, cube: &str, index: usize) -> bool {
+    index > 0 && join_between(model, cube_of(at), cube).is_some()
 }
 
 /// Whether declared joins lead from one cube to the other.

@@ -11,6 +11,7 @@ cubes:
     joins:
       - {name: customers, relationship: many_to_one, sql: "{CUBE}.customer_id = {customers}.id"}
       - {name: items, relationship: one_to_many, sql: "{CUBE}.id = {items}.order_id"}
+      - {name: stores, relationship: many_to_one, sql: "{CUBE}.store_id = {stores}.id"}
     dimensions: [{name: id, sql: id, type: number, primary_key: true}]
   - name: customers
     sql_table: customers
@@ -23,6 +24,17 @@ cubes:
     dimensions: [{name: id, sql: id, type: number, primary_key: true}]
   - name: regions
     sql_table: regions
+    dimensions: [{name: id, sql: id, type: number, primary_key: true}]
+  - name: stores
+    sql_table: stores
+    joins:
+      - {name: regions, relationship: many_to_one, sql: "{CUBE}.region_id = {regions}.id"}
+      - {name: managers, relationship: one_to_one, sql: "{CUBE}.id = {managers}.id"}
+    dimensions: [{name: id, sql: id, type: number, primary_key: true}]
+  - name: managers
+    sql_table: managers
+    joins:
+      - {name: stores, relationship: one_to_one, sql: "{CUBE}.id = {stores}.id"}
     dimensions: [{name: id, sql: id, type: number, primary_key: true}]
   - name: profiles
     sql_table: profiles
@@ -69,6 +81,30 @@ fn cubes_in_between_are_joined_too() {
 #[test]
 fn a_path_is_walked_step_by_step() {
     assert_eq!(shown(&["orders.customers.regions"]), "orders, orders>customers, customers>regions");
+}
+
+#[test]
+fn a_cube_that_paths_reach_by_several_joins_is_joined_for_each() {
+    let both = ["orders.customers.regions", "orders.stores.regions"];
+    let edges = "orders>customers, customers>regions, orders>stores, stores>stores.regions";
+    assert_eq!(shown(&both), format!("orders, {edges}"));
+    // A bare name is the first role.
+    assert_eq!(shown(&[both[0], both[1], "regions"]), format!("orders, {edges}"));
+    let tree = tree(&both).expect("orders reaches all");
+    let at = |path: &str| {
+        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+        tree.node_at(&model(), &path).map(str::to_owned)
+    };
+    assert_eq!(at(both[0]).as_deref(), Some("regions"));
+    assert_eq!(at(both[1]).as_deref(), Some("stores.regions"));
+    assert_eq!(at("orders.stores.managers"), None);
+    assert!(tree.multiplies(&model(), "stores.regions"));
+    assert!(!tree.determined_by(&model(), "stores.regions").contains("regions"));
+}
+
+#[test]
+fn a_join_that_is_declared_both_ways_leads_back() {
+    assert_eq!(shown(&["orders.stores.managers", "managers.stores"]), "orders, orders>stores, stores>managers");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::error::{PlanError, Result};
 use crate::lower::joined_rows::{Planning, internal};
 
 use super::absorb::absorb_correlated;
-use super::choose_join_tree::choose_join_tree;
+use super::choose_join_tree::{choose_join_tree, cube_of};
 use super::hints::{Hints, member};
 use super::split_facts::ignores_repetition;
 
@@ -47,17 +47,17 @@ pub(crate) fn guard_fan_trap(aggregate: &Aggregate, planning: Planning<'_>) -> R
         if ignores_repetition(call) {
             continue;
         }
-        let mut cubes: Vec<String> = Vec::new();
+        let mut nodes: Vec<&str> = Vec::new();
         for column in call.params.args.iter().flat_map(Expr::column_refs) {
             let mut own = Hints::new(model);
             own.member(member(&below.scans, column)?)?;
-            cubes.extend(own.cubes().map(str::to_owned));
+            nodes.extend(own.paths.iter().filter_map(|path| tree.node_at(model, path)));
         }
         // `COUNT(*)` counts the root's rows.
-        if cubes.is_empty() {
-            cubes.push(tree.root.clone());
+        if nodes.is_empty() {
+            nodes.push(&tree.root);
         }
-        if let Some(cube) = cubes.iter().find(|cube| tree.multiplies(model, cube)) {
+        if let Some(cube) = nodes.into_iter().find(|node| tree.multiplies(model, node)).map(cube_of) {
             return Err(PlanError::unsupported(format!(
                 "{}(…) in a sub-query that refers to the outer query would count rows of \"{cube}\" more than once",
                 call.func.name()

@@ -1,16 +1,24 @@
 //! The cubes that members need, in order: what a join tree is chosen for (reference J10 to J12).
 
-use belvedere_model::{MemberKind, Model, SqlTemplate, TemplatePart, ViewMemberValue, dimension_templates};
+use belvedere_model::{
+    DimensionKind, GranularityValue, MemberKind, Model, SqlTemplate, TemplatePart, ViewMemberValue,
+    dimension_templates, measure_templates,
+};
 use datafusion_common::Column;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;
 
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
+use crate::granularity::granularity_of;
 use crate::lower::calculated::composed_path;
 use crate::lower::joined_rows::{internal, missing, view_named};
+use crate::lower::lower_leg::granularity_call;
 use crate::members::{self, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LegLeaf, LegScan};
+use crate::rewrite::CUSTOM_GRANULARITY;
+
+use super::pin_switches::as_switch;
 
 /// Paths of cubes, each once, in order of appearance.
 #[derive(Clone)]
@@ -50,7 +58,7 @@ impl<'a> Hints<'a> {
             let view = view_named(self.model, view)?;
             let templates = match view.members.get(&column.member).map(|member| &member.value) {
                 Some(ViewMemberValue::OwnDimension(dimension)) => dimension_templates(dimension),
-                Some(ViewMemberValue::OwnMeasure(measure)) => measure.sql.iter().collect(),
+                Some(ViewMemberValue::OwnMeasure(measure)) => measure_templates(measure),
                 Some(ViewMemberValue::Included { .. }) | None => {
                     return Err(missing(&view.naming.name, &column.member));
                 }
@@ -62,6 +70,10 @@ impl<'a> Hints<'a> {
             }
             return Ok(());
         }
+        // A switch is no column of its cube.
+        if as_switch(column, self.model).is_some() {
+            return Ok(());
+        }
         self.add(column.path.clone());
         self.references(&column.path, &column.member, 0, Measures::Followed)
     }
@@ -70,6 +82,12 @@ impl<'a> Hints<'a> {
     pub(crate) fn leaf(&mut self, scans: &[LegScan], leaf: &LegLeaf) -> Result<()> {
         self.add(leaf.path.clone());
         self.references(&leaf.path, &leaf.measure, 0, Measures::Skipped)?;
+        for (path, measure) in &leaf.within {
+            let owner = members::cube_named(self.model, path.last().map_or("", String::as_str))?;
+            let filters: Vec<&SqlTemplate> = owner.measures.get(measure).iter().flat_map(|m| &m.filters).collect();
+            self.add(path.clone());
+            self.templates(path, &filters, 0, Measures::Skipped)?;
+        }
         leaf.filter.as_ref().map_or(Ok(()), |filter| self.expr(scans, filter))
     }
 
@@ -84,19 +102,31 @@ impl<'a> Hints<'a> {
     }
 
     pub(crate) fn expr(&mut self, scans: &[LegScan], expr: &Expr) -> Result<()> {
-        let mut failure = None;
         expr.apply(|node| {
-            if let Expr::Column(column) = node {
-                let result = member(scans, column).and_then(|member| self.member(member));
-                if let Err(error) = result {
-                    failure = Some(error);
-                    return Ok(TreeNodeRecursion::Stop);
+            match node {
+                Expr::Column(column) => self.member(member(scans, column)?)?,
+                Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY => {
+                    let (granularity, column) = granularity_call(call)?;
+                    self.granularity(member(scans, column)?, granularity)?;
                 }
+                _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
         })
         .map_err(internal)?;
-        failure.map_or(Ok(()), Err)
+        Ok(())
+    }
+
+    /// What the SQL of a calendar's granularity names.
+    fn granularity(&mut self, column: &MemberColumn, granularity: &str) -> Result<()> {
+        let Some(dimension) = column.dimension(self.model) else { return Ok(()) };
+        let Some((path, GranularityValue::Sql(template))) =
+            granularity_of(self.model, &column.path, dimension, granularity)
+        else {
+            return Ok(());
+        };
+        self.add(path.clone());
+        self.templates(&path, &[template], 0, Measures::Followed)
     }
 
     /// The cubes that a member's SQL reaches, through the members that it names.
@@ -107,17 +137,43 @@ impl<'a> Hints<'a> {
         let cube = path.last().map_or("", String::as_str);
         let owner = members::cube_named(self.model, cube)?;
         let mut templates: Vec<&SqlTemplate> = Vec::new();
+        let mut measures = measures;
         if let Some(dimension) = owner.dimensions.get(name) {
             templates.extend(dimension_templates(dimension));
+            if let Some(case) = &dimension.details.case_switch {
+                let full = composed_path(self.model, path, &case.switch.path);
+                let owner = members::cube_named(self.model, full.last().map_or("", String::as_str))?;
+                let switch = owner.dimensions.get(&case.switch.member);
+                // A switch is no column of its cube; any other dimension is.
+                if switch.is_some_and(|switch| switch.kind != DimensionKind::Switch) {
+                    self.add(full.clone());
+                    self.references(&full, &case.switch.member, depth + 1, measures)?;
+                }
+            }
+            // Its measures are a question of their own, joined to the cube's rows.
+            if dimension.details.sub_query {
+                measures = Measures::Skipped;
+            }
         } else if let Some(measure) = owner.measures.get(name) {
-            templates.extend(&measure.sql);
-            templates.extend(&measure.filters);
+            templates.extend(measure_templates(measure));
         } else if let Some(segment) = owner.segments.get(name) {
             templates.push(&segment.sql);
         } else {
             return Err(missing(cube, name));
         }
-        for part in templates.into_iter().flat_map(|template| &template.parts) {
+        self.templates(path, &templates, depth, measures)
+    }
+
+    /// The cubes that SQL of the last cube of `path` reaches.
+    fn templates(
+        &mut self,
+        path: &[String],
+        templates: &[&SqlTemplate],
+        depth: usize,
+        measures: Measures,
+    ) -> Result<()> {
+        let cube = path.last().map_or("", String::as_str);
+        for part in templates.iter().flat_map(|template| &template.parts) {
             let TemplatePart::Member(reference) = part else { continue };
             let full = composed_path(self.model, path, &reference.path);
             let target = full.last().map_or("", String::as_str);

@@ -102,9 +102,8 @@ impl Rolling {
 
     pub(crate) fn counts(&self) -> bool {
         match self.kind {
-            MeasureKind::Count | MeasureKind::CountDistinct => true,
-            MeasureKind::CountDistinctApprox
-            | MeasureKind::Sum
+            MeasureKind::Count | MeasureKind::CountDistinct | MeasureKind::CountDistinctApprox => true,
+            MeasureKind::Sum
             | MeasureKind::Avg
             | MeasureKind::Min
             | MeasureKind::Max
@@ -123,7 +122,7 @@ impl Rolling {
         &self,
         question: &Question,
         number: usize,
-        facts: &BTreeSet<String>,
+        facts: &BTreeSet<Vec<String>>,
         planning: Planning<'_>,
     ) -> Result<LogicalPlan> {
         let rows = JoinedRows::new(planning, JoinTree::of(""));
@@ -133,8 +132,8 @@ impl Rolling {
             rows.windowless_of(&self.of, &mut leaves)?;
             rows.leaf_schema(&leaves)?
         };
-        let added: Vec<usize> = self.positions(|kind| kind != LeafKind::CountDistinct);
-        let distinct: Vec<usize> = self.positions(|kind| kind == LeafKind::CountDistinct);
+        let added: Vec<usize> = self.positions(|kind| !is_of_values(kind));
+        let distinct: Vec<usize> = self.positions(is_of_values);
         let mut parts: Vec<Part> = Vec::new();
         if !added.is_empty() {
             parts.push(self.added(question, &added, &schema, facts, planning)?);
@@ -268,7 +267,7 @@ impl Rolling {
         question: &Question,
         leaves: &[usize],
         schema: &datafusion_common::DFSchema,
-        facts: &BTreeSet<String>,
+        facts: &BTreeSet<Vec<String>>,
         planning: Planning<'_>,
     ) -> Result<Part> {
         let others = self.others(question);
@@ -311,7 +310,7 @@ impl Rolling {
         question: &Question,
         leaf: usize,
         schema: &datafusion_common::DFSchema,
-        facts: &BTreeSet<String>,
+        facts: &BTreeSet<Vec<String>>,
         planning: Planning<'_>,
     ) -> Result<Part> {
         let of = &self.leaves.leaves[leaf];
@@ -323,7 +322,7 @@ impl Rolling {
             path: of.of.path.clone(),
             member: of.of.measure.clone(),
             view: None,
-            values_of: Some(of.of.origin),
+            values_of: Some(Arc::new(of.of.clone())),
             field: schema.field(leaf).as_ref().clone().with_data_type(data_type),
         };
         let (scans, columns) = with_members(&question.scans, std::iter::once(&values));
@@ -376,8 +375,10 @@ impl Rolling {
         let Ok(tree) = choose_join_tree(model, &hints.paths) else { return Ok(()) };
         let mut times = Hints::new(model);
         times.member(member(&question.scans, &time.core.column)?)?;
-        let determined = tree.determined_by(model, leaf.of.cube());
-        match times.cubes().find(|cube| !determined.contains(cube)) {
+        let fact = tree.node_at(model, &leaf.of.path).unwrap_or(&tree.root);
+        let determined = tree.determined_by(model, fact);
+        let met = |path: &&Vec<String>| tree.node_at(model, path).is_none_or(|node| !determined.contains(node));
+        match times.paths.iter().find(met).and_then(|path| path.last()) {
             None => Ok(()),
             Some(cube) => Err(PlanError::unsupported(format!(
                 "\"{}\" is over a window of the time \"{}\", of which a row of \"{}\" has several",
@@ -494,7 +495,7 @@ impl Rolling {
                 LeafKind::Count | LeafKind::Sum => LeafKind::Sum,
                 LeafKind::Min => LeafKind::Min,
                 LeafKind::Max => LeafKind::Max,
-                LeafKind::CountDistinct => LeafKind::CountDistinct,
+                kind @ (LeafKind::CountDistinct | LeafKind::CountDistinctApprox) => kind,
             };
             aggregates.push(rows.leaf_aggregate(again, named(leaf_name(*index)))?.alias(format!("w{index}")));
         }
@@ -535,6 +536,14 @@ const START: &str = "bucket_start";
 const END: &str = "bucket_end";
 const FROM: &str = "window_from";
 const TO: &str = "window_to";
+
+/// Whether a leaf of a window needs the values themselves.
+fn is_of_values(kind: LeafKind) -> bool {
+    match kind {
+        LeafKind::CountDistinct | LeafKind::CountDistinctApprox => true,
+        LeafKind::Count | LeafKind::Sum | LeafKind::Min | LeafKind::Max => false,
+    }
+}
 
 /// An axis without an end is NULL, and has no bin.
 fn bins_only() -> UnnestOptions {
@@ -698,14 +707,8 @@ fn unit_named(name: &str, core: &Core, scans: &[LegScan], shown: &str, planning:
         .map(|granularity| &granularity.value);
     match own {
         Some(GranularityValue::Bins { interval, offset, origin }) => {
-            let origin = crate::bind::granularities::origin_of(
-                *interval,
-                *offset,
-                origin.as_deref(),
-                planning.functions,
-                planning.session,
-            )
-            .map_err(internal)?;
+            let defined = (*interval, *offset, origin.as_deref());
+            let origin = crate::granularity::origin_of(defined, planning.functions, planning.session)?;
             Ok(Unit { name: None, interval: *interval, origin })
         }
         Some(GranularityValue::Sql(_)) => Err(PlanError::unsupported(format!(

@@ -25,12 +25,13 @@ use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name, stage_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
 use crate::lower::read_rows::refuse_several_facts;
 use crate::members::{self, REFERENCE_DEPTH_MAX};
-use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf};
+use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, Switch};
 
 use super::build_legs::{Asked, Question};
-use super::choose_join_tree::{JoinTree, choose_join_tree};
+use super::choose_join_tree::{JoinTree, choose_join_tree, cube_of};
 use super::combine_legs::{Answer, Onto, SideColumn, combine_legs};
 use super::hints::{Hints, in_hint_order, member};
+use super::pin_switches::{Pinned, as_switch, pin_switches};
 use super::stages::{Stage, StageAnswer};
 
 /// One aggregate of a leg: a leaf of a measure, an aggregate over dimensions, or a count of rows.
@@ -38,10 +39,10 @@ struct Item<'a> {
     aggregate: LegAggregate,
     field: FieldRef,
     hints: Hints<'a>,
-    /// The cube whose rows are aggregated; `None` where it is all the joined rows.
-    fact: Option<String>,
-    /// The cubes that its values come from.
-    reads: Vec<String>,
+    /// The path to the cube whose rows are aggregated; `None` where it is all the joined rows.
+    fact: Option<Vec<String>>,
+    /// The paths to the cubes that its values come from.
+    reads: Vec<Vec<String>>,
     /// The condition of `FILTER (WHERE …)`.
     condition: Option<Expr>,
     /// Repeating rows leaves it as it is.
@@ -58,6 +59,25 @@ struct Found<'f, 'a> {
     staged: &'f mut Vec<MemberColumn>,
 }
 
+impl Item<'_> {
+    /// The cube whose rows are aggregated.
+    fn fact_cube(&self) -> Option<&str> {
+        self.fact.as_ref()?.last().map(String::as_str)
+    }
+
+    /// Where that cube is in a tree that holds it.
+    fn fact_in<'t>(&self, model: &Model, tree: &'t JoinTree) -> Option<&'t str> {
+        Some(tree.node_at(model, self.fact.as_ref()?).unwrap_or(&tree.root))
+    }
+
+    /// The first cube that its values come from of which a row of `fact` may meet several.
+    fn reads_several_of(&self, model: &Model, fact: &str, tree: &JoinTree) -> Option<&str> {
+        let determined = tree.determined_by(model, fact);
+        let met = |path: &&Vec<String>| tree.node_at(model, path).is_none_or(|node| !determined.contains(node));
+        self.reads.iter().find(met)?.last().map(String::as_str)
+    }
+}
+
 /// Items that one join tree answers under the same conditions.
 struct Group {
     tree: JoinTree,
@@ -72,7 +92,11 @@ struct Group {
 /// 0A000 for what the model cannot answer, each with its reason.
 pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
-    let splitter = Splitter { question, planning, model, base: base_of(question, model)? };
+    // A stage is asked under the conditions as they were: those that pin a switch too.
+    let whole = question;
+    let Pinned { filters, switches } = pin_switches(question, model)?;
+    let question = &Question { filters, ..question.clone() };
+    let splitter = Splitter { question, whole, planning, model, base: base_of(question, model)?, switches };
     let Parts { items, stages, below, outputs } = splitter.items()?;
     let groups = splitter.groups(&items, &below)?;
     let mut facts = question.within.facts.clone();
@@ -94,7 +118,7 @@ pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<Logica
     for (number, (column, stage)) in stages.iter().enumerate() {
         let counts = stage.counts();
         let name = stage_name(number);
-        match stage.answer(question, number, &facts, planning)? {
+        match stage.answer(whole, number, &facts, planning)? {
             StageAnswer::Beside(side) => {
                 sides.push(side);
                 columns.push(SideColumn { name, field: Arc::new(column.field.clone()), counts });
@@ -131,9 +155,12 @@ struct Parts<'a> {
 
 struct Splitter<'a> {
     question: &'a Question,
+    /// The question with the conditions that pin switches, for the questions that it asks.
+    whole: &'a Question,
     planning: Planning<'a>,
     model: &'a Model,
     base: Hints<'a>,
+    switches: Vec<Switch>,
 }
 
 /// What every leg is grouped by; cubes that the statement joins are there for every leg too.
@@ -175,6 +202,7 @@ impl<'a> Splitter<'a> {
     /// All items and stages, each once, and the question's aggregates as expressions over their columns.
     fn items(&self) -> Result<Parts<'a>> {
         let mut rows = JoinedRows::new(self.planning, JoinTree::of(""));
+        rows.switches = Some(self.switches.clone());
         let mut items: Vec<Item<'a>> = Vec::new();
         let mut staged: Vec<MemberColumn> = Vec::new();
         let mut outputs: Vec<Option<Expr>> = Vec::new();
@@ -204,9 +232,9 @@ impl<'a> Splitter<'a> {
         let mut without_groups: Vec<MemberColumn> = Vec::new();
         // A stage's measures may be staged themselves.
         while let Some(column) = staged.get(stages.len()).cloned() {
-            let stage = Stage::of(self.question, &column, &mut rows, self.planning)?;
+            let stage = Stage::of(self.whole, &column, &mut rows, self.planning)?;
             self.add_below(&column, &mut rows, &mut below, 0)?;
-            for input in stage.gives_groups(self.question) {
+            for input in stage.gives_groups(self.whole) {
                 if self.is_apart(&input)? {
                     without_groups.push(input);
                     continue;
@@ -217,7 +245,7 @@ impl<'a> Splitter<'a> {
             }
             stages.push((column, stage));
         }
-        if items.is_empty() && !stages.iter().any(|(_, stage)| stage.is_beside(self.question)) {
+        if items.is_empty() && !stages.iter().any(|(_, stage)| stage.is_beside(self.whole)) {
             for input in without_groups {
                 let shown = format!("measure \"{}\"", input.member);
                 let to = &mut Found { items: &mut items, staged: &mut staged };
@@ -333,6 +361,15 @@ impl<'a> Splitter<'a> {
         let Found { items, staged } = to;
         let schema = rows.leaf_schema(leaves)?;
         let mut columns = HashMap::new();
+        // Above the legs a switch that the rows are crossed with is a group's column.
+        for (name, switch) in rows.crossed_columns() {
+            for (index, expr) in self.question.group.iter().enumerate() {
+                let Expr::Column(column) = expr else { continue };
+                if as_switch(member(&self.question.scans, column)?, self.model).is_some_and(|found| found.is(switch)) {
+                    columns.insert(name.clone(), ident(group_name(index)));
+                }
+            }
+        }
         for (index, leaf) in leaves.leaves.iter().enumerate() {
             let field = Arc::clone(&schema.fields()[index]);
             let mut item = self.leaf_item(&leaf.of, field, shown.to_owned())?;
@@ -378,7 +415,8 @@ impl<'a> Splitter<'a> {
                 hints.add(path.to_vec());
                 let extra = self.extra_filter(filter, rows, &mut hints)?;
                 let mut leaves = Leaves::default();
-                let value = rows.measure(Scope::Cube(cube), &path, count, extra.as_ref(), &mut leaves, 0)?;
+                let scope = Scope::Cube(rows.role(&path)?);
+                let value = rows.measure(&scope, count, extra.as_ref(), &mut leaves, 0)?;
                 let to = &mut Found { items, staged: &mut Vec::new() };
                 return self.add_leaves(value, &leaves, rows, Some(&hints), "COUNT(*)", to);
             }
@@ -390,7 +428,7 @@ impl<'a> Splitter<'a> {
     fn leaf_item(&self, leaf: &LegLeaf, field: FieldRef, shown: String) -> Result<Item<'a>> {
         let mut own = Hints::new(self.model);
         own.leaf(&[], &LegLeaf { filter: None, ..leaf.clone() })?;
-        let reads = own.cubes().map(str::to_owned).collect();
+        let reads = own.paths.clone();
         let mut hints = own;
         hints.leaf(&self.question.scans, leaf)?;
         let cube = members::cube_named(self.model, leaf.cube())?;
@@ -403,7 +441,7 @@ impl<'a> Splitter<'a> {
                 .get(&leaf.measure)
                 .is_some_and(|measure| measure.kind == MeasureKind::Count && measure.sql.is_none());
         Ok(Item {
-            fact: Some(leaf.cube().to_owned()),
+            fact: Some(leaf.path.clone()),
             immune: leaf.kind.ignores_repetition(),
             aggregate: LegAggregate::Leaf(leaf.clone()),
             field,
@@ -421,31 +459,35 @@ impl<'a> Splitter<'a> {
             return Err(PlanError::internal("an aggregate over rows is not a function call"));
         };
         let mut hints = Hints::new(self.model);
-        let mut cubes: Vec<String> = Vec::new();
+        let mut owners: Vec<Vec<String>> = Vec::new();
         for argument in call.params.args.iter().chain(call.params.order_by.iter().map(|sort| &sort.expr)) {
             hints.expr(&self.question.scans, argument)?;
             for column in self.columns_in(argument)? {
                 let mut own = Hints::new(self.model);
                 own.member(column)?;
                 // The cube of the member itself, not those that its SQL reads.
-                let owners: Vec<&str> = match &column.view {
-                    None => vec![column.cube()?],
-                    Some(_) => own.cubes().collect(),
-                };
-                for owner in owners {
-                    if !cubes.iter().any(|known| known == owner) {
-                        cubes.push(owner.to_owned());
-                    }
+                match &column.view {
+                    None => owners.push(column.path.clone()),
+                    Some(_) => owners.extend(own.paths),
                 }
             }
         }
-        let reads = hints.cubes().map(str::to_owned).collect();
+        // Several paths may lead to one and the same place.
+        let tree = choose_join_tree(self.model, &hints.paths).ok();
+        let mut places: Vec<&str> = Vec::new();
+        for path in &owners {
+            let place =
+                tree.as_ref().and_then(|tree| tree.node_at(self.model, path)).or(path.last().map(String::as_str));
+            places.extend(place.filter(|place| !places.contains(place)));
+        }
+        let fact = owners.first().filter(|_| places.len() == 1).cloned();
+        let reads = hints.paths.clone();
         if let Some(filter) = &call.params.filter {
             hints.expr(&self.question.scans, filter)?;
         }
         let immune = ignores_repetition(call);
         Ok(Item {
-            fact: if let [only] = cubes.as_slice() { Some(only.clone()) } else { None },
+            fact,
             immune,
             aggregate: LegAggregate::OverRows(expr.clone()),
             field,
@@ -549,9 +591,8 @@ impl<'a> Splitter<'a> {
             })
             .collect();
         let trees = own_trees.iter().chain(trees_below.iter().map(|(_, tree)| tree)).collect::<HashSet<_>>();
-        let own: BTreeSet<&str> = items.iter().chain(below).filter_map(|item| item.fact.as_deref()).collect();
-        let elsewhere = self.question.within.facts.iter().map(String::as_str);
-        let facts: BTreeSet<&str> = own.iter().copied().chain(elsewhere).collect();
+        let own: BTreeSet<&Vec<String>> = items.iter().chain(below).filter_map(|item| item.fact.as_ref()).collect();
+        let facts: BTreeSet<&Vec<String>> = own.iter().copied().chain(&self.question.within.facts).collect();
         let several = trees.len() > 1 || facts.len() > own.len();
 
         let mut groups: Vec<Group> = Vec::new();
@@ -577,8 +618,10 @@ impl<'a> Splitter<'a> {
                 restricts[position] |= !several || self.reaches(item, tree, filter, &facts);
             }
         }
-        let inherited = self.question.within.inherited;
-        if let Some(position) = (inherited..filters.len()).find(|position| !restricts[*position]) {
+        // Those of the asking question are checked where that is.
+        let inherited = &self.whole.filters[..self.whole.within.inherited];
+        let is_own = |position: &usize| !inherited.contains(&self.question.filters[*position]);
+        if let Some(position) = (0..filters.len()).find(|position| !restricts[*position] && is_own(position)) {
             return Err(self.filter_of_no_fact(position, &filters[position]));
         }
         Ok(self.merge(items, groups))
@@ -586,14 +629,27 @@ impl<'a> Splitter<'a> {
 
     /// Whether a condition restricts an item's leg (reference MF9, MF10): its cubes are joined to the leg, and none of them is
     /// another fact of which a row of this one may meet several.
-    fn reaches(&self, item: &Item<'a>, own_tree: &JoinTree, filter: &Hints<'a>, facts: &BTreeSet<&str>) -> bool {
+    fn reaches(
+        &self,
+        item: &Item<'a>,
+        own_tree: &JoinTree,
+        filter: &Hints<'a>,
+        facts: &BTreeSet<&Vec<String>>,
+    ) -> bool {
         let Ok(tree) = choose_join_tree(self.model, &item.hints.and(&self.base).and(filter).paths) else {
             return false;
         };
-        let fact = item.fact.as_deref().unwrap_or(&tree.root);
+        let fact = item.fact_in(self.model, &tree).unwrap_or(&tree.root);
         let determined = tree.determined_by(self.model, fact);
-        tree.cubes()
-            .all(|cube| own_tree.contains(cube) || determined.contains(cube) || cube == fact || !facts.contains(cube))
+        // A fact's path may begin at a root that this tree has not.
+        let place_of = |path: &[String]| {
+            let start = path.iter().position(|cube| tree.nodes().any(|node| cube_of(node) == cube))?;
+            tree.node_at(self.model, &path[start..])
+        };
+        let is_fact = |node: &str| facts.iter().any(|path| place_of(path) == Some(node));
+        let may_be_joined = |node: &str| determined.contains(node) || node == fact || !is_fact(node);
+        (own_tree.contains(&tree.root) || may_be_joined(&tree.root))
+            && tree.edges.iter().all(|edge| own_tree.edges.contains(edge) || may_be_joined(&edge.to))
     }
 
     fn filter_of_no_fact(&self, position: usize, hints: &Hints<'_>) -> PlanError {
@@ -618,8 +674,8 @@ impl<'a> Splitter<'a> {
 
     /// A fact that cannot be grouped as the others are (reference MF12).
     fn unreachable_dimension(&self, item: &Item<'a>, items: &[Item<'a>]) -> Option<PlanError> {
-        let fact = item.fact.as_deref()?;
-        if items.iter().all(|other| other.fact == item.fact) {
+        let fact = item.fact_cube()?;
+        if items.iter().all(|other| other.fact_cube() == Some(fact)) {
             return None;
         }
         for expr in self.question.group.iter().chain(&self.question.joined) {
@@ -656,7 +712,7 @@ impl<'a> Splitter<'a> {
                     && group.tree.is_part_of(&larger.tree)
                     && group.items.iter().all(|index| {
                         let item = &items[*index];
-                        item.fact.as_deref().is_some_and(|fact| {
+                        item.fact_in(self.model, &larger.tree).is_some_and(|fact| {
                             item.immune || item.counts_key || !larger.tree.multiplies(self.model, fact)
                         })
                     })
@@ -677,7 +733,9 @@ impl<'a> Splitter<'a> {
     fn varying_condition(&self, item: &Item<'a>, fact: &str, tree: &JoinTree) -> Result<Option<String>> {
         let Some(condition) = &item.condition else { return Ok(None) };
         let determined = tree.determined_by(self.model, fact);
-        let varies = self.hints_of(condition)?.cubes().any(|cube| !determined.contains(cube));
+        let hints = self.hints_of(condition)?;
+        let varies =
+            hints.paths.iter().any(|path| tree.node_at(self.model, path).is_none_or(|node| !determined.contains(node)));
         Ok(varies.then(|| condition.to_string()))
     }
 
@@ -690,7 +748,7 @@ impl<'a> Splitter<'a> {
         for index in &group.items {
             let item = &items[*index];
             self.check_repetition(item, &group.tree)?;
-            match item.fact.as_deref() {
+            match item.fact_in(self.model, &group.tree) {
                 Some(fact) if !item.immune && !item.counts_key && group.tree.multiplies(self.model, fact) => {
                     let condition = self.varying_condition(item, fact, &group.tree)?;
                     distinct.entry((fact, condition)).or_default().push(*index);
@@ -701,14 +759,13 @@ impl<'a> Splitter<'a> {
         // What may stand in either goes where its cube's rows are read anyway.
         in_place.retain(|index| {
             let item = &items[*index];
-            let Some(fact) = item.fact.as_deref() else { return true };
+            let Some(fact) = item.fact_in(self.model, &group.tree) else { return true };
             let Some(keyed) = distinct.get_mut(&(fact, None)) else { return true };
             // Its condition would tell repetitions apart, see above.
             if item.condition.is_some() {
                 return true;
             }
-            let determined = group.tree.determined_by(self.model, fact);
-            if !item.reads.iter().all(|cube| determined.contains(cube.as_str())) {
+            if item.reads_several_of(self.model, fact, &group.tree).is_some() {
                 return true;
             }
             keyed.push(*index);
@@ -721,8 +778,9 @@ impl<'a> Splitter<'a> {
         }
         for ((fact, _), mut indexes) in distinct {
             indexes.sort_unstable();
-            let cube = members::cube_named(self.model, fact)?;
+            let cube = members::cube_named(self.model, cube_of(fact))?;
             if cube.primary_key().next().is_none() {
+                let fact = &cube.naming.name;
                 let shown = &items[indexes[0]].shown;
                 return Err(PlanError::unsupported(format!(
                     "{shown} would count rows of \"{fact}\" more than once, and \"{fact}\" has no primary key to tell them apart"
@@ -742,7 +800,7 @@ impl<'a> Splitter<'a> {
         if item.immune {
             return Ok(());
         }
-        match (&item.aggregate, item.fact.as_deref()) {
+        match (&item.aggregate, item.fact_in(self.model, tree)) {
             (LegAggregate::CountRows { .. }, _) => {
                 if self.question.listed.is_empty() {
                     return Ok(());
@@ -754,8 +812,9 @@ impl<'a> Splitter<'a> {
                 if item.counts_key || !tree.multiplies(self.model, fact) {
                     return Ok(());
                 }
-                let determined = tree.determined_by(self.model, fact);
-                match item.reads.iter().find(|cube| !determined.contains(cube.as_str())) {
+                let several = item.reads_several_of(self.model, fact, tree);
+                let fact = cube_of(fact);
+                match several {
                     None => Ok(()),
                     Some(other) => Err(PlanError::unsupported(format!(
                         "{} reads \"{other}\", of which a row of \"{fact}\" has several",
@@ -769,7 +828,13 @@ impl<'a> Splitter<'a> {
                     ))),
                 }
             }
-            (_, None) => match item.reads.iter().find(|cube| tree.multiplies(self.model, cube)) {
+            (_, None) => match item
+                .reads
+                .iter()
+                .filter_map(|path| tree.node_at(self.model, path))
+                .find(|node| tree.multiplies(self.model, node))
+                .map(cube_of)
+            {
                 None => Ok(()),
                 Some(cube) => Err(PlanError::unsupported(format!(
                     "{} over dimensions of several cubes would count rows of \"{cube}\" more than once",
@@ -812,7 +877,9 @@ impl<'a> Splitter<'a> {
             group: self.question.group.clone(),
             aggregates,
             filters: group.filters.iter().map(|position| self.question.filters[*position].clone()).collect(),
+            conditions: self.question.filters.clone(),
             distinct_rows_of: distinct_rows_of.map(str::to_owned),
+            switches: self.switches.clone(),
             schema: Arc::new(schema),
         })
     }
@@ -820,7 +887,7 @@ impl<'a> Splitter<'a> {
     fn counts_distinct_keys(&self, item: &Item<'a>, tree: &JoinTree, distinct_rows_of: Option<&str>) -> bool {
         item.counts_key
             && distinct_rows_of.is_none()
-            && item.fact.as_deref().is_some_and(|fact| tree.multiplies(self.model, fact))
+            && item.fact_in(self.model, tree).is_some_and(|fact| tree.multiplies(self.model, fact))
     }
 }
 

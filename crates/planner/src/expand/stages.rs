@@ -36,7 +36,7 @@ use super::hints::member;
 use super::rolling::Rolling;
 use super::split_facts::{group_name, split_facts, typed_as};
 use super::stage_filters::condition;
-use super::time_shift::{Identity, Shift, identity_of, identity_of_ref, shifts_of};
+use super::time_shift::{Identity, Shift, identity_of, identity_of_ref, refuse_roles, shifts_of};
 
 /// Stages ask stages no deeper than this.
 const STAGES_MAX: usize = 32;
@@ -130,7 +130,7 @@ impl Stage {
         &self,
         question: &Question,
         number: usize,
-        facts: &BTreeSet<String>,
+        facts: &BTreeSet<Vec<String>>,
         planning: Planning<'_>,
     ) -> Result<StageAnswer> {
         match self {
@@ -212,6 +212,9 @@ impl Multi {
                 .map(|list| list.iter().map(|reference| identity_of_ref(planning, reference)).collect::<Vec<_>>())
         };
         let (exclude, keep_only) = (named(&filter.exclude), named(&filter.keep_only));
+        for list in [&exclude, &keep_only].into_iter().flatten() {
+            refuse_roles(question, &self.of, list, planning)?;
+        }
         for expr in question.filters.iter().filter(|_| !filter.fixed) {
             let listed = match (&exclude, &keep_only) {
                 (Some(list), _) | (None, Some(list)) => listed(question, expr, list, planning)?,
@@ -268,7 +271,7 @@ impl Multi {
         groups: &[usize],
         include: &[MemberColumn],
         filters: &[Expr],
-        facts: &BTreeSet<String>,
+        facts: &BTreeSet<Vec<String>>,
         planning: Planning<'_>,
     ) -> Result<Question> {
         let (scans, added) = with_members(&self.scans, self.measures().chain(include));
@@ -298,7 +301,7 @@ impl Multi {
         &self,
         question: &Question,
         number: usize,
-        facts: &BTreeSet<String>,
+        facts: &BTreeSet<Vec<String>>,
         planning: Planning<'_>,
     ) -> Result<StageAnswer> {
         let groups = self.inner_groups(question);
@@ -466,6 +469,7 @@ fn kept_groups(
         rows.named_by(stage, reference)?;
         named.push(identity_of_ref(planning, reference));
     }
+    refuse_roles(question, stage, &named, planning)?;
     let mut kept = Vec::new();
     for (index, expr) in question.group.iter().enumerate() {
         let stays = match listed(question, expr, &named, planning)? {
@@ -594,7 +598,7 @@ pub(crate) fn asking(
 }
 
 /// A question that `question` asks; all facts are those of the whole.
-pub(crate) fn within(question: &Question, facts: &BTreeSet<String>, inherited: usize) -> Within {
+pub(crate) fn within(question: &Question, facts: &BTreeSet<Vec<String>>, inherited: usize) -> Within {
     Within { depth: question.within.depth + 1, facts: facts.clone(), inherited }
 }
 

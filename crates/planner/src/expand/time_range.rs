@@ -15,8 +15,8 @@ use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::{Case, Expr, ExprSchemable, Operator, lit};
 
-use crate::bind::granularities::scalar;
 use crate::error::{PlanError, Result};
+use crate::granularity::scalar;
 use crate::lower::joined_rows::{Planning, internal};
 use crate::nodes::fact_leg::LegScan;
 
@@ -98,7 +98,7 @@ impl Unit {
 
     fn call(&self, function: &str, time: Expr, planning: Planning<'_>) -> Result<Expr> {
         let function = planning.functions.needed_scalar(function).map_err(internal)?;
-        let interval = lit(scalar(self.interval).map_err(internal)?);
+        let interval = lit(scalar(self.interval)?);
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![interval, self.origin.clone(), time])))
     }
 
@@ -115,7 +115,7 @@ impl Unit {
     /// The starts of all bins that meet a range.
     pub(crate) fn axis(&self, from: Expr, to: Expr, planning: Planning<'_>) -> Result<Expr> {
         let function = planning.functions.needed_scalar("belvedere_axis").map_err(internal)?;
-        let interval = lit(scalar(self.interval).map_err(internal)?);
+        let interval = lit(scalar(self.interval)?);
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![interval, self.origin.clone(), from, to])))
     }
 }
@@ -450,7 +450,7 @@ pub(crate) fn plus_a_microsecond(time: Expr, planning: Planning<'_>) -> Result<E
 /// `time + interval` on the wall clock.
 pub(crate) fn plus(time: Expr, interval: Interval, planning: Planning<'_>) -> Result<Expr> {
     let add = planning.functions.needed_scalar("pg_add").map_err(internal)?;
-    let interval = lit(scalar(interval).map_err(internal)?);
+    let interval = lit(scalar(interval)?);
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&add), vec![time, interval])))
 }
 

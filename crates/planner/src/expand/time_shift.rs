@@ -3,6 +3,7 @@
 //! Groups and conditions move alike: last year's row lands in this year's bucket, and a range of this year lets it in. It would be wrong to
 //! move what is computed from the time elsewhere: a dimension `{created_at} < '2024-03-01'` keeps last year's value, so that it is refused.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -15,12 +16,13 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::{Expr, lit};
 
-use crate::bind::granularities::scalar;
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
+use crate::granularity::scalar;
 use crate::lower::joined_rows::{JoinedRows, Planning, internal};
 use crate::members::{REFERENCE_DEPTH_MAX, sole_reference};
 use crate::nodes::fact_leg::LegScan;
+use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::build_legs::Question;
 use super::hints::member;
@@ -72,6 +74,36 @@ fn dimension_of<'a>(planning: Planning<'a>, of: &Identity) -> Option<&'a Dimensi
     }
 }
 
+/// Refuses a query that reaches the cube of one of these members in several roles: which of them is meant is not said.
+///
+/// # Errors
+/// 0A000 naming the cube.
+pub(crate) fn refuse_roles(
+    question: &Question,
+    stage: &MemberColumn,
+    members: &[Identity],
+    planning: Planning<'_>,
+) -> Result<()> {
+    let mut paths: HashMap<String, &[String]> = HashMap::new();
+    for column in question.group.iter().chain(&question.filters).flat_map(Expr::column_refs) {
+        let known = member(&question.scans, column)?;
+        let (cube, _) = identity_of(planning, known);
+        // Seen through another dimension, the path is not that of the cube.
+        if known.path.last() != Some(&cube) || !members.iter().any(|(owner, _)| *owner == cube) {
+            continue;
+        }
+        let path = paths.entry(cube.clone()).or_insert(&known.path);
+        if *path != known.path.as_slice() {
+            return Err(PlanError::unsupported(format!(
+                "the query reaches the cube \"{cube}\" in several ways, and \"{}\" does not say which of them it means",
+                stage.member
+            ))
+            .hint("Use the dimensions of one way, or ask in sub-queries of their own."));
+        }
+    }
+    Ok(())
+}
+
 /// The moves that a measure's `time_shift` means for a question.
 ///
 /// # Errors
@@ -104,6 +136,7 @@ pub(crate) fn shifts_of(
                 if dimension.is_none() && shifts.len() > 1 {
                     return Err(refused("names no time dimension beside another shift"));
                 }
+                refuse_roles(question, stage, dimension.as_slice(), planning)?;
                 found.push(Shift::new(dimension, interval, direction)?);
             }
             (None, _, _) => return Err(refused("has no interval")),
@@ -219,17 +252,24 @@ impl Shift {
         planning: Planning<'_>,
     ) -> Result<Expr> {
         let add = planning.functions.needed_scalar("pg_add").map_err(internal)?;
-        let by = lit(scalar(self.by).map_err(internal)?);
+        let by = lit(scalar(self.by)?);
         let (mut failure, mut mapped) = (None, None);
         let moved = expr
             .clone()
             .transform_up(|node| {
+                if let Expr::ScalarFunction(call) = &node
+                    && call.func.name() == CUSTOM_GRANULARITY
+                    && call.args.iter().any(|arg| !matches!(arg, Expr::Column(_) | Expr::Literal(..)))
+                {
+                    failure = Some("a calendar's own unit".to_owned());
+                }
                 let Expr::Column(column) = &node else { return Ok(Transformed::no(node)) };
                 let Ok(known) = member(scans, column) else { return Ok(Transformed::no(node)) };
-                if !self.moves(planning, known) {
-                    if self.is_read_by(planning, &identity_of(planning, known), 0) {
-                        failure = Some(known.member.clone());
-                    }
+                // A time that is cut from another one does not move with it either: a month's start and a day is no month's start.
+                if self.is_read_by(planning, &identity_of(planning, known), 0) {
+                    failure = Some(known.member.clone());
+                }
+                if failure.is_some() || !self.moves(planning, known) {
                     return Ok(Transformed::no(node));
                 }
                 if let Err(error) = self.refuse_mapped(planning, stage, known) {

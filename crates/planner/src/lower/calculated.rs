@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field};
-use belvedere_model::{Cube, Dimension, Measure, MeasureKind, Model, SqlTemplate, TemplatePart, ViewMemberValue};
+use belvedere_model::{
+    CaseSwitch, Dimension, DimensionValue, Measure, MeasureKind, Model, SqlTemplate, TemplatePart, ViewMemberValue,
+};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion_expr::{Case, Expr, ExprSchemable, lit};
@@ -18,11 +20,11 @@ use crate::bind;
 use crate::catalog::{MemberColumn, SourceDialect};
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::is_reachable;
-use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
+use crate::members::{Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LeafKind, LeafOrigin, LegLeaf};
 
 use super::joined_rows::{
-    JoinedRows, Scope, internal, missing, not_yet, parse_member, replace_identifiers, substitute, view_named,
+    JoinedRows, Role, Scope, internal, missing, not_yet, parse_member, replace_identifiers, substitute, view_named,
 };
 
 /// One aggregate over one row expression of one cube.
@@ -109,22 +111,21 @@ impl<'a> JoinedRows<'a> {
         let model = self.model();
         let scope = self.scope_of(column)?;
         let measure = column.measure(model).ok_or_else(|| missing(scope.name(), &column.member))?;
-        self.measure(scope, &column.path, measure, extra, leaves, 0)
+        self.measure(&scope, measure, extra, leaves, 0)
     }
 
     /// Whose SQL a column's is.
     pub(super) fn scope_of(&self, column: &MemberColumn) -> Result<Scope<'a>> {
         Ok(match &column.view {
-            None => Scope::Cube(self.cube(column.cube()?)?),
+            None => Scope::Cube(self.role(&column.path)?),
             Some(view) => Scope::View(view_named(self.model(), view)?),
         })
     }
 
-    /// A measure of `scope`, whose cube is the last of `path`.
+    /// A measure of `scope`.
     pub(crate) fn measure(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         measure: &'a Measure,
         extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
@@ -137,25 +138,36 @@ impl<'a> JoinedRows<'a> {
         if let Some(unsupported) = &measure.unsupported {
             return Err(not_yet(scope.name(), name, &unsupported.feature));
         }
+        if let Some(case) = &measure.details.case_switch {
+            if measure.details.rolling_window.is_some() {
+                return Err(not_yet(scope.name(), name, "a rolling window over case"));
+            }
+            return self.case_of_measures(scope, measure, case, extra, leaves, depth);
+        }
         if self.is_staged(scope, measure)? {
-            if extra.is_some() {
-                return Err(PlanError::unsupported(format!(
-                    "FILTER (WHERE …) on \"{}.{name}\" is not supported: it is the answer to a question of its own",
+            let refused = |what: &str| {
+                PlanError::unsupported(format!(
+                    "{what} \"{}.{name}\" is not supported: it is the answer to a question of its own",
                     scope.name()
                 ))
-                .hint("Filter the measures that it is made of, or use WHERE."));
+                .hint("Filter the measures that it is made of, or use WHERE.")
+            };
+            if extra.is_some() {
+                return Err(refused("FILTER (WHERE …) on"));
             }
-            let stage = self.stage_column(scope, path, measure, depth)?;
+            if !self.within.is_empty() {
+                return Err(refused("a filter of a calculated measure over"));
+            }
+            let stage = self.stage_column(scope, measure, depth)?;
             return Ok(leaves.add_stage(stage));
         }
-        self.plain_measure(scope, path, measure, extra, leaves, depth)
+        self.plain_measure(scope, measure, extra, leaves, depth)
     }
 
     /// A measure without its window, and without stages of its own.
     pub(super) fn plain_measure(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         measure: &'a Measure,
         extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
@@ -165,42 +177,50 @@ impl<'a> JoinedRows<'a> {
         let kind = match measure.kind {
             MeasureKind::Count => LeafKind::Count,
             MeasureKind::CountDistinct => LeafKind::CountDistinct,
+            MeasureKind::CountDistinctApprox => LeafKind::CountDistinctApprox,
             MeasureKind::Sum => LeafKind::Sum,
             MeasureKind::Min => LeafKind::Min,
             MeasureKind::Max => LeafKind::Max,
             MeasureKind::Avg => {
-                let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, name)) };
-                let input = self.leaf_input(cube, measure, extra.map(|extra| extra.over_rows.clone()))?;
-                return self.average(path, name, LeafOrigin::Value, extra, input, leaves);
+                let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, name)) };
+                let condition = self.condition_within(extra.map(|extra| extra.over_rows.clone()))?;
+                let input = self.leaf_input(role, measure, condition)?;
+                return self.average(&role.path, name, LeafOrigin::Value, extra, input, leaves);
             }
             MeasureKind::Number | MeasureKind::String | MeasureKind::Time | MeasureKind::Boolean => {
-                if !measure.filters.is_empty() {
-                    return Err(not_yet(scope.name(), name, "filters on a calculated measure"));
-                }
-                if extra.is_some() {
-                    return Err(PlanError::unsupported(format!(
-                        "FILTER (WHERE …) on the calculated measure \"{}.{name}\" is not supported",
-                        scope.name()
-                    ))
-                    .hint("Filter the measures that it is calculated from, or use WHERE."));
-                }
-                return self.calculated(scope, path, measure, leaves, depth);
+                let template = measure.sql.as_ref().ok_or_else(|| {
+                    PlanError::internal(format!("the calculated measure \"{}.{name}\" has no sql", scope.name()))
+                })?;
+                // Its value over the rows for which they hold: every leaf is restricted by them.
+                let own = match scope {
+                    Scope::Cube(role) if !measure.filters.is_empty() => Some((role.path.clone(), name.clone())),
+                    Scope::View(_) if !measure.filters.is_empty() => {
+                        return Err(not_yet(scope.name(), name, "filters on a view's own measure"));
+                    }
+                    Scope::Cube(_) | Scope::View(_) => None,
+                };
+                let outside = self.within.len();
+                self.within.extend(own);
+                let value = self.calculated(scope, name, template, extra, leaves, depth);
+                self.within.truncate(outside);
+                return value;
             }
-            MeasureKind::CountDistinctApprox => return Err(not_yet(scope.name(), name, "count_distinct_approx")),
             MeasureKind::NumberAgg | MeasureKind::Rank => {
                 return Err(PlanError::internal(format!("\"{}.{name}\" has no stage of its own", scope.name())));
             }
             MeasureKind::RunningTotal if measure.sql.is_some() => LeafKind::Sum,
             MeasureKind::RunningTotal => return Err(not_yet(scope.name(), name, "running_total without sql")),
         };
-        let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, name)) };
-        let input = self.leaf_input(cube, measure, extra.map(|extra| extra.over_rows.clone()))?;
+        let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, name)) };
+        let condition = self.condition_within(extra.map(|extra| extra.over_rows.clone()))?;
+        let input = self.leaf_input(role, measure, condition)?;
         let of = LegLeaf {
             kind,
-            path: path.to_vec(),
+            path: role.path.clone(),
             measure: name.clone(),
             origin: LeafOrigin::Value,
             filter: extra.map(|extra| extra.asked.clone()),
+            within: self.within.clone(),
         };
         Ok(leaves.add(Leaf { of, input }))
     }
@@ -210,28 +230,36 @@ impl<'a> JoinedRows<'a> {
     /// # Errors
     /// As [`JoinedRows::member_measure`].
     pub fn leaf_value(&mut self, leaf: &LegLeaf, extra: Option<Expr>) -> Result<Expr> {
-        self.input_where(leaf.cube(), &leaf.measure, leaf.origin, extra)
-    }
-
-    /// The values that a leaf of the measure `name` aggregates.
-    pub(super) fn row_input(&mut self, path: &[String], name: &str, origin: LeafOrigin) -> Result<Expr> {
-        self.input_where(path.last().map_or("", String::as_str), name, origin, None)
-    }
-
-    fn input_where(&mut self, cube: &str, name: &str, origin: LeafOrigin, extra: Option<Expr>) -> Result<Expr> {
-        let cube = self.cube(cube)?;
-        let measure = cube.measures.get(name).ok_or_else(|| missing(&cube.naming.name, name))?;
-        match origin {
-            LeafOrigin::Value => self.leaf_input(cube, measure, extra),
+        let role = self.role(&leaf.path)?;
+        let measure = role.cube.measures.get(&leaf.measure).ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
+        self.within.clone_from(&leaf.within);
+        let extra = self.condition_within(extra)?;
+        match leaf.origin {
+            LeafOrigin::Value => self.leaf_input(&role, measure, extra),
             LeafOrigin::Raw(index) => {
-                let dialect = self.dialect(cube)?;
-                let template = measure.sql.as_ref().ok_or_else(|| missing(&cube.naming.name, name))?;
+                let dialect = self.dialect(role.cube)?;
+                let template = measure.sql.as_ref().ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
                 let (_, raw) = cut_aggregates(&Marked::new(template), dialect)?;
                 let aggregate =
                     raw.get(index).ok_or_else(|| PlanError::internal("a raw aggregate that is not there"))?;
-                self.raw_input(cube, name, aggregate)
+                let value = self.raw_input(&role, &leaf.measure, aggregate)?;
+                Ok(where_holds(value, extra))
             }
         }
+    }
+
+    /// A leaf's condition and the filters of the calculated measures that it is part of.
+    fn condition_within(&mut self, extra: Option<Expr>) -> Result<Option<Expr>> {
+        let mut condition = extra;
+        for (path, name) in self.within.clone() {
+            let role = self.role(&path)?;
+            let measure = role.cube.measures.get(&name).ok_or_else(|| missing(role.name(), &name))?;
+            for filter in &measure.filters {
+                let holds = self.row_value(&role, filter, true, 0)?;
+                condition = Some(both(condition, holds));
+            }
+        }
+        Ok(condition)
     }
 
     /// Sum and count of the same values; the division follows PostgreSQL's rule for `avg`.
@@ -250,6 +278,7 @@ impl<'a> JoinedRows<'a> {
             measure: measure.to_owned(),
             origin,
             filter: extra.map(|extra| extra.asked.clone()),
+            within: self.within.clone(),
         };
         let sum = leaves.add(Leaf { of: leaf(LeafKind::Sum), input: input.clone() });
         let count = leaves.add(Leaf { of: leaf(LeafKind::Count), input });
@@ -258,53 +287,110 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// The values that a measure aggregates: its SQL, or its key for a plain count, where its filters hold.
-    fn leaf_input(&mut self, cube: &'a Cube, measure: &'a Measure, extra: Option<Expr>) -> Result<Expr> {
+    fn leaf_input(&mut self, role: &Role<'a>, measure: &'a Measure, extra: Option<Expr>) -> Result<Expr> {
         let value = match &measure.sql {
-            Some(template) => self.row_value(cube, template, false, 0)?,
-            None => self.key_presence(cube)?,
+            Some(template) => self.row_value(role, template, false, 0)?,
+            None => self.key_presence(role)?,
+        };
+        let value = match measure.kind {
+            MeasureKind::CountDistinctApprox => {
+                Expr::ScalarFunction(ScalarFunction::new_udf(belvedere_functions::sketch::sketch_key(), vec![value]))
+            }
+            MeasureKind::Count
+            | MeasureKind::CountDistinct
+            | MeasureKind::Sum
+            | MeasureKind::Avg
+            | MeasureKind::Min
+            | MeasureKind::Max
+            | MeasureKind::Number
+            | MeasureKind::String
+            | MeasureKind::Time
+            | MeasureKind::Boolean
+            | MeasureKind::NumberAgg
+            | MeasureKind::Rank
+            | MeasureKind::RunningTotal => value,
         };
         let mut condition: Option<Expr> = extra;
         for filter in &measure.filters {
-            let holds = self.row_value(cube, filter, true, 0)?;
-            condition = Some(match condition {
-                None => holds,
-                Some(before) => before.and(holds),
-            });
+            let holds = self.row_value(role, filter, true, 0)?;
+            condition = Some(both(condition, holds));
         }
-        Ok(match condition {
-            None => value,
-            Some(condition) => Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None)),
-        })
+        Ok(where_holds(value, condition))
     }
 
     /// The primary key where it is one dimension; else a column that is there on every row.
-    fn key_presence(&mut self, cube: &'a Cube) -> Result<Expr> {
-        let keys: Vec<&Dimension> = cube.primary_key().collect();
+    fn key_presence(&mut self, role: &Role<'a>) -> Result<Expr> {
+        let keys: Vec<&Dimension> = role.cube.primary_key().collect();
         match keys.as_slice() {
-            [only] => self.stored_dimension(cube, only, 0),
-            _ => self.presence(cube),
+            [only] => self.stored_dimension(role, only, 0),
+            _ => Ok(self.presence(&role.node)),
         }
     }
 
-    pub(super) fn calculated(
+    /// `case: {switch: …}` of a calculated measure: one of several expressions over measures.
+    fn case_of_measures(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         measure: &'a Measure,
+        case: &'a CaseSwitch,
+        extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
         let name = &measure.naming.name;
-        let template = measure.sql.as_ref().ok_or_else(|| {
-            PlanError::internal(format!("the calculated measure \"{}.{name}\" has no sql", scope.name()))
-        })?;
+        match measure.kind {
+            MeasureKind::Number | MeasureKind::String | MeasureKind::Time | MeasureKind::Boolean => {}
+            MeasureKind::Count
+            | MeasureKind::CountDistinct
+            | MeasureKind::CountDistinctApprox
+            | MeasureKind::Sum
+            | MeasureKind::Avg
+            | MeasureKind::Min
+            | MeasureKind::Max
+            | MeasureKind::NumberAgg
+            | MeasureKind::Rank
+            | MeasureKind::RunningTotal => {
+                return Err(not_yet(scope.name(), name, "case on a measure that aggregates"));
+            }
+        }
+        if !measure.filters.is_empty() {
+            return Err(not_yet(scope.name(), name, "filters on a measure with case"));
+        }
+        let switched = self.role(&scope.path_of(self.model(), &case.switch))?.cube.dimensions.get(&case.switch.member);
+        if !switched.is_some_and(|dimension| matches!(dimension.value, DimensionValue::Switch { .. })) {
+            return Err(PlanError::unsupported(format!(
+                "the case of measure \"{}.{name}\" is over \"{}\", which is not of type switch",
+                scope.name(),
+                case.switch.member
+            )));
+        }
+        let switch = self.referenced(scope, &case.switch, depth)?;
+        let mut branches = Vec::with_capacity(case.whens.len());
+        for (value, template) in &case.whens {
+            branches.push((value.as_str(), self.calculated(scope, name, template, extra, leaves, depth)?));
+        }
+        let otherwise = case.otherwise.as_ref();
+        let otherwise = otherwise.map(|sql| self.calculated(scope, name, sql, extra, leaves, depth)).transpose()?;
+        let schema = self.leaf_schema(leaves)?;
+        self.case_of_switch(switch, branches, otherwise, &schema)
+    }
+
+    pub(super) fn calculated(
+        &mut self,
+        scope: &Scope<'a>,
+        name: &'a str,
+        template: &'a SqlTemplate,
+        extra: Option<&ExtraFilter>,
+        leaves: &mut Leaves,
+        depth: usize,
+    ) -> Result<Expr> {
         let marked = Marked::new(template);
         let dialect = self.scope_dialect(scope, &marked)?;
         let (text, raw) = cut_aggregates(&marked, dialect)?;
         let mut ast = parse_member(&text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
         let mut failure = None;
-        let sql = CalculatedSql { scope, path, measure: name, marked: &marked, raw: &raw };
+        let sql = CalculatedSql { scope, extra, measure: name, marked: &marked, raw: &raw };
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
             match self.calculated_value(sql, idents, leaves, depth) {
@@ -344,7 +430,7 @@ impl<'a> JoinedRows<'a> {
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
-        let CalculatedSql { scope, path, measure, marked, raw } = sql;
+        let CalculatedSql { scope, extra, measure, marked, raw } = sql;
         let outside = || {
             PlanError::unsupported(format!(
                 "measure \"{}.{measure}\" uses a row's value outside an aggregate",
@@ -356,65 +442,61 @@ impl<'a> JoinedRows<'a> {
         if let Some(index) = only.strip_prefix("__a").and_then(|digits| digits.parse::<usize>().ok())
             && let Some(aggregate) = raw.get(index)
         {
-            let Scope::Cube(cube) = scope else { return Err(aggregates_in_view(scope, measure)) };
-            return self.raw_leaf(cube, path, measure, index, aggregate, leaves);
+            let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, measure)) };
+            return self.raw_leaf(role, measure, (index, aggregate), extra, leaves);
         }
         let Some(TemplatePart::Member(reference)) = marked.reference(only).cloned() else { return Err(outside()) };
-        let path = match scope {
-            Scope::Cube(_) => composed_path(self.model(), path, &reference.path),
-            Scope::View(_) => reference.path.clone(),
-        };
         if let Some(view) = self.model().views.get(reference.cube()) {
             let Some(ViewMemberValue::OwnMeasure(inner)) =
                 view.members.get(&reference.member).map(|member| &member.value)
             else {
                 return Err(outside());
             };
-            return self.measure(Scope::View(view), &[], inner, None, leaves, depth + 1);
+            return self.measure(&Scope::View(view), inner, extra, leaves, depth + 1);
         }
-        let owner = self.cube(reference.cube())?;
-        match owner.measures.get(&reference.member) {
-            Some(inner) => self.measure(Scope::Cube(owner), &path, inner, None, leaves, depth + 1),
+        let owner = self.role(&scope.path_of(self.model(), &reference))?;
+        match owner.cube.measures.get(&reference.member) {
+            Some(inner) => self.measure(&Scope::Cube(owner), inner, extra, leaves, depth + 1),
             None => Err(outside()),
         }
     }
 
     fn raw_leaf(
         &mut self,
-        cube: &'a Cube,
-        path: &[String],
+        role: &Role<'a>,
         measure: &str,
-        index: usize,
-        raw: &RawAggregate,
+        (index, raw): (usize, &RawAggregate),
+        extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
     ) -> Result<Expr> {
-        let input = self.raw_input(cube, measure, raw)?;
+        let condition = self.condition_within(extra.map(|extra| extra.over_rows.clone()))?;
+        let input = where_holds(self.raw_input(role, measure, raw)?, condition);
         let origin = LeafOrigin::Raw(index);
         let kind = match raw.function {
-            RawFunction::Avg => return self.average(path, measure, origin, None, input, leaves),
+            RawFunction::Avg => return self.average(&role.path, measure, origin, extra, input, leaves),
             RawFunction::Count if raw.distinct => LeafKind::CountDistinct,
             RawFunction::Count => LeafKind::Count,
             RawFunction::Sum => LeafKind::Sum,
             RawFunction::Min => LeafKind::Min,
             RawFunction::Max => LeafKind::Max,
         };
-        let of = LegLeaf { kind, path: path.to_vec(), measure: measure.to_owned(), origin, filter: None };
+        let of = LegLeaf {
+            kind,
+            path: role.path.clone(),
+            measure: measure.to_owned(),
+            origin,
+            filter: extra.map(|extra| extra.asked.clone()),
+            within: self.within.clone(),
+        };
         Ok(leaves.add(Leaf { of, input }))
     }
 
-    fn raw_input(&mut self, cube: &'a Cube, measure: &str, raw: &RawAggregate) -> Result<Expr> {
+    fn raw_input(&mut self, role: &Role<'a>, measure: &str, raw: &RawAggregate) -> Result<Expr> {
         if raw.distinct && !matches!(raw.function, RawFunction::Count | RawFunction::Min | RawFunction::Max) {
-            return Err(not_yet(&cube.naming.name, measure, "a DISTINCT aggregate other than count"));
+            return Err(not_yet(role.name(), measure, "a DISTINCT aggregate other than count"));
         }
-        let Some(template) = &raw.argument else { return self.presence(cube) };
-        let dialect = self.dialect(cube)?;
-        match members::own_sql(self.model(), cube, template, dialect)? {
-            Some(sql) => self.base_column(cube, &sql, false),
-            None => Err(PlanError::unsupported(format!(
-                "measure \"{}.{measure}\" aggregates an expression that reaches other cubes",
-                cube.naming.name
-            ))),
-        }
+        let Some(template) = &raw.argument else { return Ok(self.presence(&role.node)) };
+        self.row_value(role, template, false, 0)
     }
 
     /// The aggregate of a leaf over the joined rows.
@@ -425,6 +507,11 @@ impl<'a> JoinedRows<'a> {
         let (name, distinct) = match kind {
             LeafKind::Count => ("count", false),
             LeafKind::CountDistinct => ("count", true),
+            LeafKind::CountDistinctApprox => {
+                let estimate = belvedere_functions::sketch::count_distinct_approx();
+                let call = AggregateFunction::new_udf(estimate, vec![input], false, None, vec![], None);
+                return Ok(Expr::AggregateFunction(call));
+            }
             LeafKind::Sum => ("sum", false),
             LeafKind::Min => ("min", false),
             LeafKind::Max => ("max", false),
@@ -483,7 +570,7 @@ impl<'a> JoinedRows<'a> {
         for (index, leaf) in leaves.leaves.iter().enumerate() {
             let wanted = self.leaf_aggregate(leaf.of.kind, leaf.input.clone())?.get_type(&rows).map_err(internal)?;
             let value = match leaf.of.kind {
-                LeafKind::Count | LeafKind::CountDistinct => Expr::Case(Case::new(
+                LeafKind::Count | LeafKind::CountDistinct | LeafKind::CountDistinctApprox => Expr::Case(Case::new(
                     None,
                     vec![(
                         Box::new(Expr::IsNotNull(Box::new(leaf.input.clone()))),
@@ -505,14 +592,29 @@ impl<'a> JoinedRows<'a> {
 /// The SQL of a calculated measure: whose it is, where it was reached, and its parts.
 #[derive(Clone, Copy)]
 struct CalculatedSql<'a, 's> {
-    scope: Scope<'a>,
-    path: &'s [String],
+    scope: &'s Scope<'a>,
+    extra: Option<&'s ExtraFilter>,
     measure: &'s str,
     marked: &'s Marked,
     raw: &'s [RawAggregate],
 }
 
-fn aggregates_in_view(scope: Scope<'_>, measure: &str) -> PlanError {
+fn both(condition: Option<Expr>, holds: Expr) -> Expr {
+    match condition {
+        None => holds,
+        Some(before) => before.and(holds),
+    }
+}
+
+/// A value where a condition holds, else NULL.
+fn where_holds(value: Expr, condition: Option<Expr>) -> Expr {
+    match condition {
+        None => value,
+        Some(condition) => Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None)),
+    }
+}
+
+fn aggregates_in_view(scope: &Scope<'_>, measure: &str) -> PlanError {
     PlanError::unsupported(format!("measure \"{measure}\" of view \"{}\" aggregates rows itself", scope.name()))
         .hint("Define the aggregate in a cube, and calculate with it here.")
 }

@@ -3,23 +3,25 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use belvedere_model::{Cube, MemberRef, SqlTemplate, TemplatePart};
+use belvedere_model::{MemberRef, SqlTemplate, TemplatePart};
 use datafusion_common::{JoinType, NullEquality, ScalarValue};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 
 use crate::bind;
 use crate::error::{PlanError, Result};
-use crate::expand::choose_join_tree::join_between;
+use crate::expand::choose_join_tree::{cube_of, join_between};
 use crate::members::{self, JoinTerm, Marked};
 
-use super::joined_rows::{JoinedRows, Scope, internal};
+use super::calculated::composed_path;
+use super::joined_rows::{JoinedRows, Role, Scope, internal};
 
 impl<'a> JoinedRows<'a> {
     pub(super) fn join_condition(&mut self, from: &str, to: &str) -> Result<Condition> {
-        let join = join_between(self.model(), from, to)
+        let join = join_between(self.model(), cube_of(from), cube_of(to))
             .ok_or_else(|| PlanError::internal(format!("no join from \"{from}\" to \"{to}\"")))?;
-        let from = self.cube(from)?;
-        let dialect = self.dialect(from)?;
+        let from = self.role_at(from)?;
+        let dialect = self.dialect(from.cube)?;
+        let from = &from;
         let mut condition = Condition { on: Vec::new(), filter: Vec::new() };
         for term in members::join_terms(&join.sql, dialect)? {
             match term {
@@ -37,7 +39,7 @@ impl<'a> JoinedRows<'a> {
                 }
                 JoinTerm::Other(template) => {
                     let marked = Marked::new(&template);
-                    let value = self.mixed_value(Scope::Cube(from), &marked, 0)?;
+                    let value = self.mixed_value(&Scope::Cube(from.clone()), &marked, 0)?;
                     condition.filter.push(value);
                 }
             }
@@ -48,52 +50,61 @@ impl<'a> JoinedRows<'a> {
         Ok(condition)
     }
 
-    /// One side of an equality, with the cube that it belongs to.
-    fn join_side(&mut self, from: &'a Cube, to: &str, template: &SqlTemplate) -> Result<(String, Expr)> {
-        let mut cubes: Vec<String> = Vec::new();
+    /// One side of an equality, with the node that it belongs to.
+    fn join_side(&mut self, from: &Role<'a>, to: &str, template: &SqlTemplate) -> Result<(String, Expr)> {
+        let mut nodes: Vec<Role<'a>> = Vec::new();
         for part in &template.parts {
-            let cube = match part {
-                TemplatePart::ThisCube => from.naming.name.clone(),
-                TemplatePart::Cube(other) => other.clone(),
-                TemplatePart::Member(reference) => reference.cube().to_owned(),
+            let role = match part {
+                TemplatePart::ThisCube => from.clone(),
+                TemplatePart::Cube(other) => self.joined_role(from, to, std::slice::from_ref(other))?,
+                TemplatePart::Member(reference) => self.joined_role(from, to, &reference.path)?,
                 TemplatePart::Text(_) | TemplatePart::CubeSql(_) | TemplatePart::Context(_) => continue,
             };
-            if !cubes.contains(&cube) {
-                cubes.push(cube);
+            if !nodes.iter().any(|known| known.node == role.node) {
+                nodes.push(role);
             }
         }
-        match cubes.as_slice() {
+        match nodes.as_slice() {
             // All of one cube: rendered as that cube's own SQL, so that anything its source computes may stand there.
-            [only] => {
-                let owner = self.cube(only)?;
-                let own = owned_by(template, &owner.naming.name);
-                let dialect = self.dialect(owner)?;
+            [owner] => {
+                let own = owned_by(template, owner.name());
+                let dialect = self.dialect(owner.cube)?;
+                let node = owner.node.clone();
                 if let Some(reference) = members::sole_reference(&own)
-                    && let Some(dimension) = owner.dimensions.get(&reference.member)
+                    && let Some(dimension) = owner.cube.dimensions.get(&reference.member)
                 {
-                    return Ok((only.clone(), self.stored_dimension(owner, dimension, 0)?));
+                    return Ok((node, self.stored_dimension(owner, dimension, 0)?));
                 }
-                match members::own_sql(self.model(), owner, &own, dialect)? {
-                    Some(sql) => Ok((only.clone(), self.base_column(owner, &sql, false)?)),
+                match members::own_sql(self.model(), owner.cube, &own, dialect)? {
+                    Some(sql) => Ok((node, self.base_column(owner, &sql, false)?)),
                     None => {
                         let marked = Marked::new(&own);
-                        Ok((only.clone(), self.mixed_value(Scope::Cube(owner), &marked, 0)?))
+                        Ok((node, self.mixed_value(&Scope::Cube(owner.clone()), &marked, 0)?))
                     }
                 }
             }
             [] => {
                 // A constant, or a bare column of the declaring cube.
-                let dialect = self.dialect(from)?;
-                match members::own_sql(self.model(), from, template, dialect)? {
-                    Some(sql) => Ok((from.naming.name.clone(), self.base_column(from, &sql, false)?)),
+                let dialect = self.dialect(from.cube)?;
+                match members::own_sql(self.model(), from.cube, template, dialect)? {
+                    Some(sql) => Ok((from.node.clone(), self.base_column(from, &sql, false)?)),
                     None => Err(PlanError::internal("a join side without references is not own SQL")),
                 }
             }
             _ => {
                 let marked = Marked::new(template);
-                let value = self.mixed_value(Scope::Cube(from), &marked, 0)?;
-                Ok((if cubes.iter().any(|cube| cube == to) { "" } else { from.naming.name.as_str() }.to_owned(), value))
+                let value = self.mixed_value(&Scope::Cube(from.clone()), &marked, 0)?;
+                Ok((if nodes.iter().any(|role| role.node == to) { "" } else { from.node.as_str() }.to_owned(), value))
             }
+        }
+    }
+
+    /// What a join's SQL refers to: the two that it joins by their names, others from the left one on.
+    fn joined_role(&self, from: &Role<'a>, to: &str, path: &[String]) -> Result<Role<'a>> {
+        match path {
+            [only] if only == from.name() => Ok(from.clone()),
+            [only] if only == cube_of(to) => self.role_at(to),
+            path => self.role(&composed_path(self.model(), &from.path, path)),
         }
     }
 
@@ -177,7 +188,7 @@ pub(super) fn left_join(left: LogicalPlan, right: LogicalPlan, condition: Condit
 }
 
 /// LEFT JOIN on expressions of each side.
-fn join_with_keys(
+pub(super) fn join_with_keys(
     builder: LogicalPlanBuilder,
     right: LogicalPlan,
     left_keys: Vec<Expr>,

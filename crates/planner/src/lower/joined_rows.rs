@@ -7,12 +7,14 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_functions::{CastTarget, PgType, Zone};
 use belvedere_model::{
-    CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, MemberKind, MemberRef, Model, SqlTemplate, TemplatePart,
-    View, ViewMemberValue,
+    CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, GranularityValue, MemberKind, MemberRef, Model,
+    SqlTemplate, TemplatePart, View, ViewMemberValue,
 };
 use datafusion_common::{Column, DFSchema, TableReference};
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::{Case, Expr, LogicalPlan, TableScanBuilder, TableSource, lit};
+use datafusion_expr::{
+    Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, TableSource, ident, lit,
+};
 use datafusion_sql::sqlparser::ast::Expr as SqlExpr;
 use datafusion_sql::sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
 use datafusion_sql::sqlparser::parser::Parser;
@@ -21,12 +23,16 @@ use indexmap::IndexMap;
 use crate::bind;
 use crate::catalog::{BaseColumn, Catalog, MemberColumn, SourceDialect, TypedExpr};
 use crate::error::{PlanError, Result};
-use crate::expand::choose_join_tree::{JoinTree, join_between};
+use crate::expand::choose_join_tree::{JoinTree, cube_of, join_between};
 
+use super::calculated::composed_path;
 use super::join_conditions::{TreeJoin, left_join};
+use super::sub_queries::{Restriction, SubQuery};
 use crate::files;
 use crate::functions::Functions;
+use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
+use crate::nodes::fact_leg::{Switch, SwitchValue};
 use crate::session::SessionFacts;
 use crate::types;
 
@@ -44,25 +50,69 @@ pub struct Planning<'a> {
     pub mentioned: &'a HashSet<String>,
     /// Sentences for NOTICE, added while lowering.
     pub notices: &'a RefCell<Vec<String>>,
+    /// How many sub-query dimensions this is inside of.
+    pub depth: usize,
+}
+
+/// A join's SQL may use a sub-query dimension whose measure needs that join.
+const SUB_QUERIES_MAX: usize = 16;
+
+impl Planning<'_> {
+    /// Inside one more sub-query dimension.
+    ///
+    /// # Errors
+    /// 54001 where they are inside each other without end.
+    pub(super) fn deeper(self) -> Result<Self> {
+        if self.depth >= SUB_QUERIES_MAX {
+            return Err(PlanError::new("54001", "sub-query dimensions are inside each other too deeply")
+                .hint("Perhaps a join uses a sub-query dimension whose measure needs that join."));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+/// A cube where a path of the question reaches it: it may be joined several times.
+#[derive(Debug, Clone)]
+pub(crate) struct Role<'a> {
+    pub cube: &'a Cube,
+    /// The cubes walked, this one last.
+    pub path: Vec<String>,
+    /// The relation of its columns in the joined rows; see [`cube_of`].
+    pub node: String,
+}
+
+impl Role<'_> {
+    pub(crate) fn name(&self) -> &str {
+        &self.cube.naming.name
+    }
 }
 
 /// Whose SQL a template is: a cube's, which may name its columns, or a view's, over members only.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Scope<'a> {
-    Cube(&'a Cube),
+    Cube(Role<'a>),
     View(&'a View),
 }
 
 impl Scope<'_> {
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Cube(cube) => &cube.naming.name,
+            Self::Cube(role) => role.name(),
             Self::View(view) => &view.naming.name,
         }
     }
 
-    fn is_cube(&self, name: &str) -> bool {
-        matches!(self, Self::Cube(cube) if cube.naming.name == name)
+    /// The path of a member that its SQL refers to.
+    pub(crate) fn path_of(&self, model: &Model, reference: &MemberRef) -> Vec<String> {
+        match self {
+            Self::Cube(role) => composed_path(model, &role.path, &reference.path),
+            Self::View(_) => reference.path.clone(),
+        }
+    }
+
+    /// Whether a reference stays in the very row that the SQL is of.
+    fn owns(&self, reference: &MemberRef) -> bool {
+        matches!(self, Self::Cube(role) if reference.path.as_slice() == [role.name()])
     }
 }
 
@@ -70,13 +120,36 @@ impl Scope<'_> {
 pub struct JoinedRows<'a> {
     pub planning: Planning<'a>,
     pub tree: JoinTree,
+    /// By node of the tree.
     columns: IndexMap<String, Vec<BaseColumn>>,
+    /// By the relation of their columns.
+    pub(super) sub_queries: IndexMap<String, SubQuery>,
+    /// The conditions on these rows, for sub-queries that follow them.
+    pub(crate) restriction: Restriction,
+    /// What switches are here; `None` while only types are asked for.
+    pub(crate) switches: Option<Vec<Switch>>,
+    /// The switches that the rows are crossed with, by the column that has their value.
+    crossed: IndexMap<String, Switch>,
+    /// The calculated measures with filters that are being evaluated, by path and name.
+    pub(super) within: Vec<(Vec<String>, String)>,
+    /// While a sub-query dimension is evaluated: whether it follows the conditions.
+    sub_query: Option<bool>,
 }
 
 impl<'a> JoinedRows<'a> {
     #[must_use]
     pub fn new(planning: Planning<'a>, tree: JoinTree) -> Self {
-        Self { planning, tree, columns: IndexMap::new() }
+        Self {
+            planning,
+            tree,
+            columns: IndexMap::new(),
+            sub_queries: IndexMap::new(),
+            restriction: Restriction::default(),
+            switches: None,
+            crossed: IndexMap::new(),
+            within: Vec::new(),
+            sub_query: None,
+        }
     }
 
     pub(super) fn model(&self) -> &'a Model {
@@ -85,6 +158,25 @@ impl<'a> JoinedRows<'a> {
 
     pub(crate) fn cube(&self, name: &str) -> Result<&'a Cube> {
         members::cube_named(self.model(), name)
+    }
+
+    /// The cube that a path leads to, where the tree has it. While only types are asked for there is no tree: any place will do.
+    pub(crate) fn role(&self, path: &[String]) -> Result<Role<'a>> {
+        let cube = self.cube(path.last().map_or("", String::as_str))?;
+        let node = self.tree.node_at(self.model(), path).filter(|node| cube_of(node) == cube.naming.name);
+        let node = node.unwrap_or(&cube.naming.name).to_owned();
+        Ok(Role { cube, path: path.to_vec(), node })
+    }
+
+    /// The cube at a node, as the joins lead to it.
+    pub(super) fn role_at(&self, node: &str) -> Result<Role<'a>> {
+        let mut path = vec![cube_of(node).to_owned()];
+        let mut at = node;
+        while let Some(edge) = self.tree.edges.iter().find(|edge| edge.to == at) {
+            path.insert(0, cube_of(&edge.from).to_owned());
+            at = &edge.from;
+        }
+        Ok(Role { cube: self.cube(cube_of(node))?, path, node: node.to_owned() })
     }
 
     pub(crate) fn dialect(&self, cube: &Cube) -> Result<SourceDialect> {
@@ -97,12 +189,10 @@ impl<'a> JoinedRows<'a> {
     /// 42803 for a measure; as [`JoinedRows::dimension`].
     pub fn row_member(&mut self, column: &MemberColumn) -> Result<Expr> {
         match (column.kind, &column.view) {
-            (MemberKind::Dimension, None) => self.dimension(column.cube()?, &column.member),
+            (MemberKind::Dimension, None) => self.dimension(&column.path, &column.member),
             (MemberKind::Dimension, Some(view)) => self.view_dimension(view, &column.member),
-            (MemberKind::Segment, _) => self.segment(column.cube()?, &column.member),
-            (MemberKind::Measure, None) if let Some(origin) = column.values_of => {
-                self.row_input(&column.path, &column.member, origin)
-            }
+            (MemberKind::Segment, _) => self.segment(&column.path, &column.member),
+            (MemberKind::Measure, None) if let Some(leaf) = &column.values_of => self.leaf_value(leaf, None),
             (MemberKind::Measure, _) => Err(PlanError::new(
                 "42803",
                 format!("measure \"{}\" cannot be used as a value of a row here", column.member),
@@ -110,14 +200,14 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
-    /// The value of a dimension as a query sees it: time dimensions in the session's zone.
+    /// The value of a dimension of the cube that `path` leads to, as a query sees it: time dimensions in the session's zone.
     ///
     /// # Errors
     /// 0A000 naming what is not executed yet; XX000 for our own contradictions.
-    pub fn dimension(&mut self, cube: &str, member: &str) -> Result<Expr> {
-        let cube = self.cube(cube)?;
-        let dimension = dimension_named(cube, member)?;
-        let stored = self.stored_dimension(cube, dimension, 0)?;
+    pub fn dimension(&mut self, path: &[String], member: &str) -> Result<Expr> {
+        let role = self.role(path)?;
+        let dimension = dimension_named(role.cube, member)?;
+        let stored = self.stored_dimension(&role, dimension, 0)?;
         self.shown(dimension, stored)
     }
 
@@ -131,12 +221,21 @@ impl<'a> JoinedRows<'a> {
         else {
             return Err(PlanError::internal(format!("view \"{}\" has no dimension \"{member}\"", view.naming.name)));
         };
-        let stored = self.dimension_value(Scope::View(view), dimension, 0)?;
+        let stored = self.dimension_value(&Scope::View(view), dimension, 0)?;
         self.shown(dimension, stored)
     }
 
+    /// A time dimension's column cut to a granularity.
+    ///
+    /// # Errors
+    /// As [`JoinedRows::truncated`].
+    pub(crate) fn column_at_granularity(&mut self, column: &MemberColumn, granularity: &str) -> Result<Expr> {
+        let role = self.role(&column.path)?;
+        self.truncated(&role, &column.member, granularity, 0)
+    }
+
     fn shown(&self, dimension: &Dimension, stored: Expr) -> Result<Expr> {
-        if dimension.kind == DimensionKind::Time {
+        if dimension.kind == DimensionKind::Time && !granularity::is_wall_clock(self.model(), dimension) {
             let data_type = self.type_of(&stored)?;
             return self.local(stored, &data_type);
         }
@@ -178,17 +277,26 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// The value as the source stores it, for joins and for other members' SQL.
-    pub(crate) fn stored_dimension(&mut self, cube: &'a Cube, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
-        self.dimension_value(Scope::Cube(cube), dimension, depth)
+    pub(crate) fn stored_dimension(&mut self, role: &Role<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
+        self.dimension_value(&Scope::Cube(role.clone()), dimension, depth)
     }
 
-    fn dimension_value(&mut self, scope: Scope<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
+    fn dimension_value(&mut self, scope: &Scope<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
         if depth > REFERENCE_DEPTH_MAX {
             return Err(PlanError::new("54001", "members refer to members too deeply"));
         }
         if let Some(unsupported) = &dimension.unsupported {
             return Err(not_yet(scope.name(), &dimension.naming.name, &unsupported.feature));
         }
+        let details = &dimension.details;
+        let outer = self.sub_query;
+        self.sub_query = details.sub_query.then_some(details.propagate_filters_to_sub_query);
+        let value = self.defined_value(scope, dimension, depth);
+        self.sub_query = outer;
+        value
+    }
+
+    fn defined_value(&mut self, scope: &Scope<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
         let boolean = dimension.kind == DimensionKind::Boolean;
         match &dimension.value {
             DimensionValue::Sql(template) => self.scoped_value(scope, template, boolean, depth),
@@ -216,11 +324,110 @@ impl<'a> JoinedRows<'a> {
                     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&concat), vec![text(latitude), lit(",")]));
                 Ok(Expr::ScalarFunction(ScalarFunction::new_udf(concat, vec![left, text(longitude)])))
             }
-            DimensionValue::Switch { .. } => Err(not_yet(scope.name(), &dimension.naming.name, "switch")),
+            DimensionValue::Switch { values } => match &dimension.details.case_switch {
+                Some(case) => {
+                    let switch = self.referenced(scope, &case.switch, depth)?;
+                    let mut branches = Vec::with_capacity(case.whens.len());
+                    for (value, template) in &case.whens {
+                        branches.push((value.as_str(), self.scoped_value(scope, template, boolean, depth)?));
+                    }
+                    let otherwise = case.otherwise.as_ref();
+                    let otherwise =
+                        otherwise.map(|template| self.scoped_value(scope, template, boolean, depth)).transpose()?;
+                    let schema = self.schema()?;
+                    self.case_of_switch(switch, branches, otherwise, &schema)
+                }
+                None => self.switch_value(scope, &dimension.naming.name, values),
+            },
         }
     }
 
-    fn label(&mut self, scope: Scope<'a>, label: &'a CaseLabel, depth: usize) -> Result<Expr> {
+    /// `CASE switch WHEN 'a' THEN … END` over values that are there; their common type is PostgreSQL's.
+    pub(super) fn case_of_switch(
+        &self,
+        switch: Expr,
+        branches: Vec<(&str, Expr)>,
+        otherwise: Option<Expr>,
+        schema: &DFSchema,
+    ) -> Result<Expr> {
+        let mut text = "CASE v0".to_owned();
+        let mut values = vec![switch];
+        for (value, branch) in branches {
+            text.push_str(&format!(" WHEN '{}' THEN v{}", value.replace('\'', "''"), values.len()));
+            values.push(branch);
+        }
+        if let Some(otherwise) = otherwise {
+            text.push_str(&format!(" ELSE v{}", values.len()));
+            values.push(otherwise);
+        }
+        text.push_str(" END");
+        let ast = parse_member(&text, SourceDialect::Postgres, "case")?;
+        let mut fields = vec![Field::new("v0", DataType::Utf8, true)];
+        for (index, value) in values.iter().enumerate().skip(1) {
+            fields.push(Field::new(format!("v{index}"), value.get_type(schema).map_err(internal)?, true));
+        }
+        let fields = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
+        let Planning { catalog, functions, session, .. } = self.planning;
+        let expr = bind::bind_expr(ast, &fields, catalog, functions, session, SourceDialect::Postgres)?;
+        let values = values.into_iter().enumerate().map(|(index, value)| (format!("v{index}"), value)).collect();
+        substitute(expr, &values)
+    }
+
+    /// The value of a switch: the one that a condition pins, or a column that the rows are crossed with.
+    fn switch_value(&mut self, scope: &Scope<'a>, member: &str, values: &[String]) -> Result<Expr> {
+        let all = Switch {
+            cube: scope.name().to_owned(),
+            member: member.to_owned(),
+            value: SwitchValue::Crossed(values.to_vec()),
+        };
+        let switch = match &self.switches {
+            None => all,
+            Some(known) => known.iter().find(|known| known.is(&all)).cloned().ok_or_else(|| {
+                PlanError::unsupported(format!("what the query asks for depends on the switch \"{member}\"")).hint(
+                    format!(
+                        "Pin it by a condition such as {member} = '{}', or group by it.",
+                        values.first().map_or("", String::as_str)
+                    ),
+                )
+            })?,
+        };
+        Ok(match &switch.value {
+            SwitchValue::Pinned(value) => lit(value.clone()),
+            SwitchValue::Crossed(_) => {
+                let known = self.crossed.iter().find(|(_, known)| known.is(&switch)).map(|(name, _)| name.clone());
+                let name = known.unwrap_or_else(|| format!("s{}", self.crossed.len()));
+                let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
+                self.crossed.insert(name.clone(), switch);
+                Expr::Column(Column::new(Some(relation), name))
+            }
+        })
+    }
+
+    /// The columns of the switches that the rows are crossed with.
+    pub(crate) fn crossed_columns(&self) -> impl Iterator<Item = (&String, &Switch)> {
+        self.crossed.iter()
+    }
+
+    /// The rows, each once for each value of the switches.
+    fn with_switches(&self, rows: LogicalPlan) -> Result<LogicalPlan> {
+        let mut builder = LogicalPlanBuilder::from(rows);
+        for (name, switch) in &self.crossed {
+            let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
+            let rows = switch.values().iter().map(|value| vec![lit(value.clone())]).collect::<Vec<_>>();
+            let nothing = LogicalPlanBuilder::empty(false);
+            let values = if rows.is_empty() {
+                nothing.project(vec![lit("").alias_qualified(Some(relation), name)])
+            } else {
+                LogicalPlanBuilder::values(rows)
+                    .and_then(|values| values.project(vec![ident("column1").alias_qualified(Some(relation), name)]))
+            };
+            let values = values.and_then(LogicalPlanBuilder::build).map_err(internal)?;
+            builder = builder.cross_join(values).map_err(internal)?;
+        }
+        builder.build().map_err(internal)
+    }
+
+    fn label(&mut self, scope: &Scope<'a>, label: &'a CaseLabel, depth: usize) -> Result<Expr> {
         match label {
             CaseLabel::Text(text) => Ok(lit(text.clone())),
             CaseLabel::Sql(template) => self.scoped_value(scope, template, false, depth),
@@ -231,13 +438,13 @@ impl<'a> JoinedRows<'a> {
     ///
     /// # Errors
     /// As [`JoinedRows::dimension`].
-    pub fn segment(&mut self, cube: &str, member: &str) -> Result<Expr> {
-        let cube = self.cube(cube)?;
-        let segment = cube.segments.get(member).ok_or_else(|| missing(&cube.naming.name, member))?;
+    pub fn segment(&mut self, path: &[String], member: &str) -> Result<Expr> {
+        let role = self.role(path)?;
+        let segment = role.cube.segments.get(member).ok_or_else(|| missing(role.name(), member))?;
         if let Some(unsupported) = &segment.unsupported {
-            return Err(not_yet(&cube.naming.name, member, &unsupported.feature));
+            return Err(not_yet(role.name(), member, &unsupported.feature));
         }
-        self.row_value(cube, &segment.sql, true, 0)
+        self.row_value(&role, &segment.sql, true, 0)
     }
 
     /// A row expression of a cube. What lies wholly in the cube runs at its source, whatever it is; what reaches other cubes
@@ -245,32 +452,26 @@ impl<'a> JoinedRows<'a> {
     ///
     /// # Errors
     /// As [`JoinedRows::dimension`].
-    pub fn row_value(
+    pub(crate) fn row_value(
         &mut self,
-        cube: &'a Cube,
-        template: &'a SqlTemplate,
+        role: &Role<'a>,
+        template: &SqlTemplate,
         boolean: bool,
         depth: usize,
     ) -> Result<Expr> {
-        self.scoped_value(Scope::Cube(cube), template, boolean, depth)
+        self.scoped_value(&Scope::Cube(role.clone()), template, boolean, depth)
     }
 
-    fn scoped_value(
-        &mut self,
-        scope: Scope<'a>,
-        template: &'a SqlTemplate,
-        boolean: bool,
-        depth: usize,
-    ) -> Result<Expr> {
+    fn scoped_value(&mut self, scope: &Scope<'a>, template: &SqlTemplate, boolean: bool, depth: usize) -> Result<Expr> {
         if let Some(reference) = members::sole_reference(template)
-            && !scope.is_cube(reference.cube())
+            && !scope.owns(reference)
         {
-            return self.referenced(reference, depth);
+            return self.referenced(scope, reference, depth);
         }
-        if let Scope::Cube(cube) = scope {
-            let dialect = self.dialect(cube)?;
-            if let Some(sql) = members::own_sql(self.model(), cube, template, dialect)? {
-                return self.base_column(cube, &sql, boolean);
+        if let Scope::Cube(role) = scope {
+            let dialect = self.dialect(role.cube)?;
+            if let Some(sql) = members::own_sql(self.model(), role.cube, template, dialect)? {
+                return self.base_column(role, &sql, boolean);
             }
         }
         let marked = Marked::new(template);
@@ -278,9 +479,9 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// The dialect that a template's operators have the meaning of. A view's SQL is read as its cubes' dialect where they agree.
-    pub(super) fn scope_dialect(&self, scope: Scope<'a>, marked: &Marked) -> Result<SourceDialect> {
+    pub(super) fn scope_dialect(&self, scope: &Scope<'a>, marked: &Marked) -> Result<SourceDialect> {
         match scope {
-            Scope::Cube(cube) => self.dialect(cube),
+            Scope::Cube(role) => self.dialect(role.cube),
             Scope::View(_) => {
                 let mut dialects = Vec::new();
                 for reference in marked.members() {
@@ -294,21 +495,19 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
-    fn referenced(&mut self, reference: &MemberRef, depth: usize) -> Result<Expr> {
-        let owner = self.cube(reference.cube())?;
-        if reference.granularity.is_some() {
-            return Err(PlanError::unsupported(format!(
-                "the reference {{{}.{}.{}}} is not supported yet",
-                reference.cube(),
-                reference.member,
-                reference.granularity.as_deref().unwrap_or_default()
-            )));
+    pub(super) fn referenced(&mut self, scope: &Scope<'a>, reference: &MemberRef, depth: usize) -> Result<Expr> {
+        let owner = self.role(&scope.path_of(self.model(), reference))?;
+        if let Some(granularity) = &reference.granularity {
+            return self.truncated(&owner, &reference.member, granularity, depth + 1);
         }
-        if let Some(dimension) = owner.dimensions.get(&reference.member) {
-            return self.stored_dimension(owner, dimension, depth + 1);
+        if let Some(dimension) = owner.cube.dimensions.get(&reference.member) {
+            return self.stored_dimension(&owner, dimension, depth + 1);
         }
-        if let Some(segment) = owner.segments.get(&reference.member) {
-            return self.row_value(owner, &segment.sql, true, depth + 1);
+        if let Some(segment) = owner.cube.segments.get(&reference.member) {
+            return self.row_value(&owner, &segment.sql, true, depth + 1);
+        }
+        if let (Some(is_restricted), Scope::Cube(role)) = (self.sub_query, scope) {
+            return self.measure_of_owner(role, reference, is_restricted, depth);
         }
         Err(PlanError::unsupported(format!(
             "a row expression refers to the measure \"{}.{}\"",
@@ -318,16 +517,50 @@ impl<'a> JoinedRows<'a> {
         .hint("Only dimensions and segments have a value on each row."))
     }
 
+    /// A time dimension cut to a granularity, on the wall clock of the session's zone (reference G7).
+    ///
+    /// # Errors
+    /// As [`JoinedRows::dimension`]; 0A000 for what is no time.
+    pub(crate) fn truncated(&mut self, role: &Role<'a>, member: &str, granularity: &str, depth: usize) -> Result<Expr> {
+        let dimension = dimension_named(role.cube, member)?;
+        let shown = format!("\"{}.{member}\"", role.name());
+        let defined = granularity::granularity_of(self.model(), &role.path, dimension, granularity);
+        if let Some((path, GranularityValue::Sql(template))) = &defined {
+            let owner = self.role(path)?;
+            let stored = self.row_value(&owner, template, false, depth)?;
+            let data_type = self.type_of(&stored)?;
+            let value = self.local(stored, &data_type)?;
+            let shown = format!("granularity \"{granularity}\" of {shown}");
+            return granularity::as_timestamp(value.clone(), &self.type_of(&value)?, &shown);
+        }
+        let stored = self.stored_dimension(role, dimension, depth)?;
+        let value = self.shown(dimension, stored)?;
+        let value = granularity::as_timestamp(value.clone(), &self.type_of(&value)?, &shown)?;
+        let (functions, session) = (self.planning.functions, self.planning.session);
+        match defined {
+            Some((_, GranularityValue::Bins { interval, offset, origin })) => {
+                granularity::bins((*interval, *offset, origin.as_deref()), value, functions, session)
+            }
+            Some((_, GranularityValue::Sql(_))) | None => granularity::truncated(granularity, value, functions),
+        }
+    }
+
     /// An expression that reaches several cubes, over the base columns of each.
-    pub(super) fn mixed_value(&mut self, scope: Scope<'a>, marked: &Marked, depth: usize) -> Result<Expr> {
+    ///
+    /// Where it names a granularity, all time in it is the wall clock of the session's zone: it would be wrong to compare that with
+    /// stored time.
+    pub(super) fn mixed_value(&mut self, scope: &Scope<'a>, marked: &Marked, depth: usize) -> Result<Expr> {
         let dialect = self.scope_dialect(scope, marked)?;
         let ast = parse_member(&marked.text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
         let mut ast = ast;
         let mut failure = None;
+        let cuts_time = granularity::names_granularity(self.model(), &[marked.template()], depth);
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
-            match self.identifier_value(scope, marked, idents, depth) {
+            let value = self.identifier_value(scope, marked, idents, depth);
+            match value.and_then(|value| if cuts_time { self.on_wall_clock(marked, idents, value) } else { Ok(value) })
+            {
                 Ok(value) => {
                     values.insert(key.clone(), value);
                 }
@@ -350,21 +583,42 @@ impl<'a> JoinedRows<'a> {
         substitute(expr, &values)
     }
 
+    /// Stored time on the wall clock; what names a granularity is there already.
+    fn on_wall_clock(&self, marked: &Marked, idents: &[String], value: Expr) -> Result<Expr> {
+        if let [only] = idents
+            && let Some(TemplatePart::Member(reference)) = marked.reference(only)
+        {
+            let dimension = self.cube(reference.cube())?.dimensions.get(&reference.member);
+            let is_cut = dimension.is_some_and(|dimension| granularity::is_wall_clock(self.model(), dimension));
+            if reference.granularity.is_some() || is_cut {
+                return Ok(value);
+            }
+        }
+        let data_type = self.type_of(&value)?;
+        self.local(value, &data_type)
+    }
+
     /// `__r0`, `__r0.column`, or a plain column of the cube.
-    fn identifier_value(&mut self, scope: Scope<'a>, marked: &Marked, idents: &[String], depth: usize) -> Result<Expr> {
-        let column_of = |rows: &mut Self, cube: &'a Cube, column: &str| {
-            let dialect = rows.dialect(cube)?;
-            let sql = format!("{}.{}", dialect.quoted(members::alias_of(cube)), plain(column, dialect));
-            rows.base_column(cube, &sql, false)
+    fn identifier_value(
+        &mut self,
+        scope: &Scope<'a>,
+        marked: &Marked,
+        idents: &[String],
+        depth: usize,
+    ) -> Result<Expr> {
+        let column_of = |rows: &mut Self, role: &Role<'a>, column: &str| {
+            let dialect = rows.dialect(role.cube)?;
+            let sql = format!("{}.{}", dialect.quoted(members::alias_of(role.cube)), plain(column, dialect));
+            rows.base_column(role, &sql, false)
         };
         match (idents, scope) {
             ([only], scope) => match (marked.reference(only).cloned(), scope) {
-                (Some(TemplatePart::Member(reference)), _) => self.referenced(&reference, depth),
+                (Some(TemplatePart::Member(reference)), _) => self.referenced(scope, &reference, depth),
                 (Some(_), _) => Err(PlanError::unsupported(format!(
                     "a member of \"{}\" uses a whole cube as a value",
                     scope.name()
                 ))),
-                (None, Scope::Cube(cube)) => column_of(self, cube, only),
+                (None, Scope::Cube(role)) => column_of(self, role, only),
                 (None, Scope::View(view)) => Err(PlanError::unsupported(format!(
                     "a member of view \"{}\" names the column \"{only}\"",
                     view.naming.name
@@ -372,10 +626,15 @@ impl<'a> JoinedRows<'a> {
                 .hint("A view has no columns of its own: refer to members as {member}.")),
             },
             ([table, column], scope) => match (marked.reference(table).cloned(), scope) {
-                (Some(TemplatePart::ThisCube), Scope::Cube(cube)) => column_of(self, cube, column),
-                (Some(TemplatePart::Cube(other)), _) => {
-                    let other = self.cube(&other)?;
-                    column_of(self, other, column)
+                (Some(TemplatePart::ThisCube), Scope::Cube(role)) => column_of(self, role, column),
+                (Some(TemplatePart::Cube(other)), Scope::Cube(role)) => {
+                    let path = composed_path(self.model(), &role.path, &[other]);
+                    let other = self.role(&path)?;
+                    column_of(self, &other, column)
+                }
+                (Some(TemplatePart::Cube(other)), Scope::View(_)) => {
+                    let other = self.role(&[other])?;
+                    column_of(self, &other, column)
                 }
                 _ => Err(PlanError::unsupported(format!("\"{table}.{column}\" in a member's SQL cannot be resolved"))),
             },
@@ -390,11 +649,12 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// A column of the cube's base scan, added once. A `timestamp` is UTC whatever its source's zone is.
-    pub(crate) fn base_column(&mut self, cube: &'a Cube, sql: &str, boolean: bool) -> Result<Expr> {
+    pub(crate) fn base_column(&mut self, role: &Role<'a>, sql: &str, boolean: bool) -> Result<Expr> {
+        let cube = role.cube;
         let dialect = self.dialect(cube)?;
         let (sql, typed) = typed_base(self.planning.catalog, cube, sql, boolean, dialect);
         let next = self.next_column();
-        let columns = self.columns.entry(cube.naming.name.clone()).or_default();
+        let columns = self.columns.entry(role.node.clone()).or_default();
         let index = match columns.iter().position(|known| known.sql == sql) {
             Some(index) => index,
             None => {
@@ -407,10 +667,8 @@ impl<'a> JoinedRows<'a> {
             }
         };
         let is_wall_clock = columns[index].field.data_type() == &DataType::Timestamp(TimeUnit::Microsecond, None);
-        let column = Expr::Column(Column::new(
-            Some(TableReference::bare(cube.naming.name.clone())),
-            columns[index].field.name(),
-        ));
+        let column =
+            Expr::Column(Column::new(Some(TableReference::bare(role.node.clone())), columns[index].field.name()));
         let zone = self.planning.catalog.sources.zone(&cube.data_source);
         if is_wall_clock && zone != Zone::UTC { self.utc(column, zone) } else { Ok(column) }
     }
@@ -426,12 +684,12 @@ impl<'a> JoinedRows<'a> {
         else {
             return false;
         };
-        self.cube(relation.table()).is_ok_and(|cube| members::selects_bare_null(cube, &base.sql))
+        self.cube(cube_of(relation.table())).is_ok_and(|cube| members::selects_bare_null(cube, &base.sql))
     }
 
     /// A column that is not null on every row of the cube, and null where a LEFT JOIN found none.
-    pub(crate) fn presence(&mut self, cube: &'a Cube) -> Result<Expr> {
-        let name = cube.naming.name.clone();
+    pub(crate) fn presence(&mut self, node: &str) -> Expr {
+        let name = node.to_owned();
         let next = self.next_column();
         let columns = self.columns.entry(name.clone()).or_default();
         let index = match columns.iter().position(|known| known.sql == "1") {
@@ -446,12 +704,11 @@ impl<'a> JoinedRows<'a> {
             }
         };
         let column = columns[index].field.name().clone();
-        Ok(Expr::Column(Column::new(Some(TableReference::bare(name)), column)))
+        Expr::Column(Column::new(Some(TableReference::bare(name)), column))
     }
 
     /// The type of an expression over the columns collected so far.
     pub(crate) fn type_of(&self, expr: &Expr) -> Result<DataType> {
-        use datafusion_expr::ExprSchemable;
         expr.get_type(&self.schema()?).map_err(|error| bind::errors::plan_error(error, &[]))
     }
 
@@ -462,6 +719,11 @@ impl<'a> JoinedRows<'a> {
             for column in columns {
                 fields.push((Some(TableReference::bare(cube.clone())), Arc::new(column.field.clone())));
             }
+        }
+        fields.extend(self.sub_query_fields());
+        for (name, switch) in &self.crossed {
+            let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
+            fields.push((Some(relation), Arc::new(Field::new(name, DataType::Utf8, true))));
         }
         DFSchema::new_with_metadata(fields, HashMap::new()).map_err(internal)
     }
@@ -493,14 +755,15 @@ impl<'a> JoinedRows<'a> {
         }
         let root = self.tree.root.clone();
         if joins.iter().all(TreeJoin::can_nest) {
-            return self.nested(&root, &joins);
+            let plan = self.nested(&root, &joins)?;
+            return self.with_switches(plan);
         }
         let mut plan = self.scan(&root)?;
         for join in joins {
             let right = self.scan(&join.to)?;
             plan = left_join(plan, right, join.condition)?;
         }
-        Ok(plan)
+        self.with_switches(plan)
     }
 
     /// A cube with all that hangs below it, cubes of its own source first: what one source holds of a branch stays together, and
@@ -508,12 +771,12 @@ impl<'a> JoinedRows<'a> {
     ///
     /// `(a ⟕ b) ⟕ c` on `b = c` is `a ⟕ (b ⟕ c)`, because the equality never holds for the NULLs of a `b` that was not found. It
     /// would be wrong for a condition without an equality, or one that reads a third cube; see [`TreeJoin::can_nest`].
-    fn nested(&mut self, cube: &str, joins: &[TreeJoin]) -> Result<LogicalPlan> {
-        let source = self.cube(cube)?.data_source.clone();
-        let mut plan = self.scan(cube)?;
+    fn nested(&mut self, node: &str, joins: &[TreeJoin]) -> Result<LogicalPlan> {
+        let source = self.cube(cube_of(node))?.data_source.clone();
+        let mut plan = self.scan(node)?;
         let (mut near, mut far) = (Vec::new(), Vec::new());
-        for join in joins.iter().filter(|join| join.from == cube) {
-            if self.cube(&join.to)?.data_source == source { near.push(join) } else { far.push(join) }
+        for join in joins.iter().filter(|join| join.from == node) {
+            if self.cube(cube_of(&join.to))?.data_source == source { near.push(join) } else { far.push(join) }
         }
         for join in near.into_iter().chain(far) {
             let right = self.nested(&join.to, joins)?;
@@ -524,8 +787,7 @@ impl<'a> JoinedRows<'a> {
 
     /// Cubes and joins that need what is not executed yet; access policies above all.
     fn refuse_unusable(&self) -> Result<()> {
-        let cubes = std::iter::once(&self.tree.root).chain(self.tree.edges.iter().map(|edge| &edge.to));
-        for name in cubes {
+        for name in self.tree.nodes().map(cube_of) {
             let cube = self.cube(name)?;
             if !cube.access_policies.is_empty() {
                 return Err(PlanError::unsupported(format!(
@@ -540,30 +802,34 @@ impl<'a> JoinedRows<'a> {
             }
         }
         for edge in &self.tree.edges {
-            if let Some(unsupported) =
-                join_between(self.model(), &edge.from, &edge.to).and_then(|join| join.unsupported.as_ref())
+            if let Some(unsupported) = join_between(self.model(), cube_of(&edge.from), cube_of(&edge.to))
+                .and_then(|join| join.unsupported.as_ref())
             {
                 return Err(PlanError::unsupported(format!(
                     "the join from \"{}\" to \"{}\" uses {}, which is not supported yet",
-                    edge.from, edge.to, unsupported.feature
+                    cube_of(&edge.from),
+                    cube_of(&edge.to),
+                    unsupported.feature
                 )));
             }
         }
         Ok(())
     }
 
-    fn scan(&mut self, cube: &str) -> Result<LogicalPlan> {
-        let cube = self.cube(cube)?;
+    fn scan(&mut self, node: &str) -> Result<LogicalPlan> {
+        let cube = self.cube(cube_of(node))?;
         let dialect = self.dialect(cube)?;
-        if self.columns.get(&cube.naming.name).is_none_or(Vec::is_empty) {
-            self.presence(cube)?;
+        let keys = self.sub_query_key(node)?;
+        if self.columns.get(node).is_none_or(Vec::is_empty) {
+            self.presence(node);
         }
-        let columns = self.columns.get(&cube.naming.name).cloned().unwrap_or_default();
+        let columns = self.columns.get(node).cloned().unwrap_or_default();
         let relation = members::relation_sql(self.model(), cube)?;
         let alias = members::alias_of(cube);
-        let name = TableReference::bare(cube.naming.name.clone());
+        let name = TableReference::bare(node);
         if dialect == SourceDialect::Files {
-            return files::base_plan(self.planning, cube, &relation, alias, &columns, &name);
+            let rows = files::base_plan(self.planning, cube, &relation, alias, &columns, &name)?;
+            return self.with_measures(rows, node, &keys);
         }
         let source: Arc<dyn TableSource> = self
             .planning
@@ -571,10 +837,11 @@ impl<'a> JoinedRows<'a> {
             .sources
             .base_table(&cube.data_source, &relation, alias, columns)
             .map_err(|error| bind::errors::plan_error(error, &[]))?;
-        TableScanBuilder::new(name, source)
+        let rows = TableScanBuilder::new(name, source)
             .build()
             .map(LogicalPlan::TableScan)
-            .map_err(|error| bind::errors::plan_error(error, &[]))
+            .map_err(|error| bind::errors::plan_error(error, &[]))?;
+        self.with_measures(rows, node, &keys)
     }
 }
 

@@ -5,16 +5,19 @@
 
 use std::sync::Arc;
 
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion_common::{Column, ScalarValue};
+use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, ident, lit};
 
 use crate::error::{PlanError, Result};
 use crate::expand::hints::member;
 use crate::expand::split_facts::{group_name, typed_as};
-use crate::members;
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LegAggregate, LegLeaf, LegScan};
+use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::joined_rows::{JoinedRows, Planning, internal};
+use super::sub_queries::Restriction;
 
 /// Replaces every leg of a plan.
 ///
@@ -34,11 +37,9 @@ pub fn lower_legs(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_commo
 impl JoinedRows<'_> {
     /// An expression over view columns, over base columns.
     pub(crate) fn over_rows(&mut self, scans: &[LegScan], expr: &Expr) -> Result<Expr> {
-        let mut failure = None;
-        let replaced = expr
-            .clone()
-            .transform_up(|node| {
-                let node = match node {
+        expr.clone()
+            .transform_down(|node| {
+                let replaced = match node {
                     Expr::InSubquery(mut within) => {
                         within.subquery = self.lowered(within.subquery)?;
                         return Ok(Transformed::yes(Expr::InSubquery(within)));
@@ -47,23 +48,19 @@ impl JoinedRows<'_> {
                         exists.subquery = self.lowered(exists.subquery)?;
                         return Ok(Transformed::yes(Expr::Exists(exists)));
                     }
-                    Expr::ScalarSubquery(subquery) => {
-                        return Ok(Transformed::yes(Expr::ScalarSubquery(self.lowered(subquery)?)));
+                    Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(self.lowered(subquery)?),
+                    Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY => {
+                        let (granularity, column) = granularity_call(&call)?;
+                        self.column_at_granularity(member(scans, column)?, granularity)?
                     }
-                    node => node,
+                    Expr::Column(column) => self.row_member(member(scans, &column)?)?,
+                    node => return Ok(Transformed::no(node)),
                 };
-                let Expr::Column(column) = &node else { return Ok(Transformed::no(node)) };
-                match member(scans, column).and_then(|member| self.row_member(member)) {
-                    Ok(value) => Ok(Transformed::yes(value)),
-                    Err(error) => {
-                        failure = failure.take().or(Some(error));
-                        Ok(Transformed::no(node))
-                    }
-                }
+                // What was put in is over base columns already.
+                Ok(Transformed::new(replaced, true, TreeNodeRecursion::Jump))
             })
-            .map_err(internal)?
-            .data;
-        failure.map_or(Ok(replaced), Err)
+            .map_err(internal)
+            .map(|transformed| transformed.data)
     }
 
     /// A sub-query inside a leg's filter is hidden from the walk over the plan: it is lowered here.
@@ -73,12 +70,22 @@ impl JoinedRows<'_> {
     }
 }
 
+/// The granularity and the dimension's column of a call that only the dimension's cube can compute.
+pub(crate) fn granularity_call(call: &ScalarFunction) -> Result<(&str, &Column)> {
+    match call.args.as_slice() {
+        [Expr::Literal(ScalarValue::Utf8(Some(granularity)), _), Expr::Column(column)] => Ok((granularity, column)),
+        _ => Err(PlanError::internal("a granularity of something that is no dimension")),
+    }
+}
+
 /// Lowers one leg.
 ///
 /// # Errors
 /// As [`lower_legs`].
 pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     let mut rows = JoinedRows::new(planning, leg.tree.clone());
+    rows.switches = Some(leg.switches.clone());
+    rows.restriction = Restriction { scans: leg.scans.clone(), filters: leg.conditions.clone() };
     let group = leg.group.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     let filters = leg.filters.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
 
@@ -157,16 +164,22 @@ impl JoinedRows<'_> {
         let value = self.leaf_value(leaf, extra)?;
         Ok(match leaf.kind {
             LeafKind::Count if leg.distinct_rows_of.is_some() => one_where(Expr::IsNotNull(Box::new(value))),
-            LeafKind::Count | LeafKind::CountDistinct | LeafKind::Sum | LeafKind::Min | LeafKind::Max => value,
+            LeafKind::Count
+            | LeafKind::CountDistinct
+            | LeafKind::CountDistinctApprox
+            | LeafKind::Sum
+            | LeafKind::Min
+            | LeafKind::Max => value,
         })
     }
 
-    /// The columns of a cube's primary key, as stored.
-    fn primary_key(&mut self, cube: &str) -> Result<Vec<Expr>> {
-        let cube = members::cube_named(self.model(), cube)?;
-        let keys = cube.primary_key().map(|key| self.stored_dimension(cube, key, 0)).collect::<Result<Vec<_>>>()?;
+    /// The columns of the primary key of the cube at a node, as stored.
+    pub(super) fn primary_key(&mut self, node: &str) -> Result<Vec<Expr>> {
+        let role = self.role_at(node)?;
+        let keys =
+            role.cube.primary_key().map(|key| self.stored_dimension(&role, key, 0)).collect::<Result<Vec<_>>>()?;
         if keys.is_empty() {
-            return Err(PlanError::internal(format!("cube \"{}\" has no primary key", cube.naming.name)));
+            return Err(PlanError::internal(format!("cube \"{}\" has no primary key", role.name())));
         }
         Ok(keys)
     }

@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::DataType;
 use belvedere_model::MemberKind;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
 
 use crate::catalog::{JOIN_FIELD, MemberColumn, ViewTableSource};
 use crate::error::{PlanError, Result};
-use crate::expand::absorb::{Absorbed, absorb};
+use crate::expand::absorb::{Absorbed, absorb, absorb_correlated};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::expand::hints::{Hints, in_hint_order, member};
+use crate::expand::pin_switches::cross_switches;
 use crate::nodes::fact_leg::LegScan;
+use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
+use super::sub_queries::{Restriction, is_restricted};
 
 /// Replaces every remaining view table of a plan. A measure that cannot be evaluated on a row is an error when the statement
 /// names it, and NULL with a notice when `*` brought it in.
@@ -23,6 +26,7 @@ use super::joined_rows::{JoinedRows, Planning, internal, missing};
 /// # Errors
 /// 0A000 for what is not executed yet.
 pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
+    let plan = read_chains(plan, planning)?;
     let plan = read_joins(plan, planning, Crossed::AsModel)?.data;
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
@@ -32,6 +36,132 @@ pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common
         _ => Ok(Transformed::no(node)),
     })
     .data()
+}
+
+/// Replaces the reads that cut time by a calendar's own SQL, and those of sub-query dimensions that follow the query's conditions: the
+/// whole chain above the view becomes base columns at once.
+fn read_chains(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
+    let plan = plan.transform_down_with_subqueries(|node| read_chain(node, planning)).data()?;
+    let mut left = false;
+    plan.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            left |= cuts_by_calendar(&expr)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if left {
+        return Err(PlanError::unsupported("a calendar's own units cannot be used in this place")
+            .hint("Call DATE_TRUNC in a sub-query that reads the calendar's view, and use its column here.")
+            .into());
+    }
+    Ok(plan)
+}
+
+fn read_chain(node: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<Transformed<LogicalPlan>> {
+    match node {
+        // ORDER BY may cut what the list does not: a column for it, dropped again above.
+        LogicalPlan::Sort(sort) => {
+            let mut extra: Vec<Expr> = Vec::new();
+            let mut keys = Vec::with_capacity(sort.expr.len());
+            for key in &sort.expr {
+                let mut key = key.clone();
+                if cuts_by_calendar(&key.expr)? {
+                    let name = format!("{}{}", crate::name::UNIQUE_MARK, extra.len());
+                    extra.push(key.expr.alias(&name));
+                    key.expr = Expr::Column(Column::new_unqualified(name));
+                }
+                keys.push(key);
+            }
+            if extra.is_empty() {
+                return Ok(Transformed::no(LogicalPlan::Sort(sort)));
+            }
+            let own: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
+            let below = own.iter().cloned().chain(extra);
+            LogicalPlanBuilder::from(sort.input.as_ref().clone())
+                .project(below)?
+                .sort_with_limit(keys, sort.fetch)?
+                .project(own)?
+                .build()
+                .map(Transformed::yes)
+        }
+        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
+            let Some(absorbed) = absorb(&node)?.filter(|_| !sorts(&node)) else {
+                refuse_other_conditions(&node, planning)?;
+                return Ok(Transformed::no(node));
+            };
+            let mut needed = false;
+            for column in node.schema().columns() {
+                let value = absorbed.resolved(&Expr::Column(column))?;
+                needed |= cuts_by_calendar(&value)? || follows_conditions(&value, &absorbed, planning)?;
+            }
+            for filter in &absorbed.filters {
+                needed |= cuts_by_calendar(filter)? || follows_conditions(filter, &absorbed, planning)?;
+            }
+            if needed {
+                return Ok(Transformed::yes(read_join(&node, &absorbed, planning)?));
+            }
+            Ok(Transformed::no(node))
+        }
+        // Conditions above a join of the statement's own are not on the rows of the view alone.
+        LogicalPlan::Join(join) => {
+            for input in [&join.left, &join.right] {
+                let mut input = input.as_ref();
+                while let LogicalPlan::SubqueryAlias(alias) = input {
+                    input = &alias.input;
+                }
+                let LogicalPlan::TableScan(scan) = input else { continue };
+                let Some(source) = scan.source.downcast_ref::<ViewTableSource>() else { continue };
+                let columns = scan.projected_schema.columns();
+                let mut members = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
+                if let Some(member) = members.find(|member| is_restricted(&planning.catalog.model, member)) {
+                    return Err(PlanError::unsupported(format!(
+                        "\"{}\" follows the conditions of the query that reads it, and cannot be read beside a join",
+                        member.member
+                    ))
+                    .hint("Read the view in a sub-query in FROM with the conditions that are meant, and join that.")
+                    .into());
+                }
+            }
+            Ok(Transformed::no(LogicalPlan::Join(join)))
+        }
+        node => Ok(Transformed::no(node)),
+    }
+}
+
+/// Conditions that refer to an outer query, or join tables of the statement, cannot hold inside a sub-query dimension.
+fn refuse_other_conditions(node: &LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<()> {
+    let LogicalPlan::Filter(filter) = node else { return Ok(()) };
+    let Some(absorbed) = absorb_correlated(&filter.input)? else { return Ok(()) };
+    for column in filter.input.schema().columns() {
+        if follows_conditions(&absorbed.resolved(&Expr::Column(column))?, &absorbed, planning)? {
+            return Err(PlanError::unsupported(
+                "a sub-query dimension that follows the query's conditions cannot be read under these conditions",
+            )
+            .detail("They refer to an outer query or join tables, and cannot hold for the rows of its measure.")
+            .hint("Read the view in a sub-query in FROM with the conditions that are meant.")
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value depends on the conditions of the query: a sub-query dimension that they are passed on to.
+fn follows_conditions(expr: &Expr, absorbed: &Absorbed, planning: Planning<'_>) -> datafusion_common::Result<bool> {
+    for column in expr.column_refs() {
+        if column.name != JOIN_FIELD && is_restricted(&planning.catalog.model, member(&absorbed.scans, column)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A sort in a chain would be lost with it.
+fn sorts(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Sort(_)) || plan.inputs().into_iter().any(sorts)
+}
+
+fn cuts_by_calendar(expr: &Expr) -> datafusion_common::Result<bool> {
+    expr.exists(|node| Ok(matches!(node, Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY)))
 }
 
 fn names_join_field(join: &Join) -> bool {
@@ -52,12 +182,12 @@ pub(crate) fn refuse_several_facts<'a>(
     planning: Planning<'_>,
 ) -> Result<()> {
     let model = &planning.catalog.model;
-    let facts: BTreeSet<&String> = members
+    let facts: BTreeSet<&str> = members
         .into_iter()
-        .filter(|member| member.kind == MemberKind::Measure)
-        .filter_map(|member| member.path.last())
+        .filter(|member| member.kind == MemberKind::Measure && !member.path.is_empty())
+        .filter_map(|member| tree.node_at(model, &member.path))
         .collect();
-    let repeated: Vec<&&String> = facts.iter().filter(|cube| tree.multiplies(model, cube)).collect();
+    let repeated: Vec<&str> = facts.into_iter().filter(|node| tree.multiplies(model, node)).collect();
     match repeated.as_slice() {
         [first, second, ..] => Err(PlanError::unsupported(format!(
             "the rows of \"{first}\" and \"{second}\" cannot be listed side by side"
@@ -149,10 +279,18 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
     for member in in_hint_order(members.iter().copied()) {
         hints.member(member)?;
     }
-    scans.iter().for_each(|scan| hints.default_of(scan));
+    // One view alone is read as `read_table` reads it.
+    if scans.len() > 1 || hints.paths.is_empty() {
+        scans.iter().for_each(|scan| hints.default_of(scan));
+    }
+    if scans.len() == 1 {
+        refuse_several_roots(members.iter().copied())?;
+    }
     let tree = choose_join_tree(model, &hints.paths)?;
     refuse_several_facts(members.iter().copied(), &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
+    rows.switches = Some(cross_switches(members.iter().copied(), model));
+    rows.restriction = Restriction { scans: scans.clone(), filters: absorbed.filters.clone() };
     let mut projection = Vec::with_capacity(columns.len());
     for (index, (column, value)) in columns.iter().zip(&values).enumerate() {
         let wanted = join.schema().field(index).data_type();
@@ -209,6 +347,8 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     refuse_several_roots(asked.clone())?;
     refuse_several_facts(asked, &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
+    let named = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
+    rows.switches = Some(cross_switches(named, model));
     let mut projection = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
         let wanted = scan.projected_schema.field(index).data_type();

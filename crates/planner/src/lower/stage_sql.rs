@@ -17,7 +17,7 @@ use crate::error::{PlanError, Result};
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::LeafKind;
 
-use super::calculated::{Leaves, composed_path};
+use super::calculated::Leaves;
 use super::joined_rows::{JoinedRows, Scope, internal, missing, not_yet, parse_member, replace_identifiers};
 
 /// The SQL of a multi-stage measure over the stage below.
@@ -87,7 +87,7 @@ pub fn stage_leaf(kind: MeasureKind) -> Option<LeafKind> {
 impl<'a> JoinedRows<'a> {
     /// Whether a measure needs a question of its own. A calculated one that changes nothing about the question does not: a ratio of two
     /// facts is computed above their legs (reference MF15).
-    pub(super) fn is_staged(&self, scope: Scope<'a>, measure: &Measure) -> Result<bool> {
+    pub(super) fn is_staged(&self, scope: &Scope<'a>, measure: &Measure) -> Result<bool> {
         if measure.details.rolling_window.is_some() {
             return Ok(true);
         }
@@ -104,7 +104,7 @@ impl<'a> JoinedRows<'a> {
         Ok(false)
     }
 
-    fn kind_of(&self, scope: Scope<'a>, reference: &MemberRef) -> Result<MemberKind> {
+    fn kind_of(&self, scope: &Scope<'a>, reference: &MemberRef) -> Result<MemberKind> {
         if let Some(view) = self.model().views.get(reference.cube()) {
             return match view.members.get(&reference.member).map(|member| &member.value) {
                 Some(ViewMemberValue::OwnDimension(_)) => Ok(MemberKind::Dimension),
@@ -125,8 +125,7 @@ impl<'a> JoinedRows<'a> {
     /// A staged measure as a column, with the type of its value.
     pub(super) fn stage_column(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         measure: &'a Measure,
         depth: usize,
     ) -> Result<MemberColumn> {
@@ -136,10 +135,10 @@ impl<'a> JoinedRows<'a> {
         let name = &measure.naming.name;
         let data_type = if measure.details.rolling_window.is_some() {
             let mut leaves = Leaves::default();
-            let value = self.windowless(scope, path, measure, &mut leaves, depth)?;
+            let value = self.windowless(scope, measure, &mut leaves, depth)?;
             self.measure_type(&value, &leaves)?
         } else {
-            let sql = self.stage_sql(scope, path, measure, depth)?;
+            let sql = self.stage_sql(scope, measure, depth)?;
             let schema = input_schema(&sql.inputs)?;
             match (sql.value, measure.kind) {
                 (None, _) => arrow::datatypes::DataType::Int64,
@@ -151,7 +150,7 @@ impl<'a> JoinedRows<'a> {
             }
         };
         let (path, view) = match scope {
-            Scope::Cube(_) => (path.to_vec(), None),
+            Scope::Cube(role) => (role.path.clone(), None),
             Scope::View(view) => (Vec::new(), Some(view.naming.name.clone())),
         };
         Ok(MemberColumn {
@@ -184,7 +183,7 @@ impl<'a> JoinedRows<'a> {
     pub(crate) fn windowless_of(&mut self, stage: &MemberColumn, leaves: &mut Leaves) -> Result<Expr> {
         let scope = self.scope_of(stage)?;
         let measure = stage.measure(self.model()).ok_or_else(|| missing(scope.name(), &stage.member))?;
-        self.windowless(scope, &stage.path, measure, leaves, 0)
+        self.windowless(&scope, measure, leaves, 0)
     }
 
     /// What a staged measure is made of: leaves that it aggregates over other rows, and measures that it asks.
@@ -205,8 +204,7 @@ impl<'a> JoinedRows<'a> {
 
     fn windowless(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         measure: &'a Measure,
         leaves: &mut Leaves,
         depth: usize,
@@ -217,20 +215,20 @@ impl<'a> JoinedRows<'a> {
                 .hint("Give the window to the measure below, and write a multi-stage measure over that.")
         };
         let value = match &measure.details.multi_stage {
-            None => self.plain_measure(scope, path, measure, None, leaves, depth)?,
+            None => self.plain_measure(scope, measure, None, leaves, depth)?,
             Some(stage) if !keeps_the_question(stage) => {
                 return Err(refused("and changes the grain, the filters or the time of its query"));
             }
-            Some(_) if is_calculated(measure.kind) => self.calculated(scope, path, measure, leaves, depth)?,
+            Some(_) if is_calculated(measure.kind) => self.plain_measure(scope, measure, None, leaves, depth)?,
             Some(_) => {
                 // `type: sum, sql: "{revenue}"`: the sum over more rows is the measure itself over them.
                 let reference = measure.sql.as_ref().and_then(members::sole_reference);
-                let input = reference.map(|reference| self.stage_input(scope, path, reference, depth)).transpose()?;
+                let input = reference.map(|reference| self.stage_input(scope, reference, depth)).transpose()?;
                 let inner = input.as_ref().and_then(|input| Some((input, input.measure(self.model())?)));
                 match inner {
                     Some((input, inner)) if adds_up(measure.kind, inner.kind) => {
                         let inner_scope = self.scope_of(input)?;
-                        self.measure(inner_scope, &input.path, inner, None, leaves, depth + 1)?
+                        self.measure(&inner_scope, inner, None, leaves, depth + 1)?
                     }
                     _ => return Err(refused("over measures that its type does not add up")),
                 }
@@ -246,18 +244,21 @@ impl<'a> JoinedRows<'a> {
     pub(crate) fn stage_sql_of(&mut self, stage: &MemberColumn) -> Result<StageSql> {
         let scope = self.scope_of(stage)?;
         let measure = stage.measure(self.model()).ok_or_else(|| missing(scope.name(), &stage.member))?;
-        self.stage_sql(scope, &stage.path, measure, 0)
+        self.stage_sql(&scope, measure, 0)
     }
 
-    fn stage_sql(&mut self, scope: Scope<'a>, path: &[String], measure: &'a Measure, depth: usize) -> Result<StageSql> {
+    fn stage_sql(&mut self, scope: &Scope<'a>, measure: &'a Measure, depth: usize) -> Result<StageSql> {
         let name = &measure.naming.name;
+        if measure.kind == MeasureKind::CountDistinctApprox {
+            return Err(not_yet(scope.name(), name, "an approximate distinct count of another stage"));
+        }
         if !measure.filters.is_empty() {
             return Err(not_yet(scope.name(), name, "filters on a multi-stage measure"));
         }
         let stage = measure.details.multi_stage.as_ref();
         let mut inputs = Vec::new();
         let mut bound = |rows: &mut Self, template: &SqlTemplate| {
-            rows.over_stage(scope, path, template, &mut inputs, depth).map_err(|mut error| {
+            rows.over_stage(scope, template, &mut inputs, depth).map_err(|mut error| {
                 error.message = format!("measure \"{}.{name}\": {}", scope.name(), error.message);
                 error.place = None;
                 error
@@ -281,8 +282,7 @@ impl<'a> JoinedRows<'a> {
     /// A template over members as an expression over the columns of inputs.
     fn over_stage(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         template: &SqlTemplate,
         inputs: &mut Vec<MemberColumn>,
         depth: usize,
@@ -297,7 +297,7 @@ impl<'a> JoinedRows<'a> {
                 _ => None,
             };
             let input = match reference {
-                Some(TemplatePart::Member(reference)) => self.stage_input(scope, path, &reference, depth),
+                Some(TemplatePart::Member(reference)) => self.stage_input(scope, &reference, depth),
                 _ => Err(PlanError::unsupported(format!("\"{}\" is no member", idents.join(".")))
                     .detail(
                         "A multi-stage measure reads the answer of another question, which has no columns of tables.",
@@ -329,8 +329,7 @@ impl<'a> JoinedRows<'a> {
     /// A member that a multi-stage measure names, with its type.
     pub(crate) fn stage_input(
         &mut self,
-        scope: Scope<'a>,
-        path: &[String],
+        scope: &Scope<'a>,
         reference: &MemberRef,
         depth: usize,
     ) -> Result<MemberColumn> {
@@ -342,11 +341,9 @@ impl<'a> JoinedRows<'a> {
             )));
         }
         let kind = self.kind_of(scope, reference)?;
-        let is_view = self.model().views.contains_key(reference.cube());
-        let (path, view) = match scope {
-            _ if is_view => (Vec::new(), Some(reference.cube().to_owned())),
-            Scope::Cube(_) => (composed_path(self.model(), path, &reference.path), None),
-            Scope::View(_) => (reference.path.clone(), None),
+        let (path, view) = match self.model().views.contains_key(reference.cube()) {
+            true => (Vec::new(), Some(reference.cube().to_owned())),
+            false => (scope.path_of(self.model(), reference), None),
         };
         let mut column = MemberColumn {
             kind,
@@ -366,8 +363,7 @@ impl<'a> JoinedRows<'a> {
                 let mut leaves = Leaves::default();
                 let scope = self.scope_of(&column)?;
                 let measure = column.measure(self.model()).ok_or_else(|| missing(scope.name(), &column.member))?;
-                let path = column.path.clone();
-                let value = self.measure(scope, &path, measure, None, &mut leaves, depth + 1)?;
+                let value = self.measure(&scope, measure, None, &mut leaves, depth + 1)?;
                 self.measure_type(&value, &leaves)?
             }
         };
@@ -378,7 +374,7 @@ impl<'a> JoinedRows<'a> {
     /// A member that a column's `group_by`, `filter` and the like name.
     pub(crate) fn named_by(&mut self, stage: &MemberColumn, reference: &MemberRef) -> Result<MemberColumn> {
         let scope = self.scope_of(stage)?;
-        self.stage_input(scope, &stage.path, reference, 0)
+        self.stage_input(&scope, reference, 0)
     }
 }
 

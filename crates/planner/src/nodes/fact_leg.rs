@@ -25,6 +25,8 @@ pub struct LegScan {
 pub enum LeafKind {
     Count,
     CountDistinct,
+    /// The estimate of a sketch, over the values' keys.
+    CountDistinctApprox,
     Sum,
     Min,
     Max,
@@ -35,7 +37,7 @@ impl LeafKind {
     #[must_use]
     pub fn ignores_repetition(self) -> bool {
         match self {
-            Self::CountDistinct | Self::Min | Self::Max => true,
+            Self::CountDistinct | Self::CountDistinctApprox | Self::Min | Self::Max => true,
             Self::Count | Self::Sum => false,
         }
     }
@@ -44,7 +46,7 @@ impl LeafKind {
     #[must_use]
     pub fn counts(self) -> bool {
         match self {
-            Self::Count | Self::CountDistinct => true,
+            Self::Count | Self::CountDistinct | Self::CountDistinctApprox => true,
             Self::Sum | Self::Min | Self::Max => false,
         }
     }
@@ -53,6 +55,7 @@ impl LeafKind {
         match self {
             Self::Count => "count",
             Self::CountDistinct => "count distinct",
+            Self::CountDistinctApprox => "estimate of distinct",
             Self::Sum => "sum",
             Self::Min => "min",
             Self::Max => "max",
@@ -79,6 +82,8 @@ pub struct LegLeaf {
     pub origin: LeafOrigin,
     /// The condition of `FILTER (WHERE …)`, over columns of the scans.
     pub filter: Option<Expr>,
+    /// The calculated measures, by path and name, whose `filters` hold for its rows too.
+    pub within: Vec<(Vec<String>, String)>,
 }
 
 impl LegLeaf {
@@ -101,6 +106,38 @@ pub enum LegAggregate {
     },
 }
 
+/// A dimension without a column, whose value the question chooses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct Switch {
+    pub cube: String,
+    pub member: String,
+    pub value: SwitchValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub enum SwitchValue {
+    /// The same everywhere.
+    Pinned(String),
+    /// Each row stands there once for each of these.
+    Crossed(Vec<String>),
+}
+
+impl Switch {
+    /// Whether it is the same dimension.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.cube == other.cube && self.member == other.member
+    }
+
+    #[must_use]
+    pub fn values(&self) -> &[String] {
+        match &self.value {
+            SwitchValue::Pinned(value) => std::slice::from_ref(value),
+            SwitchValue::Crossed(values) => values,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct FactLeg {
     /// What the expressions' columns belong to.
@@ -111,14 +148,25 @@ pub struct FactLeg {
     pub aggregates: Vec<LegAggregate>,
     /// All must hold; over dimensions and segments of the scans.
     pub filters: Vec<Expr>,
+    /// All conditions of the question, those among them that do not restrict this leg: what sub-query dimensions follow, so that a
+    /// dimension has the same values in every leg.
+    pub conditions: Vec<Expr>,
     /// The cube whose rows are aggregated, where the tree repeats them: each counts once in each group (reference MM2).
     pub distinct_rows_of: Option<String>,
+    pub switches: Vec<Switch>,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
 }
 
-type Parts<'a> =
-    (Vec<&'a TableReference>, &'a JoinTree, &'a Vec<Expr>, &'a Vec<LegAggregate>, &'a Vec<Expr>, &'a Option<String>);
+type Parts<'a> = (
+    Vec<&'a TableReference>,
+    &'a JoinTree,
+    &'a Vec<Expr>,
+    &'a Vec<LegAggregate>,
+    [&'a Vec<Expr>; 2],
+    &'a Option<String>,
+    &'a Vec<Switch>,
+);
 
 impl FactLeg {
     fn parts(&self) -> Parts<'_> {
@@ -127,8 +175,9 @@ impl FactLeg {
             &self.tree,
             &self.group,
             &self.aggregates,
-            &self.filters,
+            [&self.filters, &self.conditions],
             &self.distinct_rows_of,
+            &self.switches,
         )
     }
 }
@@ -160,6 +209,9 @@ impl fmt::Display for LegAggregate {
                 write!(f, "{} of {}.{}", leaf.kind.word(), leaf.path.join("."), leaf.measure)?;
                 if let LeafOrigin::Raw(index) = leaf.origin {
                     write!(f, "#{index}")?;
+                }
+                for (path, measure) in &leaf.within {
+                    write!(f, " within {}.{measure}", path.join("."))?;
                 }
                 &leaf.filter
             }
@@ -206,10 +258,18 @@ impl UserDefinedLogicalNodeCore for FactLeg {
             list(self.aggregates.iter()),
             list(self.filters.iter())
         )?;
-        match &self.distinct_rows_of {
-            Some(cube) => write!(f, ", distinct rows of {cube}"),
-            None => Ok(()),
+        if let Some(cube) = &self.distinct_rows_of {
+            write!(f, ", distinct rows of {cube}")?;
         }
+        for switch in &self.switches {
+            match &switch.value {
+                SwitchValue::Pinned(value) => write!(f, ", {}.{} is {value}", switch.cube, switch.member)?,
+                SwitchValue::Crossed(values) => {
+                    write!(f, ", {}.{} crossed with {}", switch.cube, switch.member, values.join(", "))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {
