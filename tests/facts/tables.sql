@@ -38,3 +38,22 @@ INSERT INTO sales VALUES (1, 1, 100, 'completed'), (2, 1, 200, 'open'), (3, 2, 5
 INSERT INTO refunds VALUES (1, 1, 30), (2, 3, 70);
 INSERT INTO reviews VALUES (1, 1, 5), (2, 1, 4), (3, 2, 1), (4, NULL, 3);
 INSERT INTO losses VALUES (1, 5), (2, 6);
+
+-- Facts over time: months without rows, times that another zone has on another day, rows without a time, a shop or a buyer.
+CREATE TABLE shops (id int PRIMARY KEY, name varchar(40), region varchar(40));
+CREATE TABLE deals (id int PRIMARY KEY, shop_id int, happened_at timestamp NULL, day date, amount numeric(10,2), status varchar(40), buyer varchar(40));
+CREATE TABLE deal_lines (id int PRIMARY KEY, deal_id int, sku varchar(40), pieces int);
+CREATE TABLE visits (id int PRIMARY KEY, shop_id int, visited_at timestamp NULL, people int);
+INSERT INTO shops VALUES (1, 'Nord', 'north'), (2, 'Sud', 'south'), (3, 'Drift', NULL), (4, 'Leer', 'south');
+INSERT INTO deals VALUES
+    (1, 1, '2023-12-30 10:00:00', '2023-12-30', 10, 'paid', 'ann'), (2, 1, '2024-01-05 09:00:00', '2024-01-05', 20, 'paid', 'bo'),
+    (3, 2, '2024-01-31 23:30:00', '2024-01-31', 5, 'open', 'ann'), (4, 1, '2024-02-10 12:00:00', '2024-02-10', 7.50, 'paid', 'cy'),
+    (5, NULL, '2024-02-29 23:59:59', '2024-02-29', 3, 'open', NULL), (6, 2, '2024-04-02 08:00:00', '2024-04-02', 40, 'paid', 'ann'),
+    (7, 1, '2024-04-20 08:00:00', '2024-04-20', NULL, 'paid', 'bo'), (8, 3, '2024-05-01 00:00:00', '2024-05-01', 2, NULL, 'ann'),
+    (9, 1, '2024-10-26 22:30:00', '2024-10-26', 1, 'paid', 'dee'), (10, 2, '2024-10-27 23:30:00', '2024-10-27', 2.25, 'paid', 'dee'),
+    (11, 1, '2025-01-10 10:00:00', '2025-01-10', 11, 'paid', 'bo'), (12, 1, NULL, NULL, 100, 'paid', 'zed'),
+    (13, 1, '2024-01-05 09:00:00', '2024-01-05', 1, 'open', 'bo');
+INSERT INTO deal_lines VALUES (1, 2, 'a', 1), (2, 2, 'b', 2), (3, 4, 'a', 1), (4, 6, 'a', 3), (5, 6, 'a', 4), (6, 6, 'c', 1), (7, 13, 'b', 5);
+INSERT INTO visits VALUES
+    (1, 1, '2024-01-03 10:00:00', 4), (2, 2, '2024-02-03 10:00:00', 5), (3, 1, '2024-03-04 10:00:00', 6), (4, 2, '2024-04-04 10:00:00', 7),
+    (5, NULL, '2024-04-30 23:45:00', 8), (6, 4, '2024-06-01 10:00:00', 9);

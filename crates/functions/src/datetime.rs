@@ -659,8 +659,8 @@ pub fn unit_of(name: &str) -> Option<Unit> {
 #[cfg(test)]
 mod tests {
     use super::{HOUR, Interval, Zone, days_from_civil, timestamp_from};
+    use crate::bins::bin;
     use crate::error::PgResult;
-    use crate::library::bin;
 
     fn months_days(months: i32, days: i32, origin: i64, ts: i64) -> PgResult<i64> {
         bin(Interval { months, days, micros: 0 }, origin, ts)

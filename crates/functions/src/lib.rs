@@ -9,6 +9,7 @@ pub const PG_TYPE: &str = "belvedere.pg_type";
 pub const PG_TYPMOD: &str = "belvedere.pg_typmod";
 
 pub mod aggregate;
+pub mod bins;
 mod calendar;
 pub mod cast;
 pub mod datetime;

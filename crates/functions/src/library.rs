@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion_expr::{ScalarUDF, Volatility};
 
+use crate::bins;
 use crate::cast::{CastTarget, cast_value, to_f64, to_numeric};
 use crate::datetime::{
-    DAY, HOUR, Interval, MINUTE, SECOND, Unit, Zone, add_months, civil_from_days, date_trunc, date_trunc_in_zone,
-    days_from_civil, from_local, iso_week, to_local, unit_of, weekday_from_monday,
+    DAY, HOUR, Interval, MINUTE, SECOND, Unit, Zone, civil_from_days, date_trunc, date_trunc_in_zone, days_from_civil,
+    from_local, iso_week, to_local, unit_of, weekday_from_monday,
 };
 use crate::error::{PgError, PgResult};
 use crate::function::{Call, Context, Definition, Eval, PgFunction, Plan, no_function};
@@ -59,7 +60,9 @@ fn definitions() -> Vec<Definition> {
         strict("to_local", I, plan_to_local),
         strict("from_local", I, plan_from_local),
         strict("timezone", I, plan_timezone),
-        strict("belvedere_bin", I, plan_bin),
+        strict("belvedere_bin", I, bins::plan_bin),
+        strict("belvedere_bin_end", I, bins::plan_bin_end),
+        strict("belvedere_axis", I, bins::plan_axis),
         strict(FLOOR_MINUTES, I, plan_floor_minutes),
         strict("make_date", I, |n, c| {
             fixed(n, c, &[T::Int4, T::Int4, T::Int4], T::Date, |_, r| {
@@ -924,55 +927,6 @@ fn plan_timezone(name: &str, call: &Call<'_>) -> PgResult<Plan> {
         [T::Text, T::Timestamp] => Ok(Plan::new(T::Timestamptz.arrow(), eval)),
         types => Err(no_function(name, types)),
     }
-}
-
-/// `belvedere_bin(interval, origin, ts)`: start of the bin of a wall clock; months are counted on the calendar from the origin, days and shorter
-/// parts as fixed lengths. An interval with both is counted month part first: bin n starts at `origin + n * interval`.
-fn plan_bin(name: &str, call: &Call<'_>) -> PgResult<Plan> {
-    fixed(name, call, &[T::Interval, T::Timestamp, T::Timestamp], T::Timestamp, |_, r| match (&r[0], &r[1], &r[2]) {
-        (Value::Interval(i), Value::Timestamp(origin), Value::Timestamp(ts)) => {
-            Ok(Value::Timestamp(bin(*i, *origin, *ts)?))
-        }
-        _ => Ok(Value::Null),
-    })
-}
-
-/// Start of the bin `[origin + n * interval, origin + (n + 1) * interval)` that holds `ts`.
-///
-/// # Errors
-/// 22023 for an interval that is not positive, 22008 out of range.
-pub fn bin(interval: Interval, origin: i64, ts: i64) -> PgResult<i64> {
-    let out = || PgError::datetime_overflow("timestamp out of range");
-    let length = interval.comparison_micros();
-    if interval.months < 0 || interval.days < 0 || interval.micros < 0 || length <= 0 {
-        return Err(PgError::new("22023", "interval of a granularity must be positive"));
-    }
-    let start = |n: i128| -> PgResult<i64> {
-        let months = i64::try_from(n * i128::from(interval.months)).map_err(|_| out())?;
-        let base = i128::from(add_months(origin.div_euclid(DAY), months)) * i128::from(DAY)
-            + i128::from(origin.rem_euclid(DAY));
-        i64::try_from(base + n * (i128::from(interval.days) * i128::from(DAY) + i128::from(interval.micros)))
-            .map_err(|_| out())
-    };
-    let mut n = (i128::from(ts) - i128::from(origin)).div_euclid(length);
-    if interval.months == 0 {
-        return start(n);
-    }
-    // The guess by 30-day months is off by the drift of the calendar: walk by proportion first, then by single bins.
-    for _ in 0..64 {
-        let off = (i128::from(ts) - i128::from(start(n)?)).div_euclid(length + length / 30 + i128::from(DAY));
-        if off == 0 || off == -1 {
-            break;
-        }
-        n += off;
-    }
-    while start(n)? > ts {
-        n -= 1;
-    }
-    while start(n + 1)? <= ts {
-        n += 1;
-    }
-    start(n)
 }
 
 /// For tests and folding: converts a value to a type.

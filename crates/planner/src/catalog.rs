@@ -12,6 +12,7 @@ use datafusion_expr::TableSource;
 use indexmap::IndexMap;
 
 use crate::error::{PlanError, Result};
+use crate::nodes::fact_leg::LegLeaf;
 
 /// The dialect that a data source's SQL is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,7 +104,7 @@ impl Catalog {
 }
 
 /// A view or cube as a table: dimensions, measures, segments, in that order as defined.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ViewTable {
     pub name: String,
     pub columns: IndexMap<String, MemberColumn>,
@@ -121,6 +122,8 @@ pub struct MemberColumn {
     pub member: String,
     /// The view, where it defines the member itself.
     pub view: Option<String>,
+    /// Set where not the measure is meant, but the values of a row that one of its leaves aggregates.
+    pub values_of: Option<Arc<LegLeaf>>,
     pub field: Field,
 }
 
@@ -170,6 +173,13 @@ impl ViewTable {
         let fields: Vec<Field> =
             columns.iter().map(|(column, member)| member.field.clone().with_name(column).with_nullable(true)).collect();
         Self { name, columns, schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())), unsupported }
+    }
+
+    /// The same table with these columns: whatever else holds for the table still does.
+    #[must_use]
+    pub fn with_columns(&self, columns: IndexMap<String, MemberColumn>) -> Self {
+        let Self { schema, .. } = Self::new(self.name.clone(), columns.clone(), None);
+        Self { columns, schema, ..self.clone() }
     }
 }
 

@@ -8,7 +8,12 @@ mod grouping_sets;
 mod guard_fan_trap;
 pub(crate) mod hints;
 pub(crate) mod pin_switches;
+pub(crate) mod rolling;
 pub mod split_facts;
+pub(crate) mod stage_filters;
+pub(crate) mod stages;
+pub(crate) mod time_range;
+pub(crate) mod time_shift;
 
 #[cfg(test)]
 mod choose_join_tree_tests;

@@ -80,18 +80,29 @@ pub fn bins(
     functions: &Arc<Functions>,
     session: &SessionFacts,
 ) -> Result<Expr> {
+    let origin = origin_of((interval, offset, origin), functions, session)?;
+    let bin = functions.needed_scalar("belvedere_bin").map_err(internal)?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(bin, vec![lit(scalar(interval)?), origin, wall_clock])))
+}
+
+/// Where the bins of a granularity are counted from: a timestamp without columns.
+///
+/// # Errors
+/// As [`bins`].
+pub(crate) fn origin_of(
+    (interval, offset, origin): (Interval, Option<Interval>, Option<&str>),
+    functions: &Arc<Functions>,
+    session: &SessionFacts,
+) -> Result<Expr> {
     let origin = match origin {
         Some(text) => belvedere_functions::parse_literal(text, &timestamp(), None, &session.zone)
             .map_err(|error| internal(pg_error(error)))?,
         None => ScalarValue::TimestampMicrosecond(Some(default_origin(interval, session)), None),
     };
-    let mut origin = lit(origin);
-    if let Some(offset) = offset {
-        let add = functions.needed_scalar("pg_add").map_err(internal)?;
-        origin = Expr::ScalarFunction(ScalarFunction::new_udf(add, vec![origin, lit(scalar(offset)?)]));
-    }
-    let bin = functions.needed_scalar("belvedere_bin").map_err(internal)?;
-    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(bin, vec![lit(scalar(interval)?), origin, wall_clock])))
+    let origin = lit(origin);
+    let Some(offset) = offset else { return Ok(origin) };
+    let add = functions.needed_scalar("pg_add").map_err(internal)?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(add, vec![origin, lit(scalar(offset)?)])))
 }
 
 /// `date_trunc(unit, wall_clock)`.
@@ -122,7 +133,7 @@ fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, None)
 }
 
-fn scalar(interval: Interval) -> Result<ScalarValue> {
+pub(crate) fn scalar(interval: Interval) -> Result<ScalarValue> {
     let nanoseconds =
         interval.microseconds.checked_mul(1000).ok_or_else(|| PlanError::new("22008", "interval out of range"))?;
     Ok(ScalarValue::new_interval_mdn(interval.months, interval.days, nanoseconds))

@@ -5,6 +5,7 @@ mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
 pub mod read_rows;
+pub mod stage_sql;
 mod sub_queries;
 
 use std::sync::Arc;

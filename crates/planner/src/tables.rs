@@ -111,6 +111,7 @@ fn view_column(planning: Planning<'_>, view: &View, name: &str, member: &ViewMem
         path: Vec::new(),
         member: name.to_owned(),
         view: Some(view.naming.name.clone()),
+        values_of: None,
         field: Field::new(name, declared, true),
     };
     if let Ok(field) = own_member_field(planning, &column) {
@@ -171,6 +172,7 @@ fn column(planning: Planning<'_>, cube: &Cube, kind: MemberKind, path: Vec<Strin
         path,
         member: member.to_owned(),
         view: None,
+        values_of: None,
         field: field.with_name(member).with_nullable(true),
     }
 }

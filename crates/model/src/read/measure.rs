@@ -7,7 +7,7 @@ use crate::read::naming::{first_unsupported, naming};
 use crate::read::{shared, stage};
 use crate::references::References;
 use crate::spelling::one_of;
-use crate::{Measure, MeasureDetails, MeasureKind, MultiStage, SqlTemplate, Unsupported};
+use crate::{Measure, MeasureDetails, MeasureKind, MultiStage, RollingWindow, SqlTemplate, Unsupported, WindowBound};
 
 const MEASURE: Vocabulary = Vocabulary {
     keys: &[
@@ -135,7 +135,15 @@ fn details(
     references: &mut References<'_>,
 ) -> (MeasureDetails, Option<Unsupported>) {
     let multi_stage = stage::multi_stage(fields, references);
-    let rolling_window = stage::rolling_window(fields, references);
+    let rolling_window = stage::rolling_window(fields, references).or_else(|| {
+        // The legacy type is the sum of all that was before.
+        let trailing = Some(WindowBound::Unbounded);
+        (kind == Some(MeasureKind::RunningTotal)).then_some(RollingWindow::Fixed {
+            trailing,
+            leading: None,
+            from_start: false,
+        })
+    });
     let case_switch = stage::case_switch(fields, references);
     if multi_stage.is_none() {
         check_needs_multi_stage(fields, kind, references);
@@ -146,20 +154,9 @@ fn details(
         let place = fields.get(key).map(|entry| entry.key_place.clone())?;
         Some(Unsupported { feature: feature.to_owned(), place })
     };
-    let by_kind = match kind {
-        Some(MeasureKind::NumberAgg) => Some("number_agg"),
-        Some(MeasureKind::Rank) => Some("rank"),
-        Some(MeasureKind::RunningTotal) => Some("running_total"),
-        _ => None,
-    };
     // A case over measures needs no stage of its own: it is evaluated on the query's groups.
     let is_case = case_switch.is_some() && multi_stage.as_ref().is_some_and(|stage| *stage == MultiStage::default());
-    let unsupported = (multi_stage.is_some() && !is_case)
-        .then(|| at("multi_stage", "multi_stage"))
-        .flatten()
-        .or_else(|| at("rolling_window", "rolling_window"))
-        .or_else(|| at("case", "case").filter(|_| !is_case))
-        .or_else(|| by_kind.and_then(|feature| at("type", feature)));
+    let unsupported = at("case", "case").filter(|_| !is_case);
     let drill_filters = {
         // Drill filters are applied by one filter operator only; a context variable there refuses nothing else.
         let before = references.context.take();

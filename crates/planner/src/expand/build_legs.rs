@@ -2,6 +2,7 @@
 //!
 //! Afterwards no `MEASURE` is left in the plan. View tables that remain are read row by row (`SELECT * FROM view`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TransformedResult};
@@ -13,7 +14,7 @@ use indexmap::IndexSet;
 use crate::bind::measures::{MEASURE, measures_in};
 use crate::error::PlanError;
 use crate::lower::joined_rows::Planning;
-use crate::nodes::fact_leg::LegScan;
+use crate::nodes::fact_leg::{LegLeaf, LegScan};
 
 use super::absorb::{Absorbed, absorb};
 use super::grouping_sets::split_sets;
@@ -35,6 +36,18 @@ pub struct Question {
     pub listed: Vec<Column>,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
+    pub within: Within,
+}
+
+/// What a question is a part of.
+#[derive(Debug, Clone, Default)]
+pub struct Within {
+    /// How many questions ask it.
+    pub depth: usize,
+    /// The facts of all of them, by the path that leads to each: a condition on one of these does not restrict another one here either.
+    pub facts: BTreeSet<Vec<String>>,
+    /// Its first filters are theirs, and may be for other facts alone.
+    pub inherited: usize,
 }
 
 impl Question {
@@ -49,6 +62,7 @@ impl Question {
             aggregates: Vec::new(),
             filters: absorbed.filters.clone(),
             schema: Arc::new(DFSchema::empty()),
+            within: Within::default(),
         }
     }
 }
@@ -58,6 +72,8 @@ impl Question {
 pub enum Asked {
     /// A measure by its own definition, with the extra condition of `FILTER (WHERE …)`.
     Measure { column: Column, filter: Option<Expr> },
+    /// A part of a measure, for a question that puts the parts together itself.
+    Leaf(LegLeaf),
     /// An aggregate over dimensions.
     OverRows(Expr),
     /// `COUNT(*)`.

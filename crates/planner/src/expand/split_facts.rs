@@ -21,17 +21,18 @@ use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, ident};
 
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
-use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name};
+use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name, stage_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
 use crate::lower::read_rows::refuse_several_facts;
-use crate::members;
+use crate::members::{self, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, Switch};
 
 use super::build_legs::{Asked, Question};
 use super::choose_join_tree::{JoinTree, choose_join_tree, cube_of};
-use super::combine_legs::{Answer, combine_legs};
+use super::combine_legs::{Answer, Onto, SideColumn, combine_legs};
 use super::hints::{Hints, in_hint_order, member};
 use super::pin_switches::{Pinned, as_switch, pin_switches};
+use super::stages::{Stage, StageAnswer};
 
 /// One aggregate of a leg: a leaf of a measure, an aggregate over dimensions, or a count of rows.
 struct Item<'a> {
@@ -50,6 +51,12 @@ struct Item<'a> {
     counts_key: bool,
     /// As in the statement, for messages.
     shown: String,
+}
+
+/// Where the parts of measures are collected.
+struct Found<'f, 'a> {
+    items: &'f mut Vec<Item<'a>>,
+    staged: &'f mut Vec<MemberColumn>,
 }
 
 impl Item<'_> {
@@ -85,22 +92,44 @@ struct Group {
 /// 0A000 for what the model cannot answer, each with its reason.
 pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
+    // A stage is asked under the conditions as they were: those that pin a switch too.
+    let whole = question;
     let Pinned { filters, switches } = pin_switches(question, model)?;
     let question = &Question { filters, ..question.clone() };
-    let splitter = Splitter { question, planning, model, base: base_of(question, model)?, switches };
-    let (items, outputs) = splitter.items()?;
-    let groups = splitter.groups(&items)?;
-    let mut legs = Vec::new();
+    let splitter = Splitter { question, whole, planning, model, base: base_of(question, model)?, switches };
+    let Parts { items, stages, below, outputs } = splitter.items()?;
+    let groups = splitter.groups(&items, &below)?;
+    let mut facts = question.within.facts.clone();
+    facts.extend(items.iter().chain(&below).filter_map(|item| item.fact.clone()));
+    let mut sides = Vec::new();
     for group in groups {
-        legs.extend(splitter.legs(&items, &group)?);
+        sides.extend(splitter.legs(&items, &group)?.into_iter().map(leg_plan));
     }
-    let answer = Answer {
-        question,
-        fields: items.iter().map(|item| Arc::clone(&item.field)).collect(),
-        counts: items.iter().map(counts).collect(),
-        outputs,
-    };
-    combine_legs(&answer, legs, planning)
+    let mut columns: Vec<SideColumn> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| SideColumn {
+            name: item_name(index),
+            field: Arc::clone(&item.field),
+            counts: counts(item),
+        })
+        .collect();
+    let mut onto = Vec::new();
+    for (number, (column, stage)) in stages.iter().enumerate() {
+        let counts = stage.counts();
+        let name = stage_name(number);
+        match stage.answer(whole, number, &facts, planning)? {
+            StageAnswer::Beside(side) => {
+                sides.push(side);
+                columns.push(SideColumn { name, field: Arc::new(column.field.clone()), counts });
+            }
+            StageAnswer::Onto { values, keys, groups } => {
+                sides.extend(groups);
+                onto.push(Onto { name, values, keys, counts });
+            }
+        }
+    }
+    combine_legs(&Answer { question, columns, outputs }, sides, onto, planning)
 }
 
 /// Whether an item is 0, not NULL, for a group that its leg does not have (reference MF8).
@@ -113,8 +142,21 @@ fn counts(item: &Item<'_>) -> bool {
     }
 }
 
+/// What a question is taken apart into.
+struct Parts<'a> {
+    items: Vec<Item<'a>>,
+    /// Measures that ask a question of their own; the n-th is the column [`stage_name`]`(n)`.
+    stages: Vec<(MemberColumn, Stage)>,
+    /// The leaves that the stages read, each of which a leg of another question will have.
+    below: Vec<Item<'a>>,
+    /// The question's aggregates over the columns of items and stages.
+    outputs: Vec<Expr>,
+}
+
 struct Splitter<'a> {
     question: &'a Question,
+    /// The question with the conditions that pin switches, for the questions that it asks.
+    whole: &'a Question,
     planning: Planning<'a>,
     model: &'a Model,
     base: Hints<'a>,
@@ -157,25 +199,25 @@ impl<'a> Splitter<'a> {
         choose_join_tree(self.model, &all.paths)
     }
 
-    /// All items, each once, and the question's aggregates as expressions over their columns.
-    fn items(&self) -> Result<(Vec<Item<'a>>, Vec<Expr>)> {
+    /// All items and stages, each once, and the question's aggregates as expressions over their columns.
+    fn items(&self) -> Result<Parts<'a>> {
         let mut rows = JoinedRows::new(self.planning, JoinTree::of(""));
         rows.switches = Some(self.switches.clone());
         let mut items: Vec<Item<'a>> = Vec::new();
+        let mut staged: Vec<MemberColumn> = Vec::new();
         let mut outputs: Vec<Option<Expr>> = Vec::new();
         for asked in &self.question.aggregates {
             outputs.push(match asked {
                 Asked::Measure { column, filter } => {
                     let member = member(&self.question.scans, column)?;
-                    let mut hints = Hints::new(self.model);
-                    hints.member(member)?;
-                    let extra = self.extra_filter(filter.as_ref(), &mut rows, &mut hints)?;
-                    let mut leaves = Leaves::default();
-                    let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
-                    // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf.
-                    let whole = choose_join_tree(self.model, &hints.and(&self.base).paths).is_ok().then_some(hints);
                     let shown = format!("measure \"{}\"", column.name);
-                    Some(self.add_leaves(value, &leaves, &rows, whole.as_ref(), &shown, &mut items)?)
+                    let to = &mut Found { items: &mut items, staged: &mut staged };
+                    Some(self.add_measure(member, filter.as_ref(), &mut rows, &shown, to)?)
+                }
+                Asked::Leaf(leaf) => {
+                    let field = self.output_field(outputs.len());
+                    items.push(self.leaf_item(leaf, field, format!("measure \"{}\"", leaf.measure))?);
+                    Some(ident(item_name(items.len() - 1)))
                 }
                 Asked::OverRows(expr) => {
                     let field = self.output_field(outputs.len());
@@ -184,6 +226,31 @@ impl<'a> Splitter<'a> {
                 }
                 Asked::CountRows { .. } => None,
             });
+        }
+        let mut stages: Vec<(MemberColumn, Stage)> = Vec::new();
+        let mut below = Vec::new();
+        let mut without_groups: Vec<MemberColumn> = Vec::new();
+        // A stage's measures may be staged themselves.
+        while let Some(column) = staged.get(stages.len()).cloned() {
+            let stage = Stage::of(self.whole, &column, &mut rows, self.planning)?;
+            self.add_below(&column, &mut rows, &mut below, 0)?;
+            for input in stage.gives_groups(self.whole) {
+                if self.is_apart(&input)? {
+                    without_groups.push(input);
+                    continue;
+                }
+                let shown = format!("measure \"{}\"", input.member);
+                let to = &mut Found { items: &mut items, staged: &mut staged };
+                self.add_measure(&input, None, &mut rows, &shown, to)?;
+            }
+            stages.push((column, stage));
+        }
+        if items.is_empty() && !stages.iter().any(|(_, stage)| stage.is_beside(self.whole)) {
+            for input in without_groups {
+                let shown = format!("measure \"{}\"", input.member);
+                let to = &mut Found { items: &mut items, staged: &mut staged };
+                self.add_measure(&input, None, &mut rows, &shown, to)?;
+            }
         }
         let counts_bare_rows = outputs.iter().any(Option::is_none) && self.question.listed.is_empty();
         let root = if counts_bare_rows { Some(self.counted_root(&items)?) } else { None };
@@ -194,7 +261,7 @@ impl<'a> Splitter<'a> {
                 (Asked::CountRows { filter }, None) => {
                     self.count_rows(filter.as_ref(), root.as_deref(), index, &mut rows, &mut items)?
                 }
-                (Asked::Measure { .. } | Asked::OverRows(_), None) => {
+                (Asked::Measure { .. } | Asked::Leaf(_) | Asked::OverRows(_), None) => {
                     return Err(PlanError::internal("an aggregate without a value"));
                 }
             });
@@ -204,7 +271,65 @@ impl<'a> Splitter<'a> {
                 self.question.scans.iter().for_each(|scan| item.hints.default_of(scan));
             }
         }
-        Ok((items, finished))
+        Ok(Parts { items, stages, below, outputs: finished })
+    }
+
+    /// Whether a measure has no value for the question's groups: other measures then say which groups there are.
+    fn is_apart(&self, measure: &MemberColumn) -> Result<bool> {
+        let mut hints = Hints::new(self.model);
+        hints.member(measure)?;
+        let alone = choose_join_tree(self.model, &hints.paths).is_ok();
+        Ok(alone && choose_join_tree(self.model, &hints.and(&self.base).paths).is_err())
+    }
+
+    /// The leaves that a stage reads, down to the last stage.
+    fn add_below(
+        &self,
+        stage: &MemberColumn,
+        rows: &mut JoinedRows<'a>,
+        below: &mut Vec<Item<'a>>,
+        depth: usize,
+    ) -> Result<()> {
+        if depth > REFERENCE_DEPTH_MAX {
+            return Err(PlanError::new("54001", "measures refer to measures too deeply"));
+        }
+        let (own, measures) = rows.stage_reads(stage)?;
+        let mut found: Vec<LegLeaf> = own.leaves.into_iter().map(|leaf| leaf.of).collect();
+        for measure in &measures {
+            let mut leaves = Leaves::default();
+            rows.member_measure(measure, None, &mut leaves)?;
+            found.extend(leaves.leaves.into_iter().map(|leaf| leaf.of));
+            for inner in &leaves.stages {
+                self.add_below(inner, rows, below, depth + 1)?;
+            }
+        }
+        for leaf in found {
+            let field = Arc::new(Field::new(&leaf.measure, DataType::Null, true));
+            let shown = format!("measure \"{}\"", leaf.measure);
+            below.push(self.leaf_item(&leaf, field, shown)?);
+        }
+        Ok(())
+    }
+
+    /// Adds what a measure is made of, and gives its value over the columns of that.
+    fn add_measure(
+        &self,
+        member: &MemberColumn,
+        filter: Option<&Expr>,
+        rows: &mut JoinedRows<'a>,
+        shown: &str,
+        to: &mut Found<'_, 'a>,
+    ) -> Result<Expr> {
+        let mut hints = Hints::new(self.model);
+        hints.member(member)?;
+        let extra = self.extra_filter(filter, rows, &mut hints)?;
+        let mut leaves = Leaves::default();
+        let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
+        // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf. A stage has trees of its
+        // own.
+        let whole = (leaves.stages.is_empty() && choose_join_tree(self.model, &hints.and(&self.base).paths).is_ok())
+            .then_some(hints);
+        self.add_leaves(value, &leaves, rows, whole.as_ref(), shown, to)
     }
 
     fn output_field(&self, aggregate: usize) -> FieldRef {
@@ -231,8 +356,9 @@ impl<'a> Splitter<'a> {
         rows: &JoinedRows<'a>,
         whole: Option<&Hints<'a>>,
         shown: &str,
-        items: &mut Vec<Item<'a>>,
+        to: &mut Found<'_, 'a>,
     ) -> Result<Expr> {
+        let Found { items, staged } = to;
         let schema = rows.leaf_schema(leaves)?;
         let mut columns = HashMap::new();
         // Above the legs a switch that the rows are crossed with is a group's column.
@@ -259,6 +385,13 @@ impl<'a> Splitter<'a> {
             });
             columns.insert(leaf_name(index), ident(item_name(position)));
         }
+        for (index, stage) in leaves.stages.iter().enumerate() {
+            let position = staged.iter().position(|known| known == stage).unwrap_or_else(|| {
+                staged.push(stage.clone());
+                staged.len() - 1
+            });
+            columns.insert(stage_name(index), ident(stage_name(position)));
+        }
         substitute(value, &columns)
     }
 
@@ -284,7 +417,8 @@ impl<'a> Splitter<'a> {
                 let mut leaves = Leaves::default();
                 let scope = Scope::Cube(rows.role(&path)?);
                 let value = rows.measure(&scope, count, extra.as_ref(), &mut leaves, 0)?;
-                return self.add_leaves(value, &leaves, rows, Some(&hints), "COUNT(*)", items);
+                let to = &mut Found { items, staged: &mut Vec::new() };
+                return self.add_leaves(value, &leaves, rows, Some(&hints), "COUNT(*)", to);
             }
         }
         items.push(self.count_rows_item(filter, root, self.output_field(aggregate))?);
@@ -412,7 +546,7 @@ impl<'a> Splitter<'a> {
         if items.is_empty() {
             let own = self.question.aggregates.iter().filter_map(|asked| match asked {
                 Asked::CountRows { filter } => filter.as_ref(),
-                Asked::Measure { .. } | Asked::OverRows(_) => None,
+                Asked::Measure { .. } | Asked::Leaf(_) | Asked::OverRows(_) => None,
             });
             let filters =
                 own.chain(&self.question.filters).map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
@@ -434,9 +568,10 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    fn groups(&self, items: &[Item<'a>]) -> Result<Vec<Group>> {
+    /// `below` has items of other questions, which are asked under the same conditions.
+    fn groups(&self, items: &[Item<'a>], below: &[Item<'a>]) -> Result<Vec<Group>> {
         let filters = self.question.filters.iter().map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
-        if items.is_empty() {
+        if items.is_empty() && below.is_empty() {
             let tree = self.tree_of_rows(&filters)?;
             return Ok(vec![Group { tree, filters: (0..filters.len()).collect(), items: vec![] }]);
         }
@@ -448,8 +583,17 @@ impl<'a> Splitter<'a> {
                     .map_err(|error| self.unreachable_dimension(item, items).unwrap_or(error))
             })
             .collect::<Result<Vec<_>>>()?;
-        let several = own_trees.iter().collect::<HashSet<_>>().len() > 1;
-        let facts: BTreeSet<&Vec<String>> = items.iter().filter_map(|item| item.fact.as_ref()).collect();
+        let trees_below: Vec<(&Item<'a>, JoinTree)> = below
+            .iter()
+            .filter_map(|item| {
+                let tree = choose_join_tree(self.model, &item.hints.and(&self.base).paths);
+                tree.ok().map(|tree| (item, tree))
+            })
+            .collect();
+        let trees = own_trees.iter().chain(trees_below.iter().map(|(_, tree)| tree)).collect::<HashSet<_>>();
+        let own: BTreeSet<&Vec<String>> = items.iter().chain(below).filter_map(|item| item.fact.as_ref()).collect();
+        let facts: BTreeSet<&Vec<String>> = own.iter().copied().chain(&self.question.within.facts).collect();
+        let several = trees.len() > 1 || facts.len() > own.len();
 
         let mut groups: Vec<Group> = Vec::new();
         let mut restricts = vec![false; filters.len()];
@@ -469,7 +613,15 @@ impl<'a> Splitter<'a> {
                 None => groups.push(Group { tree, filters: applied, items: vec![index] }),
             }
         }
-        if let Some(position) = restricts.iter().position(|restricts| !restricts) {
+        for (item, tree) in &trees_below {
+            for (position, filter) in filters.iter().enumerate() {
+                restricts[position] |= !several || self.reaches(item, tree, filter, &facts);
+            }
+        }
+        // Those of the asking question are checked where that is.
+        let inherited = &self.whole.filters[..self.whole.within.inherited];
+        let is_own = |position: &usize| !inherited.contains(&self.question.filters[*position]);
+        if let Some(position) = (0..filters.len()).find(|position| !restricts[*position] && is_own(position)) {
             return Err(self.filter_of_no_fact(position, &filters[position]));
         }
         Ok(self.merge(items, groups))

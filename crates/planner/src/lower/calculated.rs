@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field};
-use belvedere_model::{CaseSwitch, Dimension, DimensionValue, Measure, MeasureKind, Model, SqlTemplate, TemplatePart};
+use belvedere_model::{
+    CaseSwitch, Dimension, DimensionValue, Measure, MeasureKind, Model, SqlTemplate, TemplatePart, ViewMemberValue,
+};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion_expr::{Case, Expr, ExprSchemable, lit};
@@ -37,6 +39,8 @@ pub struct Leaf {
 #[derive(Debug, Default)]
 pub struct Leaves {
     pub leaves: Vec<Leaf>,
+    /// Measures that are the answer to a question of their own: multi-stage measures and rolling windows.
+    pub stages: Vec<MemberColumn>,
 }
 
 impl Leaves {
@@ -47,12 +51,26 @@ impl Leaves {
         });
         Expr::Column(datafusion_common::Column::new_unqualified(leaf_name(index)))
     }
+
+    pub(super) fn add_stage(&mut self, stage: MemberColumn) -> Expr {
+        let index = self.stages.iter().position(|known| *known == stage).unwrap_or_else(|| {
+            self.stages.push(stage);
+            self.stages.len() - 1
+        });
+        Expr::Column(datafusion_common::Column::new_unqualified(stage_name(index)))
+    }
 }
 
 /// The column of a leaf above the aggregate.
 #[must_use]
 pub fn leaf_name(index: usize) -> String {
     format!("m{index}")
+}
+
+/// The column of a measure that is the answer to a question of its own.
+#[must_use]
+pub fn stage_name(index: usize) -> String {
+    format!("s{index}")
 }
 
 /// The condition of `FILTER (WHERE …)`: as the statement has it, and over the joined rows.
@@ -91,12 +109,17 @@ impl<'a> JoinedRows<'a> {
         leaves: &mut Leaves,
     ) -> Result<Expr> {
         let model = self.model();
-        let scope = match &column.view {
-            None => Scope::Cube(self.role(&column.path)?),
-            Some(view) => Scope::View(view_named(model, view)?),
-        };
+        let scope = self.scope_of(column)?;
         let measure = column.measure(model).ok_or_else(|| missing(scope.name(), &column.member))?;
         self.measure(&scope, measure, extra, leaves, 0)
+    }
+
+    /// Whose SQL a column's is.
+    pub(super) fn scope_of(&self, column: &MemberColumn) -> Result<Scope<'a>> {
+        Ok(match &column.view {
+            None => Scope::Cube(self.role(&column.path)?),
+            Some(view) => Scope::View(view_named(self.model(), view)?),
+        })
     }
 
     /// A measure of `scope`.
@@ -116,8 +139,41 @@ impl<'a> JoinedRows<'a> {
             return Err(not_yet(scope.name(), name, &unsupported.feature));
         }
         if let Some(case) = &measure.details.case_switch {
+            if measure.details.rolling_window.is_some() {
+                return Err(not_yet(scope.name(), name, "a rolling window over case"));
+            }
             return self.case_of_measures(scope, measure, case, extra, leaves, depth);
         }
+        if self.is_staged(scope, measure)? {
+            let refused = |what: &str| {
+                PlanError::unsupported(format!(
+                    "{what} \"{}.{name}\" is not supported: it is the answer to a question of its own",
+                    scope.name()
+                ))
+                .hint("Filter the measures that it is made of, or use WHERE.")
+            };
+            if extra.is_some() {
+                return Err(refused("FILTER (WHERE …) on"));
+            }
+            if !self.within.is_empty() {
+                return Err(refused("a filter of a calculated measure over"));
+            }
+            let stage = self.stage_column(scope, measure, depth)?;
+            return Ok(leaves.add_stage(stage));
+        }
+        self.plain_measure(scope, measure, extra, leaves, depth)
+    }
+
+    /// A measure without its window, and without stages of its own.
+    pub(super) fn plain_measure(
+        &mut self,
+        scope: &Scope<'a>,
+        measure: &'a Measure,
+        extra: Option<&ExtraFilter>,
+        leaves: &mut Leaves,
+        depth: usize,
+    ) -> Result<Expr> {
+        let name = &measure.naming.name;
         let kind = match measure.kind {
             MeasureKind::Count => LeafKind::Count,
             MeasureKind::CountDistinct => LeafKind::CountDistinct,
@@ -149,9 +205,11 @@ impl<'a> JoinedRows<'a> {
                 self.within.truncate(outside);
                 return value;
             }
-            MeasureKind::NumberAgg => return Err(not_yet(scope.name(), name, "number_agg")),
-            MeasureKind::Rank => return Err(not_yet(scope.name(), name, "rank")),
-            MeasureKind::RunningTotal => return Err(not_yet(scope.name(), name, "running_total")),
+            MeasureKind::NumberAgg | MeasureKind::Rank => {
+                return Err(PlanError::internal(format!("\"{}.{name}\" has no stage of its own", scope.name())));
+            }
+            MeasureKind::RunningTotal if measure.sql.is_some() => LeafKind::Sum,
+            MeasureKind::RunningTotal => return Err(not_yet(scope.name(), name, "running_total without sql")),
         };
         let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, name)) };
         let condition = self.condition_within(extra.map(|extra| extra.over_rows.clone()))?;
@@ -317,7 +375,7 @@ impl<'a> JoinedRows<'a> {
         self.case_of_switch(switch, branches, otherwise, &schema)
     }
 
-    fn calculated(
+    pub(super) fn calculated(
         &mut self,
         scope: &Scope<'a>,
         name: &'a str,
@@ -388,6 +446,14 @@ impl<'a> JoinedRows<'a> {
             return self.raw_leaf(role, measure, (index, aggregate), extra, leaves);
         }
         let Some(TemplatePart::Member(reference)) = marked.reference(only).cloned() else { return Err(outside()) };
+        if let Some(view) = self.model().views.get(reference.cube()) {
+            let Some(ViewMemberValue::OwnMeasure(inner)) =
+                view.members.get(&reference.member).map(|member| &member.value)
+            else {
+                return Err(outside());
+            };
+            return self.measure(&Scope::View(view), inner, extra, leaves, depth + 1);
+        }
         let owner = self.role(&scope.path_of(self.model(), &reference))?;
         match owner.cube.measures.get(&reference.member) {
             Some(inner) => self.measure(&Scope::Cube(owner), inner, extra, leaves, depth + 1),
@@ -466,6 +532,13 @@ impl<'a> JoinedRows<'a> {
                 let data_type = aggregate.get_type(&rows).map_err(internal)?;
                 Ok(Field::new(leaf_name(index), data_type, true))
             })
+            .chain(
+                leaves
+                    .stages
+                    .iter()
+                    .enumerate()
+                    .map(|(index, stage)| Ok(stage.field.clone().with_name(stage_name(index)).with_nullable(true))),
+            )
             .collect::<Result<Vec<_>>>()?;
         DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)
     }
@@ -485,6 +558,13 @@ impl<'a> JoinedRows<'a> {
     pub fn measure_of_row(&mut self, column: &MemberColumn) -> Result<Expr> {
         let mut leaves = Leaves::default();
         let over_leaves = self.member_measure(column, None, &mut leaves)?;
+        if let Some(stage) = leaves.stages.first() {
+            return Err(PlanError::unsupported(format!(
+                "the measure \"{}\" has no value on a single row: it is computed over groups",
+                stage.member
+            ))
+            .hint("Group the query, as in SELECT …, MEASURE(…) … GROUP BY …"));
+        }
         let rows = self.schema()?;
         let mut values = HashMap::new();
         for (index, leaf) in leaves.leaves.iter().enumerate() {

@@ -192,6 +192,7 @@ impl<'a> JoinedRows<'a> {
             (MemberKind::Dimension, None) => self.dimension(&column.path, &column.member),
             (MemberKind::Dimension, Some(view)) => self.view_dimension(view, &column.member),
             (MemberKind::Segment, _) => self.segment(&column.path, &column.member),
+            (MemberKind::Measure, None) if let Some(leaf) = &column.values_of => self.leaf_value(leaf, None),
             (MemberKind::Measure, _) => Err(PlanError::new(
                 "42803",
                 format!("measure \"{}\" cannot be used as a value of a row here", column.member),

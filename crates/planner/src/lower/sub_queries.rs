@@ -21,7 +21,7 @@ use indexmap::IndexMap;
 
 use crate::catalog::{MemberColumn, ViewTable};
 use crate::error::{PlanError, Result};
-use crate::expand::build_legs::{Asked, Question};
+use crate::expand::build_legs::{Asked, Question, Within};
 use crate::expand::choose_join_tree::JoinTree;
 use crate::expand::hints::member;
 use crate::expand::split_facts::split_facts;
@@ -188,7 +188,7 @@ impl<'a> JoinedRows<'a> {
             let field = Field::new(&name, self.type_of(value)?, true);
             let path = vec![role.name().to_owned()];
             let member = key.naming.name.clone();
-            let column = MemberColumn { kind: MemberKind::Dimension, path, member, view: None, field };
+            let column = MemberColumn { kind: MemberKind::Dimension, path, member, view: None, values_of: None, field };
             columns.insert(name.clone(), column);
             group.push(Expr::Column(Column::new(Some(reference.clone()), name)));
         }
@@ -200,6 +200,7 @@ impl<'a> JoinedRows<'a> {
                 path: measure.path.clone(),
                 member: measure.measure.clone(),
                 view: None,
+                values_of: None,
                 field: measure.field.clone(),
             };
             columns.insert(name.clone(), column);
@@ -210,6 +211,7 @@ impl<'a> JoinedRows<'a> {
         let filters = if sub_query.is_restricted { self.propagated(&reference, &mut columns)? } else { Vec::new() };
         let table = Arc::new(ViewTable::new(relation.to_owned(), columns, None));
         Ok(Question {
+            within: Within::default(),
             scans: vec![LegScan { reference, table }],
             group,
             joined: Vec::new(),
