@@ -43,9 +43,8 @@ pub fn resolve_granularities(
             None => inputs.into_iter().cloned().collect(),
         };
         let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let saved = names.save(&expr);
-            let resolved = expr.transform_up(|inner| match inner {
+        let resolve = |expr: Expr| {
+            expr.transform_up(|inner| match inner {
                 Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY => {
                     bins(&call, absorbed.as_ref(), catalog, functions, session).map(Transformed::yes)
                 }
@@ -57,8 +56,19 @@ pub fn resolve_granularities(
                     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(kept, args))))
                 }
                 other => Ok(Transformed::no(other)),
-            })?;
-            Ok(resolved.update_data(|expr| saved.restore(expr)))
+            })
+        };
+        node.map_expressions(|expr| {
+            // The keys of grouping sets are columns of their own, each with its name.
+            if matches!(expr, Expr::GroupingSet(_)) {
+                return expr.map_children(|key| {
+                    let name = key.schema_name().to_string();
+                    Ok(resolve(key)?
+                        .update_data(|key| if key.schema_name().to_string() == name { key } else { key.alias(name) }))
+                });
+            }
+            let saved = names.save(&expr);
+            Ok(resolve(expr)?.update_data(|expr| saved.restore(expr)))
         })
     })
     .data()

@@ -15,7 +15,7 @@ use datafusion_expr::simplify::SimplifyContext;
 use datafusion_expr::{Expr, lit};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 
-use crate::catalog::MemberColumn;
+use crate::catalog::{JOIN_FIELD, MemberColumn};
 use crate::error::{PlanError, Result};
 use crate::lower::joined_rows::internal;
 use crate::nodes::fact_leg::{LegScan, Switch, SwitchValue};
@@ -64,17 +64,44 @@ pub(crate) fn pin_switches(question: &Question, model: &Model) -> Result<Pinned>
                 SwitchValue::Pinned(found.values().first().cloned().unwrap_or_default())
             }
             _ => {
-                return Err(PlanError::unsupported(format!(
-                    "the switch \"{}\" has {} values here, and each row would count once for each of them",
-                    column.name,
-                    values.len()
-                ))
-                .hint(format!("Group by \"{0}\" itself, or pin it by {0} = '{1}'.", column.name, values[0])));
+                return Err(several_values(&column.name, &values));
             }
         };
         switches.push(Switch { value, ..found });
     }
     Ok(Pinned { filters, switches })
+}
+
+/// Refuses rows that would stand there once for each of several values of a switch that they do not show.
+///
+/// # Errors
+/// 0A000 naming the switch.
+pub(crate) fn refuse_hidden_switches(scans: &[LegScan], shown: &[Expr], filters: &[Expr], model: &Model) -> Result<()> {
+    for column in filters.iter().flat_map(Expr::column_refs) {
+        let Some(switch) = as_column_switch(scans, column, model)? else { continue };
+        let mut is_shown = false;
+        for other in shown.iter().flat_map(Expr::column_refs) {
+            is_shown |= as_column_switch(scans, other, model)?.is_some_and(|other| other.is(&switch));
+        }
+        let (values, _) = values_left(&switch, filters.to_vec(), scans, model)?;
+        if !is_shown && values.len() > 1 {
+            return Err(several_values(&column.name, &values));
+        }
+    }
+    Ok(())
+}
+
+fn several_values(name: &str, values: &[String]) -> PlanError {
+    PlanError::unsupported(format!(
+        "the switch \"{name}\" has {} values here, and each row would count once for each of them",
+        values.len()
+    ))
+    .hint(format!("Ask for \"{name}\" itself, or pin it by {name} = '{}'.", values.first().map_or("", String::as_str)))
+}
+
+/// As [`switch_of`]; the field of the model's own join is no column of a view.
+fn as_column_switch(scans: &[LegScan], column: &Column, model: &Model) -> Result<Option<Switch>> {
+    if column.name == JOIN_FIELD { Ok(None) } else { switch_of(scans, column, model) }
 }
 
 /// The switches among columns that are read row by row: each row stands there once for each value.

@@ -649,7 +649,13 @@ impl<'a> Splitter<'a> {
         let is_fact = |node: &str| facts.iter().any(|path| place_of(path) == Some(node));
         let may_be_joined = |node: &str| determined.contains(node) || node == fact || !is_fact(node);
         (own_tree.contains(&tree.root) || may_be_joined(&tree.root))
-            && tree.edges.iter().all(|edge| own_tree.edges.contains(edge) || may_be_joined(&edge.to))
+            && tree.edges.iter().all(|edge| {
+                // Another root may lead to it by other joins; only where a cube has several roles does it matter by which.
+                let has_roles = tree.nodes().filter(|node| cube_of(node) == cube_of(&edge.to)).count() > 1;
+                let is_own = own_tree.contains(&edge.to)
+                    && (!has_roles || own_tree.root == edge.to || own_tree.edges.contains(edge));
+                is_own || may_be_joined(&edge.to)
+            })
     }
 
     fn filter_of_no_fact(&self, position: usize, hints: &Hints<'_>) -> PlanError {

@@ -13,7 +13,7 @@ use crate::error::{PlanError, Result};
 use crate::expand::absorb::{Absorbed, absorb, absorb_correlated};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::expand::hints::{Hints, in_hint_order, member};
-use crate::expand::pin_switches::cross_switches;
+use crate::expand::pin_switches::{cross_switches, refuse_hidden_switches};
 use crate::nodes::fact_leg::LegScan;
 use crate::rewrite::CUSTOM_GRANULARITY;
 
@@ -90,10 +90,13 @@ fn read_chain(node: LogicalPlan, planning: Planning<'_>) -> datafusion_common::R
                 return Ok(Transformed::no(node));
             };
             let mut needed = false;
+            let mut shown = Vec::new();
             for column in node.schema().columns() {
                 let value = absorbed.resolved(&Expr::Column(column))?;
                 needed |= cuts_by_calendar(&value)? || follows_conditions(&value, &absorbed, planning)?;
+                shown.push(value);
             }
+            refuse_hidden_switches(&absorbed.scans, &shown, &absorbed.filters, &planning.catalog.model)?;
             for filter in &absorbed.filters {
                 needed |= cuts_by_calendar(filter)? || follows_conditions(filter, &absorbed, planning)?;
             }
