@@ -102,14 +102,35 @@ fn option_value(token: &Token) -> Option<String> {
     }
 }
 
+/// The indentation and the kind of a node.
+fn outline(line: &str) -> &str {
+    let blanks = line.len() - line.trim_start().len();
+    let end = line[blanks..].find([':', ' ']).map_or(line.len(), |at| blanks + at);
+    &line[..end]
+}
+
+/// How much of a plan somebody may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    All,
+    /// Kinds of nodes and names of sources: the rest would tell what access policies compare with, and what they hide.
+    Outline,
+}
+
 /// The lines of the answer: one for JSON.
 ///
 /// # Errors
 /// Only the walk's over the plan.
-pub fn render(logical: &LogicalPlan, format: Format) -> Result<Vec<String>> {
-    let statements = statements_of(logical)?;
+pub fn render(logical: &LogicalPlan, format: Format, shown: Shown) -> Result<Vec<String>> {
+    let mut statements = statements_of(logical)?;
     // The mark that keeps equal output names apart inside a plan is no character to print.
-    let plan = logical.display_indent().to_string().replace(belvedere_planner::name::UNIQUE_MARK, "~");
+    let mut plan = logical.display_indent().to_string().replace(belvedere_planner::name::UNIQUE_MARK, "~");
+    if shown == Shown::Outline {
+        plan = plan.lines().map(outline).collect::<Vec<_>>().join("\n");
+        for (_, statement) in &mut statements {
+            "-- not shown: an access policy applies".clone_into(&mut statement.sql);
+        }
+    }
     match format {
         Format::Json => {
             let sources: Vec<serde_json::Value> = statements

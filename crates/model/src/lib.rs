@@ -8,6 +8,7 @@
 //! `check` looks at the whole; `unsupported` marks what is not executed yet.
 
 mod access_policy;
+mod context;
 mod cube;
 mod details;
 mod diagnostic;
@@ -35,6 +36,7 @@ mod unsupported;
 mod walk;
 
 pub use access_policy::*;
+pub use context::{ContextCondition, ContextPath, ContextValue, ValuePart, parse_condition, parse_value};
 pub use cube::*;
 pub use details::*;
 pub use diagnostic::*;

@@ -59,7 +59,19 @@ fn spread_cubes(model: &mut Model) {
             .filter_map(|cube| {
                 let (Relation::Table(sql) | Relation::Query(sql)) = &cube.relation;
                 let embedded = sql.parts.iter().find_map(|part| match part {
-                    TemplatePart::CubeSql(other) => model.cubes.get(other)?.unsupported.clone(),
+                    TemplatePart::CubeSql(other) => {
+                        let other = model.cubes.get(other)?;
+                        // Its policies do not come along with its text: whoever embeds it says who may see that.
+                        let unguarded = other.access_policies.first().filter(|_| cube.access_policies.is_empty());
+                        let unguarded = unguarded.map(|policy| Unsupported {
+                            feature: format!(
+                                "the SQL of cube \"{}\", which has an access_policy, without one of its own",
+                                other.naming.name
+                            ),
+                            place: policy.place.clone(),
+                        });
+                        other.unsupported.clone().or(unguarded)
+                    }
                     _ => None,
                 });
                 Some((cube.naming.name.clone(), embedded?))

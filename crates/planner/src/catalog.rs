@@ -1,17 +1,20 @@
 //! What can be queried: the tables that views and cubes are to SQL, and the typed row expressions below them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use belvedere_functions::Zone;
-use belvedere_model::{Dimension, Measure, MemberKind, Model, ViewMemberValue};
+use belvedere_model::{Dimension, Mask, Measure, MemberKind, Model, ViewMemberValue};
 use datafusion_common::TableReference;
 use datafusion_expr::TableSource;
 use indexmap::IndexMap;
 
 use crate::error::{PlanError, Result};
+use crate::policy::Policies;
+use crate::policy::condition::Condition;
+use crate::policy::grants::Grants;
 
 /// The dialect that a data source's SQL is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +84,10 @@ pub struct Catalog {
     /// Public views and cubes, by name as written.
     pub tables: IndexMap<String, Arc<ViewTable>>,
     pub sources: Arc<dyn Sources>,
+    /// Until [`seen_by`](crate::policy::seen_by) they are nobody's, and nothing can be queried.
+    pub policies: Arc<Policies>,
+    /// Names of tables and columns that policies took away.
+    pub hidden: Arc<HashSet<String>>,
 }
 
 impl Catalog {
@@ -110,6 +117,18 @@ pub struct ViewTable {
     pub schema: SchemaRef,
     /// A feature that the whole view or cube needs and that is not executed yet.
     pub unsupported: Option<String>,
+    /// Of a view with access policies.
+    pub grants: Option<Arc<Grants>>,
+    /// Of a view (reference V10).
+    pub default_filters: Vec<DefaultFilter>,
+}
+
+/// A condition that a view adds to what is asked of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DefaultFilter {
+    pub condition: Condition,
+    /// Members whose own condition in a query takes its place.
+    pub switched_off_by: Vec<String>,
 }
 
 /// One column of a view: a member of a cube, reached by a path.
@@ -122,6 +141,14 @@ pub struct MemberColumn {
     /// The view, where it defines the member itself.
     pub view: Option<String>,
     pub field: Field,
+    pub mask: Option<Arc<MaskedMember>>,
+}
+
+/// A member that a user sees masked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaskedMember {
+    /// The rows whose own value is shown; `None`: no row's.
+    pub shown_where: Option<Condition>,
 }
 
 impl MemberColumn {
@@ -134,6 +161,16 @@ impl MemberColumn {
             .last()
             .map(String::as_str)
             .ok_or_else(|| PlanError::internal(format!("\"{}\" is no cube's member", self.member)))
+    }
+
+    /// What the model shows in the place of the member's value.
+    #[must_use]
+    pub fn mask_of<'m>(&self, model: &'m Model) -> Option<&'m Mask> {
+        match self.kind {
+            MemberKind::Dimension => self.dimension(model)?.details.mask.as_ref(),
+            MemberKind::Measure => self.measure(model)?.details.mask.as_ref(),
+            MemberKind::Segment => None,
+        }
     }
 
     /// The definition of a measure.
@@ -169,7 +206,14 @@ impl ViewTable {
     pub fn new(name: String, columns: IndexMap<String, MemberColumn>, unsupported: Option<String>) -> Self {
         let fields: Vec<Field> =
             columns.iter().map(|(column, member)| member.field.clone().with_name(column).with_nullable(true)).collect();
-        Self { name, columns, schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())), unsupported }
+        Self {
+            name,
+            columns,
+            schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())),
+            unsupported,
+            grants: None,
+            default_filters: Vec::new(),
+        }
     }
 }
 
@@ -178,6 +222,8 @@ impl ViewTable {
 #[derive(Debug, Clone)]
 pub struct ViewTableSource {
     pub table: Arc<ViewTable>,
+    /// The default filters of the table that the statement leaves in force, by position.
+    pub defaults: Vec<usize>,
     schema: SchemaRef,
 }
 
@@ -185,14 +231,20 @@ impl ViewTableSource {
     #[must_use]
     pub fn new(table: Arc<ViewTable>) -> Self {
         let schema = Arc::clone(&table.schema);
-        Self { table, schema }
+        Self { table, defaults: Vec::new(), schema }
+    }
+
+    /// The same table with other default filters in force.
+    #[must_use]
+    pub fn with_defaults(&self, defaults: Vec<usize>) -> Self {
+        Self { defaults, ..self.clone() }
     }
 
     #[must_use]
     pub fn with_join_field(table: Arc<ViewTable>) -> Self {
         let mut fields: Vec<Field> = table.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         fields.push(Field::new(JOIN_FIELD, arrow::datatypes::DataType::Utf8, true));
-        Self { table, schema: Arc::new(Schema::new(fields)) }
+        Self { table, defaults: Vec::new(), schema: Arc::new(Schema::new(fields)) }
     }
 }
 

@@ -5,6 +5,7 @@
 //! ```text
 //! model shop                                  # models/shop.yml, from here on
 //! session zone=Europe/Berlin                  # the session's zone, from here on; 2026-03-15 10:30 UTC is now
+//! user name=eve groups=sales|support region=EU   # who asks, from here on: access policies see groups and attributes
 //! lower fires=build_legs silent=read_rows "SELECT status, MEASURE(revenue) FROM orders GROUP BY 1"
 //! bind declared=int8 bind=5 "SELECT status FROM orders WHERE id = $1"
 //! ```
@@ -31,7 +32,9 @@ use belvedere_model::{Model, ModelFile};
 use belvedere_planner::catalog::{BaseColumn, Catalog, SourceDialect, Sources, TypedExpr};
 use belvedere_planner::error::PlanError;
 use belvedere_planner::functions::Functions;
+use belvedere_planner::nodes::row_barrier::RowBarrier;
 use belvedere_planner::pipeline::{self, Rule, Stage, Trace};
+use belvedere_planner::policy::{self, Identity};
 use belvedere_planner::session::SessionFacts;
 use belvedere_planner::{bind, parse, tables, types};
 use chrono::DateTime;
@@ -97,8 +100,13 @@ impl Fake {
             .try_with_sql(sql)
             .and_then(|mut parser| parser.parse_expr())
             .map_err(|error| PlanError::syntax(error.to_string()))?;
-        let empty =
-            Catalog { model: Arc::clone(&self.model), tables: indexmap::IndexMap::new(), sources: Arc::new(NoSources) };
+        let empty = Catalog {
+            model: Arc::clone(&self.model),
+            tables: indexmap::IndexMap::new(),
+            sources: Arc::new(NoSources),
+            policies: Arc::default(),
+            hidden: Arc::default(),
+        };
         let bound = bind::bind_expr(
             expr,
             &schema,
@@ -215,6 +223,7 @@ struct Scripts {
     functions: Arc<Functions>,
     catalog: Option<Catalog>,
     session: SessionFacts,
+    identity: Identity,
     /// Rules that fired or were silent where the script says otherwise.
     faults: Vec<String>,
 }
@@ -227,7 +236,13 @@ impl Scripts {
             zone: Zone::UTC,
             now: DateTime::from_timestamp(1_773_570_600, 0).expect("2026-03-15 10:30 exists"),
         };
-        Self { functions: Arc::new(Functions::new()), catalog: None, session, faults: Vec::new() }
+        Self {
+            functions: Arc::new(Functions::new()),
+            catalog: None,
+            session,
+            identity: Identity::nobody(Zone::UTC),
+            faults: Vec::new(),
+        }
     }
 
     fn load(&mut self, name: &str) -> Result<()> {
@@ -252,7 +267,7 @@ impl Scripts {
     }
 
     fn trace(&self, sql: &str, declared: &str, values: &str) -> Result<Result<Trace, PlanError>> {
-        let catalog = self.catalog.as_ref().ok_or("no model")?;
+        let catalog = &policy::seen_by(self.catalog.as_ref().ok_or("no model")?, &self.identity);
         let query = match query_of(sql) {
             Ok(query) => query,
             Err(error) => return Ok(Err(error)),
@@ -345,6 +360,20 @@ impl goldenscript::Runner for Scripts {
                 arguments.reject_rest()?;
                 return Ok(String::new());
             }
+            "user" => {
+                self.identity = Identity::nobody(Zone::UTC);
+                for argument in arguments.rest_key() {
+                    match argument.key.as_deref().unwrap_or_default() {
+                        "name" => self.identity.user = Some(argument.value.clone()),
+                        "groups" => self.identity.groups = listed(&argument.value).flatten().collect(),
+                        other => {
+                            self.identity.attributes.insert(other.to_owned(), argument.value.clone());
+                        }
+                    }
+                }
+                arguments.reject_rest()?;
+                return Ok(String::new());
+            }
             _ => {}
         }
         let last = last_rule(&command.name)?;
@@ -415,19 +444,27 @@ fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
     }
     writeln!(text, "{step_text}")?;
     if let (Rule::LowerLegs, Ok((_, planned))) = (last, &trace.result) {
-        planned.plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node
-                && let Some(table) = scan.source.downcast_ref::<Table>()
-            {
-                let _ = writeln!(text, "{} = {}", scan.table_name, table.sql);
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
+        scans_in(&planned.plan, &mut text)?;
     }
     if text.contains("\n\n") {
         return Err(format!("a golden text cannot have an empty line: {text}").into());
     }
     Ok(text)
+}
+
+fn scans_in(plan: &LogicalPlan, text: &mut String) -> datafusion_common::Result<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(table) = scan.source.downcast_ref::<Table>()
+        {
+            let _ = writeln!(text, "{} = {}", scan.table_name, table.sql);
+        }
+        if let Some(below) = RowBarrier::below(node) {
+            scans_in(below, text)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map(drop)
 }
 
 fn shown_columns(plan: &LogicalPlan) -> String {

@@ -2,11 +2,13 @@
 
 mod api;
 mod error;
+mod fence;
 mod push_down;
 mod remote_table;
 
 pub use api::*;
 pub use error::*;
+pub use fence::{Fence, FenceExec, FencePlanner, is_fence};
 pub use push_down::{ConditionsOnStoredTime, push_down, remote_statements, remote_statements_of_exec};
 pub use remote_table::{BaseColumn, RemoteExec, RemoteTable};
 mod remote_config;

@@ -16,7 +16,7 @@ use crate::read::refresh_key::{RefreshKeyOwner, refresh_key};
 use crate::read::segment::segment;
 use crate::references::{References, Scope};
 use crate::symbols::Symbols;
-use crate::{Cube, Relation, SqlTemplate, Unsupported};
+use crate::{Cube, Relation, SqlTemplate};
 
 /// Reads a cube; what is broken in it is reported and left out.
 pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mut Problems) -> Cube {
@@ -50,9 +50,6 @@ pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mu
         .map(String::as_str)
         .collect();
     let access_policies = access_policies(definition, &members, references.problems);
-    let policy = access_policies
-        .first()
-        .map(|policy| Unsupported { feature: "access_policy".to_owned(), place: policy.place.clone() });
     Cube {
         naming,
         relation,
@@ -67,7 +64,7 @@ pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mu
         access_policies,
         refresh_key,
         calendar,
-        unsupported: policy.or(in_sql).or(computed_public),
+        unsupported: in_sql.or(computed_public),
     }
 }
 

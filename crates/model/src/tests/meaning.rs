@@ -132,7 +132,7 @@ fn what_is_not_executed_yet_is_marked_by_its_name() {
     let model = model(EVERYTHING);
     let orders = &model.cubes["orders"];
     assert_eq!(feature(&orders.unsupported), "FILTER_PARAMS");
-    assert_eq!(feature(&model.cubes["customers"].unsupported), "access_policy");
+    assert_eq!(model.cubes["customers"].unsupported, None);
     assert_eq!(model.cubes["base"].unsupported, None);
     let dimensions: Vec<(&str, &str)> = orders
         .dimensions
@@ -145,17 +145,16 @@ fn what_is_not_executed_yet_is_marked_by_its_name() {
         orders.measures.iter().map(|(name, measure)| (name.as_str(), feature(&measure.unsupported))).collect();
     let wanted = [
         ("count", ""),
-        // Its filter uses a member of a cube with an access policy.
-        ("total", "access_policy"),
-        ("average", "access_policy"),
+        ("total", ""),
+        ("average", ""),
         ("last_week", "rolling_window"),
         ("share", "multi_stage"),
         ("place_in_list", "multi_stage"),
         ("in_currency", "multi_stage"),
     ];
     assert_eq!(measures, wanted);
-    assert_eq!(feature(&model.views["sales"].unsupported), "default_filters");
-    assert_eq!(feature(&model.views["sales_too"].unsupported), "default_filters");
+    assert_eq!(model.views["sales"].unsupported, None);
+    assert_eq!(model.views["sales_too"].unsupported, None);
 }
 
 #[test]
@@ -311,7 +310,7 @@ fn a_child_view_cannot_take_back_the_default_filters_of_its_parent() {
     let text = EVERYTHING.replace("    title: Also sold\n", "    title: Also sold\n    default_filters: []\n");
     let child = &model(&text).views["sales_too"];
     assert_eq!(child.default_filters.len(), 1);
-    assert_eq!(feature(&child.unsupported), "default_filters");
+    assert_eq!(child.unsupported, None);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, Ident, ObjectName, Query, 
 use crate::catalog::{Catalog, JOIN_FIELD, SourceDialect, ViewTable, ViewTableSource};
 use crate::error::PlanError;
 use crate::functions::Functions;
+use crate::policy::Policies;
 use crate::rewrite::Casts;
 use crate::session::SessionFacts;
 
@@ -110,6 +111,9 @@ impl ContextProvider for BindContext<'_> {
             return Err(
                 PlanError::new("42P01", format!("relation \"{schema}.{}\" does not exist", name.table())).into()
             );
+        }
+        if matches!(*self.catalog.policies, Policies::Unresolved) {
+            return Err(PlanError::internal("a query over the catalog of nobody").into());
         }
         let Some(table) = self.catalog.table(name.table()) else {
             let mut error = PlanError::new("42P01", format!("relation \"{}\" does not exist", name.table()));

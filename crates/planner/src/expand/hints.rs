@@ -1,6 +1,6 @@
 //! The cubes that members need, in order: what a join tree is chosen for (reference J10 to J12).
 
-use belvedere_model::{CaseLabel, Dimension, DimensionValue, Model, SqlTemplate, TemplatePart, ViewMemberValue};
+use belvedere_model::{CaseLabel, Dimension, DimensionValue, Mask, Model, SqlTemplate, TemplatePart, ViewMemberValue};
 use datafusion_common::Column;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;
@@ -11,6 +11,7 @@ use crate::lower::calculated::composed_path;
 use crate::lower::joined_rows::{internal, missing, view_named};
 use crate::members;
 use crate::nodes::fact_leg::{LegLeaf, LegScan};
+use crate::policy::condition::Condition;
 
 /// Members refer to members no deeper than this; loading refuses cycles.
 const REFERENCE_DEPTH_MAX: usize = 64;
@@ -47,8 +48,26 @@ impl<'a> Hints<'a> {
         self.paths.iter().filter_map(|path| path.last()).map(String::as_str)
     }
 
-    /// A column of a view: a cube's member, or what the view's own member refers to.
+    /// The members that a row filter tests.
+    pub(crate) fn condition(&mut self, condition: &Condition) -> Result<()> {
+        condition.members().into_iter().try_for_each(|member| self.member(member))
+    }
+
+    /// What a column of a view needs, and its mask.
     pub(crate) fn member(&mut self, column: &MemberColumn) -> Result<()> {
+        self.shown_member(column)?;
+        let Some(mask) = &column.mask else { return Ok(()) };
+        if let Some(condition) = &mask.shown_where {
+            self.condition(condition)?;
+        }
+        if let (Some(Mask::Sql(template)), None) = (column.mask_of(self.model), &column.view) {
+            self.template(&column.path, template, 0, Measures::Followed)?;
+        }
+        Ok(())
+    }
+
+    /// A cube's member, or what the view's own member refers to.
+    fn shown_member(&mut self, column: &MemberColumn) -> Result<()> {
         if let Some(view) = &column.view {
             let view = view_named(self.model, view)?;
             let templates = match view.members.get(&column.member).map(|member| &member.value) {
@@ -120,7 +139,12 @@ impl<'a> Hints<'a> {
         } else {
             return Err(missing(cube, name));
         }
-        for part in templates.into_iter().flat_map(|template| &template.parts) {
+        templates.into_iter().try_for_each(|template| self.template(path, template, depth, measures))
+    }
+
+    fn template(&mut self, path: &[String], template: &SqlTemplate, depth: usize, measures: Measures) -> Result<()> {
+        let cube = path.last().map_or("", String::as_str);
+        for part in &template.parts {
             let TemplatePart::Member(reference) = part else { continue };
             let full = composed_path(self.model, path, &reference.path);
             let target = full.last().map_or("", String::as_str);

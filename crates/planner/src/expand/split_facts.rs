@@ -19,13 +19,14 @@ use datafusion_common::{Column, DFSchema};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
 
-use crate::catalog::MemberColumn;
+use crate::catalog::{JOIN_FIELD, MemberColumn};
 use crate::error::{PlanError, Result};
 use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
 use crate::lower::read_rows::refuse_several_facts;
 use crate::members;
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf};
+use crate::policy::Restrictions;
 
 use super::build_legs::{Asked, Question};
 use super::choose_join_tree::{JoinTree, choose_join_tree};
@@ -54,7 +55,7 @@ struct Item<'a> {
 /// Items that one join tree answers under the same conditions.
 struct Group {
     tree: JoinTree,
-    /// Positions in the question's filters.
+    /// Positions in the question's filters, then, behind these, in its guards.
     filters: Vec<usize>,
     items: Vec<usize>,
 }
@@ -64,7 +65,8 @@ struct Group {
 /// # Errors
 /// 0A000 for what the model cannot answer, each with its reason.
 pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
-    let splitter = Splitter { question, planning, model: &planning.catalog.model };
+    let restrictions = restrictions(question, planning)?;
+    let splitter = Splitter { question, restrictions, planning, model: &planning.catalog.model };
     let (items, outputs) = splitter.items()?;
     let groups = splitter.groups(&items)?;
     let mut legs = Vec::new();
@@ -90,8 +92,28 @@ fn counts(item: &Item<'_>) -> bool {
     }
 }
 
+/// What the policies and default filters of the tables make of a question.
+pub(crate) fn restrictions(question: &Question, planning: Planning<'_>) -> Result<Restrictions> {
+    let mut exprs: Vec<&Expr> = question.group.iter().chain(&question.filters).collect();
+    let mut columns: Vec<&Column> = question.listed.iter().collect();
+    for asked in &question.aggregates {
+        match asked {
+            Asked::Measure { column, filter } => {
+                columns.push(column);
+                exprs.extend(filter);
+            }
+            Asked::OverRows(expr) => exprs.push(expr),
+            Asked::CountRows { filter } => exprs.extend(filter),
+        }
+    }
+    columns.extend(exprs.into_iter().flat_map(Expr::column_refs));
+    columns.retain(|column| column.name != JOIN_FIELD);
+    Restrictions::of(&question.scans, columns, planning)
+}
+
 struct Splitter<'a> {
     question: &'a Question,
+    restrictions: Restrictions,
     planning: Planning<'a>,
     model: &'a Model,
 }
@@ -132,6 +154,11 @@ impl<'a> Splitter<'a> {
                     let extra = self.extra_filter(filter.as_ref(), &mut rows, &mut hints)?;
                     let mut leaves = Leaves::default();
                     let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
+                    // A masked measure has the groups that it would have unmasked; its leaves are not read.
+                    let value = match &member.mask {
+                        Some(mask) => rows.measure_mask(member, mask.shown_where.as_ref())?,
+                        None => value,
+                    };
                     // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf.
                     let whole = choose_join_tree(self.model, &hints.and(&base).paths).is_ok().then_some(hints);
                     let shown = format!("measure \"{}\"", column.name);
@@ -394,15 +421,24 @@ impl<'a> Splitter<'a> {
 
     fn groups(&self, items: &[Item<'a>]) -> Result<Vec<Group>> {
         let base = self.base()?;
-        let filters =
+        let mut filters =
             self.question.filters.iter().map(|filter| self.filter_hints(filter)).collect::<Result<Vec<_>>>()?;
+        let written = filters.len();
+        for guard in &self.restrictions.guards {
+            let mut hints = Hints::new(self.model);
+            hints.condition(&guard.condition)?;
+            filters.push(hints);
+        }
         if items.is_empty() {
             let mut all = base;
-            for hints in &filters {
+            for hints in &filters[..written] {
                 all = all.and(hints);
             }
             if all.paths.is_empty() {
                 self.question.scans.iter().for_each(|scan| all.default_of(scan));
+            }
+            for hints in &filters[written..] {
+                all = all.and(hints);
             }
             let tree = choose_join_tree(self.model, &all.paths)?;
             return Ok(vec![Group { tree, filters: (0..filters.len()).collect(), items: vec![] }]);
@@ -428,6 +464,8 @@ impl<'a> Splitter<'a> {
                     hints = hints.and(filter);
                     applied.push(position);
                     restricts[position] = true;
+                } else if position >= written && self.restrictions.guards[position - written].is_policy {
+                    return Err(self.unrestricted_fact(item));
                 }
             }
             let tree = choose_join_tree(self.model, &hints.paths)?;
@@ -437,7 +475,14 @@ impl<'a> Splitter<'a> {
             }
         }
         if let Some(position) = restricts.iter().position(|restricts| !restricts) {
-            return Err(self.filter_of_no_fact(position, &filters[position]));
+            return Err(match position.checked_sub(written) {
+                None => self.filter_of_no_fact(position, &filters[position]),
+                Some(_) => PlanError::unsupported(
+                    "a default filter of the view restricts none of the facts that the query asks for",
+                )
+                .detail("A fact is restricted by filters on cubes that are joined to it.")
+                .hint("Use a condition of your own on the filtered member, which takes the default filter's place."),
+            });
         }
         self.merge(items, groups)
     }
@@ -457,6 +502,18 @@ impl<'a> Splitter<'a> {
         let determined = tree.determined_by(self.model, fact);
         tree.cubes()
             .all(|cube| own_tree.contains(cube) || determined.contains(cube) || cube == fact || !facts.contains(cube))
+    }
+
+    /// A row filter that leaves a fact as it is would show all of it.
+    fn unrestricted_fact(&self, item: &Item<'a>) -> PlanError {
+        PlanError::unsupported(format!(
+            "the row filter of the view's access policy does not reach all rows of {}",
+            item.shown
+        ))
+        .detail("It is on members of a cube that is not joined to this fact, or of another fact.")
+        .hint(
+            "Filter the rows in the access policy of the cube, or by members that all facts of the view are joined to.",
+        )
     }
 
     fn filter_of_no_fact(&self, position: usize, hints: &Hints<'_>) -> PlanError {
@@ -675,10 +732,24 @@ impl<'a> Splitter<'a> {
             tree: group.tree.clone(),
             group: self.question.group.clone(),
             aggregates,
-            filters: group.filters.iter().map(|position| self.question.filters[*position].clone()).collect(),
+            filters: group
+                .filters
+                .iter()
+                .filter_map(|position| self.question.filters.get(*position).cloned())
+                .collect(),
+            restrictions: self.restrictions_of(group),
             distinct_rows_of: distinct_rows_of.map(str::to_owned),
             schema: Arc::new(schema),
         })
+    }
+
+    fn restrictions_of(&self, group: &Group) -> Restrictions {
+        let written = self.question.filters.len();
+        let guard = |position: &usize| self.restrictions.guards.get(position.checked_sub(written)?).cloned();
+        Restrictions {
+            asked: Arc::clone(&self.restrictions.asked),
+            guards: group.filters.iter().filter_map(guard).collect(),
+        }
     }
 
     fn counts_distinct_keys(&self, item: &Item<'a>, tree: &JoinTree, distinct_rows_of: Option<&str>) -> bool {

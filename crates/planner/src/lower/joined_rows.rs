@@ -1,7 +1,7 @@
 //! The rows of one join tree: base scans of its cubes, left-joined from the root, and member values as expressions over them.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -74,12 +74,18 @@ pub struct JoinedRows<'a> {
     pub planning: Planning<'a>,
     pub tree: JoinTree,
     columns: IndexMap<String, Vec<BaseColumn>>,
+    /// See [`Restrictions::asked`](crate::policy::Restrictions::asked).
+    pub(super) asked: Arc<BTreeMap<String, BTreeSet<String>>>,
+    /// What a row filter itself reads is not restricted by others.
+    pub(super) is_trusted: bool,
+    /// Names of base columns count from here.
+    names_from: usize,
 }
 
 impl<'a> JoinedRows<'a> {
     #[must_use]
     pub fn new(planning: Planning<'a>, tree: JoinTree) -> Self {
-        Self { planning, tree, columns: IndexMap::new() }
+        Self { planning, tree, columns: IndexMap::new(), asked: Arc::default(), is_trusted: false, names_from: 0 }
     }
 
     pub(super) fn model(&self) -> &'a Model {
@@ -99,6 +105,9 @@ impl<'a> JoinedRows<'a> {
     /// # Errors
     /// 42803 for a measure; as [`JoinedRows::dimension`].
     pub fn row_member(&mut self, column: &MemberColumn) -> Result<Expr> {
+        if let Some(mask) = column.mask.as_ref().filter(|_| column.kind != MemberKind::Measure) {
+            return self.masked_row_member(column, mask.shown_where.as_ref());
+        }
         match (column.kind, &column.view) {
             (MemberKind::Dimension, None) => self.dimension(column.cube()?, &column.member),
             (MemberKind::Dimension, Some(view)) => self.view_dimension(view, &column.member),
@@ -135,17 +144,20 @@ impl<'a> JoinedRows<'a> {
         self.shown(dimension, stored)
     }
 
-    fn shown(&self, dimension: &Dimension, stored: Expr) -> Result<Expr> {
+    pub(super) fn shown(&self, dimension: &Dimension, stored: Expr) -> Result<Expr> {
+        self.shown_in(dimension, stored, self.planning.session.zone)
+    }
+
+    pub(super) fn shown_in(&self, dimension: &Dimension, stored: Expr, zone: Zone) -> Result<Expr> {
         if dimension.kind == DimensionKind::Time {
             let data_type = self.type_of(&stored)?;
-            return self.local(stored, &data_type);
+            return self.local(stored, &data_type, zone);
         }
         Ok(stored)
     }
 
-    /// Wall-clock time in the session's zone.
-    fn local(&self, value: Expr, data_type: &DataType) -> Result<Expr> {
-        let zone = self.planning.session.zone;
+    /// Wall-clock time in a zone.
+    fn local(&self, value: Expr, data_type: &DataType, zone: Zone) -> Result<Expr> {
         match data_type {
             DataType::Timestamp(TimeUnit::Microsecond, None) if zone == Zone::UTC => Ok(value),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
@@ -182,7 +194,7 @@ impl<'a> JoinedRows<'a> {
         self.dimension_value(Scope::Cube(cube), dimension, depth)
     }
 
-    fn dimension_value(&mut self, scope: Scope<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
+    pub(super) fn dimension_value(&mut self, scope: Scope<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
         if depth > REFERENCE_DEPTH_MAX {
             return Err(PlanError::new("54001", "members refer to members too deeply"));
         }
@@ -255,7 +267,7 @@ impl<'a> JoinedRows<'a> {
         self.scoped_value(Scope::Cube(cube), template, boolean, depth)
     }
 
-    fn scoped_value(
+    pub(super) fn scoped_value(
         &mut self,
         scope: Scope<'a>,
         template: &'a SqlTemplate,
@@ -386,7 +398,7 @@ impl<'a> JoinedRows<'a> {
     /// A name that no base column has. DataFusion's rules may tell columns apart by their bare names: with a `c0` in each cube, a
     /// common expression above a filter above a join was looked for in the wrong place.
     fn next_column(&self) -> String {
-        format!("c{}", self.columns.values().map(Vec::len).sum::<usize>())
+        format!("c{}", self.names_from + self.columns.values().map(Vec::len).sum::<usize>())
     }
 
     /// A column of the cube's base scan, added once. A `timestamp` is UTC whatever its source's zone is.
@@ -495,9 +507,9 @@ impl<'a> JoinedRows<'a> {
         if joins.iter().all(TreeJoin::can_nest) {
             return self.nested(&root, &joins);
         }
-        let mut plan = self.scan(&root)?;
+        let mut plan = self.guarded_scan(&root)?;
         for join in joins {
-            let right = self.scan(&join.to)?;
+            let right = self.guarded_scan(&join.to)?;
             plan = left_join(plan, right, join.condition)?;
         }
         Ok(plan)
@@ -510,7 +522,7 @@ impl<'a> JoinedRows<'a> {
     /// would be wrong for a condition without an equality, or one that reads a third cube; see [`TreeJoin::can_nest`].
     fn nested(&mut self, cube: &str, joins: &[TreeJoin]) -> Result<LogicalPlan> {
         let source = self.cube(cube)?.data_source.clone();
-        let mut plan = self.scan(cube)?;
+        let mut plan = self.guarded_scan(cube)?;
         let (mut near, mut far) = (Vec::new(), Vec::new());
         for join in joins.iter().filter(|join| join.from == cube) {
             if self.cube(&join.to)?.data_source == source { near.push(join) } else { far.push(join) }
@@ -522,16 +534,11 @@ impl<'a> JoinedRows<'a> {
         Ok(plan)
     }
 
-    /// Cubes and joins that need what is not executed yet; access policies above all.
+    /// Cubes and joins that need what is not executed yet.
     fn refuse_unusable(&self) -> Result<()> {
         let cubes = std::iter::once(&self.tree.root).chain(self.tree.edges.iter().map(|edge| &edge.to));
         for name in cubes {
             let cube = self.cube(name)?;
-            if !cube.access_policies.is_empty() {
-                return Err(PlanError::unsupported(format!(
-                    "cube \"{name}\" uses access_policy, which is not supported yet"
-                )));
-            }
             if let Some(unsupported) = &cube.unsupported {
                 return Err(PlanError::unsupported(format!(
                     "cube \"{name}\" uses {}, which is not supported yet",
@@ -552,12 +559,37 @@ impl<'a> JoinedRows<'a> {
         Ok(())
     }
 
-    fn scan(&mut self, cube: &str) -> Result<LogicalPlan> {
+    /// Begins with the base columns that another collected of a cube, under their names there.
+    pub(super) fn take_columns(&mut self, other: &mut Self, cube: &str) -> Result<()> {
+        other.needs_column(cube)?;
+        if let Some(columns) = other.columns.get(cube) {
+            self.columns.insert(cube.to_owned(), columns.clone());
+        }
+        // Names that the other has, of whatever cube, are not taken again.
+        self.names_from = other.columns.values().map(Vec::len).sum();
+        Ok(())
+    }
+
+    /// The names of a cube's base columns collected so far.
+    pub(super) fn columns_of(&self, cube: &str) -> Vec<String> {
+        let columns = self.columns.get(cube).into_iter().flatten();
+        columns.map(|column| column.field.name().clone()).collect()
+    }
+
+    /// A scan without any column would have no rows to count.
+    fn needs_column(&mut self, cube: &str) -> Result<()> {
         let cube = self.cube(cube)?;
-        let dialect = self.dialect(cube)?;
         if self.columns.get(&cube.naming.name).is_none_or(Vec::is_empty) {
             self.presence(cube)?;
         }
+        Ok(())
+    }
+
+    /// All rows of a cube: what a user may see of them is [`JoinedRows::guarded_scan`].
+    pub(super) fn scan(&mut self, cube: &str) -> Result<LogicalPlan> {
+        self.needs_column(cube)?;
+        let cube = self.cube(cube)?;
+        let dialect = self.dialect(cube)?;
         let columns = self.columns.get(&cube.naming.name).cloned().unwrap_or_default();
         let relation = members::relation_sql(self.model(), cube)?;
         let alias = members::alias_of(cube);

@@ -120,7 +120,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
         inputs.push(lit(1_i64).alias("one"));
     }
 
-    let mut builder = LogicalPlanBuilder::from(rows.build()?);
+    let mut builder = LogicalPlanBuilder::from(rows.build_guarded(&leg.restrictions)?);
     for filter in filters {
         builder = builder.filter(filter).map_err(internal)?;
     }

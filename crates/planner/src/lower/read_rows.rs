@@ -14,6 +14,7 @@ use crate::expand::absorb::{Absorbed, absorb};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::expand::hints::{Hints, member};
 use crate::nodes::fact_leg::LegScan;
+use crate::policy::Restrictions;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
 
@@ -141,6 +142,8 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
         .map_err(internal)?;
     let mut hints = Hints::new(model);
     let mut members = Vec::new();
+    let asked = values.iter().chain(&absorbed.filters).filter(|expr| !is_join_field(expr)).flat_map(Expr::column_refs);
+    let restrictions = Restrictions::of(scans, asked, planning)?;
     for expr in values.iter().filter(|expr| !is_join_field(expr)).chain(&absorbed.filters) {
         for column in expr.column_refs() {
             members.push(member(scans, column)?);
@@ -152,6 +155,7 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
         }
     }
     scans.iter().for_each(|scan| hints.default_of(scan));
+    restrictions.guards.iter().try_for_each(|guard| hints.condition(&guard.condition))?;
     let tree = choose_join_tree(model, &hints.paths)?;
     refuse_several_facts(members.iter().copied(), &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
@@ -166,7 +170,7 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
         projection.push(value.alias_qualified(column.relation.clone(), &column.name));
     }
     let filters = absorbed.filters.iter().map(|filter| rows.over_rows(scans, filter)).collect::<Result<Vec<_>>>()?;
-    let mut builder = LogicalPlanBuilder::from(rows.build()?);
+    let mut builder = LogicalPlanBuilder::from(rows.build_guarded(&restrictions)?);
     for filter in filters {
         builder = builder.filter(filter).map_err(internal)?;
     }
@@ -183,7 +187,10 @@ fn column_value(
 ) -> Result<Expr> {
     let value = match member.kind {
         MemberKind::Dimension | MemberKind::Segment => rows.row_member(member),
-        MemberKind::Measure => rows.measure_of_row(member),
+        MemberKind::Measure => match &member.mask {
+            Some(mask) => rows.measure_mask(member, mask.shown_where.as_ref()),
+            None => rows.measure_of_row(member),
+        },
     };
     match value {
         Err(error) if error.sqlstate == "0A000" && !planning.mentioned.contains(&name.to_lowercase()) => {
@@ -196,7 +203,11 @@ fn column_value(
 
 fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
-    let leg_scan = LegScan { reference: scan.table_name.clone(), table: std::sync::Arc::clone(&source.table) };
+    let leg_scan = LegScan {
+        reference: scan.table_name.clone(),
+        table: std::sync::Arc::clone(&source.table),
+        defaults: source.defaults.clone(),
+    };
     let columns: Vec<Column> = scan.projected_schema.columns();
     let mut hints = Hints::new(model);
     // Measures' cubes come first, as in a grouped query, so that the same root decides which rows there are.
@@ -212,6 +223,9 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     if hints.paths.is_empty() {
         hints.default_of(&leg_scan);
     }
+    let named: Vec<&Column> = columns.iter().filter(|column| column.name != JOIN_FIELD).collect();
+    let restrictions = Restrictions::of(std::slice::from_ref(&leg_scan), named, planning)?;
+    restrictions.guards.iter().try_for_each(|guard| hints.condition(&guard.condition))?;
     let tree = choose_join_tree(model, &hints.paths)?;
     let asked = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
     refuse_several_roots(asked.clone())?;
@@ -232,5 +246,8 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     if projection.is_empty() {
         projection.push(datafusion_expr::lit(1_i64).alias("one"));
     }
-    LogicalPlanBuilder::from(rows.build()?).project(projection).and_then(LogicalPlanBuilder::build).map_err(internal)
+    LogicalPlanBuilder::from(rows.build_guarded(&restrictions)?)
+        .project(projection)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(internal)
 }

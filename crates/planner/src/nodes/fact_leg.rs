@@ -12,12 +12,15 @@ use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use crate::catalog::ViewTable;
 use crate::expand::choose_join_tree::JoinTree;
+use crate::policy::Restrictions;
 
 /// A view table under the name that the leg's expressions use for it.
 #[derive(Debug, Clone)]
 pub struct LegScan {
     pub reference: TableReference,
     pub table: Arc<ViewTable>,
+    /// See [`ViewTableSource::defaults`](crate::catalog::ViewTableSource::defaults).
+    pub defaults: Vec<usize>,
 }
 
 /// What a leaf does with its values.
@@ -113,12 +116,20 @@ pub struct FactLeg {
     pub filters: Vec<Expr>,
     /// The cube whose rows are aggregated, where the tree repeats them: each counts once in each group (reference MM2).
     pub distinct_rows_of: Option<String>,
+    pub restrictions: Restrictions,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
 }
 
-type Parts<'a> =
-    (Vec<&'a TableReference>, &'a JoinTree, &'a Vec<Expr>, &'a Vec<LegAggregate>, &'a Vec<Expr>, &'a Option<String>);
+type Parts<'a> = (
+    Vec<&'a TableReference>,
+    &'a JoinTree,
+    &'a Vec<Expr>,
+    &'a Vec<LegAggregate>,
+    &'a Vec<Expr>,
+    &'a Option<String>,
+    String,
+);
 
 impl FactLeg {
     fn parts(&self) -> Parts<'_> {
@@ -129,6 +140,7 @@ impl FactLeg {
             &self.aggregates,
             &self.filters,
             &self.distinct_rows_of,
+            self.restrictions.text(),
         )
     }
 }
@@ -206,10 +218,12 @@ impl UserDefinedLogicalNodeCore for FactLeg {
             list(self.aggregates.iter()),
             list(self.filters.iter())
         )?;
-        match &self.distinct_rows_of {
-            Some(cube) => write!(f, ", distinct rows of {cube}"),
-            None => Ok(()),
+        if let Some(cube) = &self.distinct_rows_of {
+            write!(f, ", distinct rows of {cube}")?;
         }
+        self.restrictions.guards.iter().try_for_each(|guard| {
+            write!(f, ", {} {}", if guard.is_policy { "row filter" } else { "default filter" }, guard.condition)
+        })
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {

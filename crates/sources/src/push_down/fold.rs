@@ -18,6 +18,7 @@ use super::group_local::group_local;
 use super::rules::{Comparison, Rules, SqlType, Term, rules};
 use super::select::{Input, JoinKind, OrderKey, Output, Relation, Select};
 use super::translate::Scope;
+use crate::fence::Fence;
 use crate::{RemoteSource, RemoteTable};
 
 /// A subtree after folding.
@@ -46,6 +47,17 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
         return Ok(match scan_of_remote(scan)? {
             Some(remote) => Folded::Remote(remote),
             None => Folded::Local(plan),
+        });
+    }
+    if let Some((below, schema)) = Fence::closed(&plan) {
+        return Ok(match fold(below.as_ref().clone())? {
+            Folded::Remote(remote) => {
+                let select = with_fields_of(remote.select.fenced(), schema)?;
+                Folded::Remote(Remote { select, schema: Arc::clone(schema), source: remote.source })
+            }
+            local @ (Folded::Filtered(..) | Folded::Local(_)) => {
+                Folded::Local(Fence::opened(local.into_plan()?, Arc::clone(schema)))
+            }
         });
     }
     let mut inputs = Vec::with_capacity(plan.inputs().len());

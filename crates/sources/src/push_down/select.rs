@@ -28,6 +28,8 @@ pub(crate) struct Select {
     pub order_by: Vec<OrderKey>,
     pub offset: usize,
     pub limit: Option<usize>,
+    /// Nothing of an outer select may be computed before the conditions of this one.
+    pub is_fenced: bool,
 }
 
 /// A relation in FROM, or in an EXISTS for semi and anti joins, as `t{position}`.
@@ -95,6 +97,7 @@ impl Select {
             order_by: vec![],
             offset: 0,
             limit: None,
+            is_fenced: false,
         }
     }
 
@@ -112,8 +115,9 @@ impl Select {
         Self::over(Relation::Select(Box::new(self)), outputs)
     }
 
+    /// Cut off, or fenced, which a source takes for the same.
     pub fn is_limited(&self) -> bool {
-        self.offset > 0 || self.limit.is_some()
+        self.offset > 0 || self.limit.is_some() || self.is_fenced
     }
 
     /// Whether this is only a join of inputs with a filter: nothing grouped, made distinct or cut off.
@@ -123,6 +127,13 @@ impl Select {
 
     pub fn has_bare_outputs(&self) -> bool {
         self.outputs.iter().all(|output| output.sql.as_column().is_some())
+    }
+
+    /// The same rows, of which an outer select sees nothing before its own conditions hold: sources do not merge a select that is cut off
+    /// with an outer one, nor move a condition into it.
+    pub fn fenced(self) -> Self {
+        let rows = if self.is_rows() { self } else { self.wrapped() };
+        Self { is_fenced: true, ..rows }
     }
 
     /// Skips `skip` rows of what this gives, then ends after `fetch`.
@@ -274,6 +285,12 @@ impl Writer {
         if select.offset > 0 {
             self.text(" OFFSET ");
             self.number(select.offset);
+        }
+        if select.is_fenced && select.limit.is_none() && select.offset == 0 {
+            self.text(match self.dialect {
+                Dialect::Postgres => " OFFSET 0",
+                Dialect::MySql => " LIMIT 18446744073709551615",
+            });
         }
     }
 
