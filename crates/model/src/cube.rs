@@ -48,6 +48,13 @@ pub struct Cube {
     pub unsupported: Option<Unsupported>,
 }
 
+impl Cube {
+    /// The dimensions that identify a row, in definition order; none where the model declares no key.
+    pub fn primary_key(&self) -> impl Iterator<Item = &Dimension> {
+        self.dimensions.values().filter(|dimension| dimension.primary_key)
+    }
+}
+
 /// Exactly one of `sql_table` and `sql`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Relation {

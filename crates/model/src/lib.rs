@@ -47,6 +47,7 @@ pub use pre_aggregation::*;
 pub use source_text::SourceText;
 pub use template::*;
 pub use view::*;
+pub use walk::dimension_templates;
 
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,18 @@
 
 use crate::{CaseLabel, Dimension, DimensionValue, Measure, MemberRef, Segment, SqlTemplate, TemplatePart};
 
-/// The SQL that decides a dimension's values; masks and time shifts are not among it.
-pub(crate) fn dimension_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
+/// The SQL that decides a dimension's values, in the order of the file; masks and time shifts are not among it.
+#[must_use]
+pub fn dimension_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
     let mut templates = Vec::new();
     match &dimension.value {
         DimensionValue::Sql(sql) => templates.push(sql),
         DimensionValue::Case { whens, otherwise } => {
-            let labels = whens.iter().map(|(_, then)| then).chain(otherwise);
-            templates.extend(labels.filter_map(|label| if let CaseLabel::Sql(sql) = label { Some(sql) } else { None }));
-            templates.extend(whens.iter().map(|(when, _)| when));
+            for (when, then) in whens {
+                templates.push(when);
+                templates.extend(label_template(then));
+            }
+            templates.extend(otherwise.iter().filter_map(label_template));
         }
         DimensionValue::Geo { latitude, longitude } => templates.extend([latitude, longitude]),
         DimensionValue::Switch { .. } => {}
@@ -19,6 +22,13 @@ pub(crate) fn dimension_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
         templates.extend(case.whens.iter().map(|(_, sql)| sql).chain(&case.otherwise));
     }
     templates
+}
+
+fn label_template(label: &CaseLabel) -> Option<&SqlTemplate> {
+    match label {
+        CaseLabel::Sql(sql) => Some(sql),
+        CaseLabel::Text(_) => None,
+    }
 }
 
 /// The SQL that decides a measure's values, filters included.

@@ -117,6 +117,8 @@ pub struct ViewTable {
     pub schema: SchemaRef,
     /// A feature that the whole view or cube needs and that is not executed yet.
     pub unsupported: Option<String>,
+    /// The first cube that a query begins at which names no member: the first member's, whether a user sees that or not.
+    pub root: Option<String>,
     /// Of a view with access policies.
     pub grants: Option<Arc<Grants>>,
     /// Of a view (reference V10).
@@ -208,6 +210,7 @@ impl ViewTable {
             columns.iter().map(|(column, member)| member.field.clone().with_name(column).with_nullable(true)).collect();
         Self {
             name,
+            root: columns.values().find_map(|column| column.path.first().cloned()),
             columns,
             schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())),
             unsupported,

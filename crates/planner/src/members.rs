@@ -14,7 +14,7 @@ use crate::error::{PlanError, Result};
 use crate::parse::{byte_offset, line_offsets};
 
 /// Deepest chain of members that refer to members; loading refuses cycles, so this only bounds the stack.
-const REFERENCE_DEPTH_MAX: usize = 64;
+pub(crate) const REFERENCE_DEPTH_MAX: usize = 64;
 
 /// The alias of a cube in its own base scan.
 #[must_use]
@@ -212,22 +212,6 @@ pub fn sole_reference(template: &SqlTemplate) -> Option<&MemberRef> {
         }
     }
     found
-}
-
-/// Cubes other than `cube` that a template reaches, as paths from `cube`, in order.
-#[must_use]
-pub fn foreign_paths(cube: &str, template: &SqlTemplate) -> Vec<Vec<String>> {
-    template
-        .parts
-        .iter()
-        .filter_map(|part| match part {
-            TemplatePart::Cube(other) if other != cube => Some(vec![other.clone()]),
-            TemplatePart::Member(reference) if reference.cube() != cube || reference.path.len() > 1 => {
-                Some(reference.path.clone())
-            }
-            _ => None,
-        })
-        .collect()
 }
 
 /// A template as text that a SQL tokenizer reads, each reference standing as the identifier `__rN`.

@@ -17,7 +17,7 @@ pub(crate) fn check(model: &Model, checked: &Checked<'_>, problems: &mut Problem
         }
     }
     for (name, cube) in &model.cubes {
-        let has_key = cube.dimensions.values().any(|dimension| dimension.primary_key);
+        let has_key = cube.primary_key().next().is_some();
         // A dimension that could not be read may be the key.
         if has_key || checked.has_unread_dimensions(cube) {
             continue;

@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion_common::{Column, ScalarValue};
+use datafusion_common::ScalarValue;
 use datafusion_expr::expr::{AggregateFunction, NullTreatment, ScalarFunction};
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 
 use crate::error::{PlanError, Result};
 use crate::lower::joined_rows::{Planning, internal};
@@ -45,7 +45,7 @@ pub(crate) fn combine_legs(answer: &Answer<'_>, legs: Vec<FactLeg>, planning: Pl
     let mut projection = Vec::new();
     for (index, column) in question.schema.columns().into_iter().enumerate() {
         let value = match index.checked_sub(question.group.len()) {
-            None => named(group_name(index)),
+            None => ident(group_name(index)),
             Some(output) => answer.outputs[output].clone(),
         };
         let value = typed_as(value, combined.schema(), question.schema.field(index).data_type())?;
@@ -58,11 +58,11 @@ fn side_by_side(answer: &Answer<'_>, legs: Vec<LogicalPlan>, planning: Planning<
     let groups = answer.question.group.len();
     let mut all: Option<LogicalPlanBuilder> = None;
     for leg in legs {
-        let mut columns: Vec<Expr> = (0..groups).map(|index| named(group_name(index))).collect();
+        let mut columns: Vec<Expr> = (0..groups).map(|index| ident(group_name(index))).collect();
         for (index, field) in answer.fields.iter().enumerate() {
             let name = item_name(index);
             columns.push(if leg.schema().has_column_with_unqualified_name(&name) {
-                named(name)
+                ident(name)
             } else {
                 let missing = ScalarValue::try_from(field.data_type()).map_err(internal)?;
                 Expr::Literal(missing, None).alias(name)
@@ -76,16 +76,16 @@ fn side_by_side(answer: &Answer<'_>, legs: Vec<LogicalPlan>, planning: Planning<
         });
     }
     let all = all.ok_or_else(|| PlanError::internal("no legs to combine"))?;
-    let keys: Vec<Expr> = (0..groups).map(|index| named(group_name(index))).collect();
+    let keys: Vec<Expr> = (0..groups).map(|index| ident(group_name(index))).collect();
     let mut values = Vec::new();
     for (index, field) in answer.fields.iter().enumerate() {
-        values.push(only_value(named(item_name(index)), field.data_type(), planning)?.alias(item_name(index)));
+        values.push(only_value(ident(item_name(index)), field.data_type(), planning)?.alias(item_name(index)));
     }
     let joined = all.aggregate(keys, values).map_err(internal)?;
     let coalesce = planning.functions.needed_scalar("coalesce").map_err(internal)?;
-    let mut columns: Vec<Expr> = (0..groups).map(|index| named(group_name(index))).collect();
+    let mut columns: Vec<Expr> = (0..groups).map(|index| ident(group_name(index))).collect();
     for (index, counts) in answer.counts.iter().enumerate() {
-        let value = named(item_name(index));
+        let value = ident(item_name(index));
         columns.push(if *counts {
             let zero = ScalarFunction::new_udf(Arc::clone(&coalesce), vec![value, lit(0_i64)]);
             Expr::ScalarFunction(zero).alias(item_name(index))
@@ -106,8 +106,4 @@ fn only_value(value: Expr, data_type: &DataType, planning: Planning<'_>) -> Resu
         _ => (planning.functions.needed_aggregate("max").map_err(internal)?, None),
     };
     Ok(Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![value], false, None, vec![], nulls)))
-}
-
-fn named(name: String) -> Expr {
-    Expr::Column(Column::new_unqualified(name))
 }

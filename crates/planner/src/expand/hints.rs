@@ -1,6 +1,8 @@
 //! The cubes that members need, in order: what a join tree is chosen for (reference J10 to J12).
 
-use belvedere_model::{CaseLabel, Dimension, DimensionValue, Mask, Model, SqlTemplate, TemplatePart, ViewMemberValue};
+use belvedere_model::{
+    Mask, MemberKind, Model, SqlTemplate, TemplatePart, ViewMemberValue, dimension_templates,
+};
 use datafusion_common::Column;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;
@@ -9,12 +11,9 @@ use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
 use crate::lower::calculated::composed_path;
 use crate::lower::joined_rows::{internal, missing, view_named};
-use crate::members;
+use crate::members::{self, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LegLeaf, LegScan};
 use crate::policy::condition::Condition;
-
-/// Members refer to members no deeper than this; loading refuses cycles.
-const REFERENCE_DEPTH_MAX: usize = 64;
 
 /// Paths of cubes, each once, in order of appearance.
 #[derive(Clone)]
@@ -97,7 +96,7 @@ impl<'a> Hints<'a> {
 
     /// The view's first root, or the cube itself.
     pub(crate) fn default_of(&mut self, scan: &LegScan) {
-        let root = scan.table.columns.values().find_map(|column| column.path.first().cloned());
+        let root = scan.table.root.clone();
         if let Some(root) = root
             && !self.paths.iter().any(|path| path.first() == Some(&root))
         {
@@ -170,24 +169,15 @@ enum Measures {
     Skipped,
 }
 
-fn dimension_templates(dimension: &Dimension) -> Vec<&SqlTemplate> {
-    match &dimension.value {
-        DimensionValue::Sql(template) => vec![template],
-        DimensionValue::Case { whens, otherwise } => whens
-            .iter()
-            .flat_map(|(condition, label)| std::iter::once(condition).chain(label_template(label)))
-            .chain(otherwise.iter().filter_map(label_template))
-            .collect(),
-        DimensionValue::Geo { latitude, longitude } => vec![latitude, longitude],
-        DimensionValue::Switch { .. } => vec![],
-    }
-}
-
-fn label_template(label: &CaseLabel) -> Option<&SqlTemplate> {
-    match label {
-        CaseLabel::Sql(template) => Some(template),
-        CaseLabel::Text(_) => None,
-    }
+/// Members in the order in which they choose a join tree (reference J10).
+pub(crate) fn in_hint_order<'s>(members: impl Iterator<Item = &'s MemberColumn>) -> Vec<&'s MemberColumn> {
+    let mut ordered: Vec<&MemberColumn> = members.collect();
+    ordered.sort_by_key(|member| match member.kind {
+        MemberKind::Measure => 0,
+        MemberKind::Dimension => 1,
+        MemberKind::Segment => 2,
+    });
+    ordered
 }
 
 /// The member that a column of a question's expressions means.

@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use belvedere_model::{MeasureKind, MemberKind, Model};
-use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use belvedere_model::{MeasureKind, Model};
 use datafusion_common::{Column, DFSchema};
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
+use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, ident};
 
 use crate::catalog::{JOIN_FIELD, MemberColumn};
 use crate::error::{PlanError, Result};
@@ -31,7 +31,7 @@ use crate::policy::Restrictions;
 use super::build_legs::{Asked, Question};
 use super::choose_join_tree::{JoinTree, choose_join_tree};
 use super::combine_legs::{Answer, combine_legs};
-use super::hints::{Hints, member};
+use super::hints::{Hints, in_hint_order, member};
 
 /// One aggregate of a leg: a leaf of a measure, an aggregate over dimensions, or a count of rows.
 struct Item<'a> {
@@ -65,8 +65,9 @@ struct Group {
 /// # Errors
 /// 0A000 for what the model cannot answer, each with its reason.
 pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
+    let model = &planning.catalog.model;
     let restrictions = restrictions(question, planning)?;
-    let splitter = Splitter { question, restrictions, planning, model: &planning.catalog.model };
+    let splitter = Splitter { question, restrictions, planning, model, base: base_of(question, model)? };
     let (items, outputs) = splitter.items()?;
     let groups = splitter.groups(&items)?;
     let mut legs = Vec::new();
@@ -116,32 +117,47 @@ struct Splitter<'a> {
     restrictions: Restrictions,
     planning: Planning<'a>,
     model: &'a Model,
+    base: Hints<'a>,
+}
+
+/// What every leg is grouped by; cubes that the statement joins are there for every leg too.
+fn base_of<'a>(question: &Question, model: &'a Model) -> Result<Hints<'a>> {
+    let mut base = Hints::new(model);
+    for expr in &question.group {
+        base.expr(&question.scans, expr)?;
+    }
+    if question.scans.len() > 1 {
+        for scan in &question.scans {
+            base.default_of(scan);
+        }
+    }
+    Ok(base)
 }
 
 impl<'a> Splitter<'a> {
-    /// What every leg is grouped by; cubes that the statement joins are there for every leg too.
-    fn base(&self) -> Result<Hints<'a>> {
-        let mut base = Hints::new(self.model);
-        for expr in &self.question.group {
-            base.expr(&self.question.scans, expr)?;
-        }
-        if self.question.scans.len() > 1 {
-            for scan in &self.question.scans {
-                base.default_of(scan);
-            }
-        }
-        Ok(base)
+    fn hints_of(&self, expr: &Expr) -> Result<Hints<'a>> {
+        let mut hints = Hints::new(self.model);
+        hints.expr(&self.question.scans, expr)?;
+        Ok(hints)
     }
 
-    fn filter_hints(&self, filter: &Expr) -> Result<Hints<'a>> {
-        let mut hints = Hints::new(self.model);
-        hints.expr(&self.question.scans, filter)?;
-        Ok(hints)
+    /// The tree of rows that no measure chooses: that of the groups and of what restricts the rows, else of the view itself.
+    fn tree_of_rows(&self, filters: &[Hints<'a>], guards: &[Hints<'a>]) -> Result<JoinTree> {
+        let mut all = self.base.clone();
+        for filter in filters {
+            all = all.and(filter);
+        }
+        if all.paths.is_empty() {
+            self.question.scans.iter().for_each(|scan| all.default_of(scan));
+        }
+        for guard in guards {
+            all = all.and(guard);
+        }
+        choose_join_tree(self.model, &all.paths)
     }
 
     /// All items, each once, and the question's aggregates as expressions over their columns.
     fn items(&self) -> Result<(Vec<Item<'a>>, Vec<Expr>)> {
-        let base = self.base()?;
         let mut rows = JoinedRows::new(self.planning, JoinTree::of(""));
         let mut items: Vec<Item<'a>> = Vec::new();
         let mut outputs: Vec<Option<Expr>> = Vec::new();
@@ -160,20 +176,20 @@ impl<'a> Splitter<'a> {
                         None => value,
                     };
                     // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf.
-                    let whole = choose_join_tree(self.model, &hints.and(&base).paths).is_ok().then_some(hints);
+                    let whole = choose_join_tree(self.model, &hints.and(&self.base).paths).is_ok().then_some(hints);
                     let shown = format!("measure \"{}\"", column.name);
                     Some(self.add_leaves(value, &leaves, &rows, whole.as_ref(), &shown, &mut items)?)
                 }
                 Asked::OverRows(expr) => {
                     let field = self.output_field(outputs.len());
                     items.push(self.over_rows_item(expr, field)?);
-                    Some(item_column(items.len() - 1))
+                    Some(ident(item_name(items.len() - 1)))
                 }
                 Asked::CountRows { .. } => None,
             });
         }
         let counts_bare_rows = outputs.iter().any(Option::is_none) && self.question.listed.is_empty();
-        let root = if counts_bare_rows { Some(self.counted_root(&items, &base)?) } else { None };
+        let root = if counts_bare_rows { Some(self.counted_root(&items)?) } else { None };
         let mut finished = Vec::new();
         for (index, (asked, output)) in self.question.aggregates.iter().zip(outputs).enumerate() {
             finished.push(match (asked, output) {
@@ -187,7 +203,7 @@ impl<'a> Splitter<'a> {
             });
         }
         for item in &mut items {
-            if item.hints.paths.is_empty() && base.paths.is_empty() {
+            if item.hints.paths.is_empty() && self.base.paths.is_empty() {
                 self.question.scans.iter().for_each(|scan| item.hints.default_of(scan));
             }
         }
@@ -235,7 +251,7 @@ impl<'a> Splitter<'a> {
                 items.push(item);
                 items.len() - 1
             });
-            columns.insert(leaf_name(index), item_column(position));
+            columns.insert(leaf_name(index), ident(item_name(position)));
         }
         substitute(value, &columns)
     }
@@ -265,7 +281,7 @@ impl<'a> Splitter<'a> {
             }
         }
         items.push(self.count_rows_item(filter, root, self.output_field(aggregate))?);
-        Ok(item_column(items.len() - 1))
+        Ok(ident(item_name(items.len() - 1)))
     }
 
     fn leaf_item(&self, leaf: &LegLeaf, field: FieldRef, shown: String) -> Result<Item<'a>> {
@@ -275,7 +291,7 @@ impl<'a> Splitter<'a> {
         let mut hints = own;
         hints.leaf(&self.question.scans, leaf)?;
         let cube = members::cube_named(self.model, leaf.cube())?;
-        let one_key = cube.dimensions.values().filter(|dimension| dimension.primary_key).count() == 1;
+        let one_key = cube.primary_key().count() == 1;
         let counts_key = leaf.kind == LeafKind::Count
             && leaf.origin == LeafOrigin::Value
             && one_key
@@ -377,35 +393,23 @@ impl<'a> Splitter<'a> {
     /// The columns of a counted sub-query, measures first as in a query of its own, so that it has the same rows.
     fn listed_in_order(&self) -> Vec<&'a MemberColumn> {
         let question = self.question;
-        let members: Vec<&MemberColumn> =
-            question.listed.iter().filter_map(|column| member(&question.scans, column).ok()).collect();
-        [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment]
-            .into_iter()
-            .flat_map(|kind| members.iter().copied().filter(move |member| member.kind == kind))
-            .collect()
+        in_hint_order(question.listed.iter().filter_map(|column| member(&question.scans, column).ok()))
     }
 
     /// The cube whose rows a bare `COUNT(*)` counts: the root of the only tree there is.
-    fn counted_root(&self, items: &[Item<'a>], base: &Hints<'a>) -> Result<String> {
+    fn counted_root(&self, items: &[Item<'a>]) -> Result<String> {
         if items.is_empty() {
-            let mut all = base.clone();
-            for filter in self.question.aggregates.iter().filter_map(|asked| match asked {
+            let own = self.question.aggregates.iter().filter_map(|asked| match asked {
                 Asked::CountRows { filter } => filter.as_ref(),
                 Asked::Measure { .. } | Asked::OverRows(_) => None,
-            }) {
-                all.expr(&self.question.scans, filter)?;
-            }
-            for filter in &self.question.filters {
-                all.expr(&self.question.scans, filter)?;
-            }
-            if all.paths.is_empty() {
-                self.question.scans.iter().for_each(|scan| all.default_of(scan));
-            }
-            return Ok(choose_join_tree(self.model, &all.paths)?.root);
+            });
+            let filters =
+                own.chain(&self.question.filters).map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
+            return Ok(self.tree_of_rows(&filters, &[])?.root);
         }
         let mut roots = BTreeSet::new();
         for item in items {
-            roots.insert(choose_join_tree(self.model, &item.hints.and(base).paths)?.root);
+            roots.insert(choose_join_tree(self.model, &item.hints.and(&self.base).paths)?.root);
         }
         let mut roots = roots.into_iter();
         match (roots.next(), roots.next()) {
@@ -420,9 +424,8 @@ impl<'a> Splitter<'a> {
     }
 
     fn groups(&self, items: &[Item<'a>]) -> Result<Vec<Group>> {
-        let base = self.base()?;
         let mut filters =
-            self.question.filters.iter().map(|filter| self.filter_hints(filter)).collect::<Result<Vec<_>>>()?;
+            self.question.filters.iter().map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
         let written = filters.len();
         for guard in &self.restrictions.guards {
             let mut hints = Hints::new(self.model);
@@ -430,25 +433,15 @@ impl<'a> Splitter<'a> {
             filters.push(hints);
         }
         if items.is_empty() {
-            let mut all = base;
-            for hints in &filters[..written] {
-                all = all.and(hints);
-            }
-            if all.paths.is_empty() {
-                self.question.scans.iter().for_each(|scan| all.default_of(scan));
-            }
-            for hints in &filters[written..] {
-                all = all.and(hints);
-            }
-            let tree = choose_join_tree(self.model, &all.paths)?;
+            let tree = self.tree_of_rows(&filters[..written], &filters[written..])?;
             return Ok(vec![Group { tree, filters: (0..filters.len()).collect(), items: vec![] }]);
         }
 
         let own_trees = items
             .iter()
             .map(|item| {
-                choose_join_tree(self.model, &item.hints.and(&base).paths)
-                    .map_err(|error| self.unreachable_dimension(item, items, &base).unwrap_or(error))
+                choose_join_tree(self.model, &item.hints.and(&self.base).paths)
+                    .map_err(|error| self.unreachable_dimension(item, items).unwrap_or(error))
             })
             .collect::<Result<Vec<_>>>()?;
         let several = own_trees.iter().collect::<HashSet<_>>().len() > 1;
@@ -457,10 +450,10 @@ impl<'a> Splitter<'a> {
         let mut groups: Vec<Group> = Vec::new();
         let mut restricts = vec![false; filters.len()];
         for (index, (item, own_tree)) in items.iter().zip(&own_trees).enumerate() {
-            let mut hints = item.hints.and(&base);
+            let mut hints = item.hints.and(&self.base);
             let mut applied = Vec::new();
             for (position, filter) in filters.iter().enumerate() {
-                if !several || self.reaches(item, &base, own_tree, filter, &facts) {
+                if !several || self.reaches(item, own_tree, filter, &facts) {
                     hints = hints.and(filter);
                     applied.push(position);
                     restricts[position] = true;
@@ -484,20 +477,15 @@ impl<'a> Splitter<'a> {
                 .hint("Use a condition of your own on the filtered member, which takes the default filter's place."),
             });
         }
-        self.merge(items, groups)
+        Ok(self.merge(items, groups))
     }
 
     /// Whether a condition restricts an item's leg (reference MF9, MF10): its cubes are joined to the leg, and none of them is
     /// another fact of which a row of this one may meet several.
-    fn reaches(
-        &self,
-        item: &Item<'a>,
-        base: &Hints<'a>,
-        own_tree: &JoinTree,
-        filter: &Hints<'a>,
-        facts: &BTreeSet<&str>,
-    ) -> bool {
-        let Ok(tree) = choose_join_tree(self.model, &item.hints.and(base).and(filter).paths) else { return false };
+    fn reaches(&self, item: &Item<'a>, own_tree: &JoinTree, filter: &Hints<'a>, facts: &BTreeSet<&str>) -> bool {
+        let Ok(tree) = choose_join_tree(self.model, &item.hints.and(&self.base).and(filter).paths) else {
+            return false;
+        };
         let fact = item.fact.as_deref().unwrap_or(&tree.root);
         let determined = tree.determined_by(self.model, fact);
         tree.cubes()
@@ -537,14 +525,13 @@ impl<'a> Splitter<'a> {
     }
 
     /// A fact that cannot be grouped as the others are (reference MF12).
-    fn unreachable_dimension(&self, item: &Item<'a>, items: &[Item<'a>], base: &Hints<'a>) -> Option<PlanError> {
+    fn unreachable_dimension(&self, item: &Item<'a>, items: &[Item<'a>]) -> Option<PlanError> {
         let fact = item.fact.as_deref()?;
         if items.iter().all(|other| other.fact == item.fact) {
             return None;
         }
         for expr in &self.question.group {
-            let mut own = Hints::new(self.model);
-            own.expr(&self.question.scans, expr).ok()?;
+            let own = self.hints_of(expr).ok()?;
             if choose_join_tree(self.model, &item.hints.and(&own).paths).is_ok() {
                 continue;
             }
@@ -562,11 +549,11 @@ impl<'a> Splitter<'a> {
                 )),
             );
         }
-        choose_join_tree(self.model, &item.hints.and(base).paths).err()
+        choose_join_tree(self.model, &item.hints.and(&self.base).paths).err()
     }
 
     /// Lets a group answer another's items where its tree only adds joins that repeat none of their rows: one scan instead of two.
-    fn merge(&self, items: &[Item<'a>], groups: Vec<Group>) -> Result<Vec<Group>> {
+    fn merge(&self, items: &[Item<'a>], groups: Vec<Group>) -> Vec<Group> {
         let mut merged: Vec<Group> = Vec::new();
         let mut left: Vec<Group> = groups;
         // Larger trees first, in the order of the question among equals.
@@ -591,14 +578,14 @@ impl<'a> Splitter<'a> {
             group.items.sort_unstable();
         }
         merged.sort_by_key(|group| group.items.first().copied());
-        Ok(merged)
+        merged
     }
 
     /// An item's condition as text, where it differs among the repetitions of one row of `fact`.
     fn varying_condition(&self, item: &Item<'a>, fact: &str, tree: &JoinTree) -> Result<Option<String>> {
         let Some(condition) = &item.condition else { return Ok(None) };
         let determined = tree.determined_by(self.model, fact);
-        let varies = self.filter_hints(condition)?.cubes().any(|cube| !determined.contains(cube));
+        let varies = self.hints_of(condition)?.cubes().any(|cube| !determined.contains(cube));
         Ok(varies.then(|| condition.to_string()))
     }
 
@@ -643,7 +630,7 @@ impl<'a> Splitter<'a> {
         for ((fact, _), mut indexes) in distinct {
             indexes.sort_unstable();
             let cube = members::cube_named(self.model, fact)?;
-            if !cube.dimensions.values().any(|dimension| dimension.primary_key) {
+            if cube.primary_key().next().is_none() {
                 let shown = &items[indexes[0]].shown;
                 return Err(PlanError::unsupported(format!(
                     "{shown} would count rows of \"{fact}\" more than once, and \"{fact}\" has no primary key to tell them apart"
@@ -775,10 +762,6 @@ pub fn group_name(index: usize) -> String {
 #[must_use]
 pub fn item_name(index: usize) -> String {
     leaf_name(index)
-}
-
-fn item_column(index: usize) -> Expr {
-    Expr::Column(Column::new_unqualified(item_name(index)))
 }
 
 /// The plan node of a leg.

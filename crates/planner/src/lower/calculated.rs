@@ -18,15 +18,12 @@ use crate::bind;
 use crate::catalog::{MemberColumn, SourceDialect};
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::is_reachable;
-use crate::members::{self, Marked};
+use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LeafKind, LeafOrigin, LegLeaf};
 
 use super::joined_rows::{
     JoinedRows, Scope, internal, missing, not_yet, parse_member, replace_identifiers, substitute, view_named,
 };
-
-/// Measures name measures no deeper than this; loading refuses cycles.
-const REFERENCE_DEPTH_MAX: usize = 64;
 
 /// One aggregate over one row expression of one cube.
 #[derive(Debug, Clone, PartialEq)]
@@ -225,7 +222,7 @@ impl<'a> JoinedRows<'a> {
 
     /// The primary key where it is one dimension; else a column that is there on every row.
     fn key_presence(&mut self, cube: &'a Cube) -> Result<Expr> {
-        let keys: Vec<&Dimension> = cube.dimensions.values().filter(|dimension| dimension.primary_key).collect();
+        let keys: Vec<&Dimension> = cube.primary_key().collect();
         match keys.as_slice() {
             [only] => self.stored_dimension(cube, only, 0),
             _ => self.presence(cube),

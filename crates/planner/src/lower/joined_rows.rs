@@ -26,12 +26,9 @@ use crate::expand::choose_join_tree::{JoinTree, join_between};
 use super::join_conditions::{TreeJoin, left_join};
 use crate::files;
 use crate::functions::Functions;
-use crate::members::{self, Marked};
+use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::session::SessionFacts;
 use crate::types;
-
-/// Member values refer to each other no deeper than this; loading refuses cycles.
-const REFERENCE_DEPTH_MAX: usize = 64;
 
 /// The wall clock of a zone at an instant, and back.
 const TO_LOCAL: &str = "to_local";

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use datafusion_common::Column;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
+use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, ident, lit};
 
 use crate::error::{PlanError, Result};
 use crate::expand::hints::member;
@@ -89,16 +88,15 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
         inputs.push(expr.clone().alias(group_name(index)));
     }
     let mut aggregates: Vec<Expr> = Vec::new();
-    for (index, aggregate) in leg.aggregates.iter().enumerate() {
+    for aggregate in &leg.aggregates {
         let computed = match aggregate {
             LegAggregate::Leaf(leaf) => {
                 let value = rows.leg_leaf(leg, leaf)?;
-                let input = input_of(value, index, &mut inputs);
-                rows.leaf_aggregate(leaf.kind, column(input))?
+                rows.leaf_aggregate(leaf.kind, input_column(value, group.len(), &mut inputs))?
             }
             LegAggregate::OverRows(expr) => {
                 let over = rows.over_rows(&leg.scans, expr)?;
-                arguments_as_columns(over, index, &mut inputs)?
+                arguments_as_columns(over, group.len(), &mut inputs)?
             }
             LegAggregate::CountRows { filter } => {
                 let filter = filter.as_ref().map(|filter| rows.over_rows(&leg.scans, filter)).transpose()?;
@@ -106,7 +104,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
                     None => lit(1_i64),
                     Some(filter) => one_where(filter),
                 };
-                arguments_as_columns(rows.leaf_aggregate(LeafKind::Count, counted)?, index, &mut inputs)?
+                arguments_as_columns(rows.leaf_aggregate(LeafKind::Count, counted)?, group.len(), &mut inputs)?
             }
         };
         aggregates.push(computed);
@@ -128,7 +126,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     if leg.distinct_rows_of.is_some() {
         builder = builder.distinct().map_err(internal)?;
     }
-    let keys: Vec<Expr> = (0..group.len()).map(|index| column(group_name(index))).collect();
+    let keys: Vec<Expr> = (0..group.len()).map(|index| ident(group_name(index))).collect();
     // The same aggregate is computed once, under its first name: DataFusion refuses two of one name when it drops the aliases.
     let name_of = |index: usize| leg.schema.field(group.len() + index).name().clone();
     let mut computed: Vec<(Expr, String)> = Vec::new();
@@ -146,7 +144,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     builder = builder.aggregate(keys, aggregates).map_err(internal)?;
     let mut projection = Vec::new();
     for (index, (own, computed)) in leg.schema.columns().into_iter().zip(names).enumerate() {
-        let value = typed_as(column(computed.clone()), builder.schema(), leg.schema.field(index).data_type())?;
+        let value = typed_as(ident(computed.clone()), builder.schema(), leg.schema.field(index).data_type())?;
         projection.push(if own.name == computed { value } else { value.alias(own.name) });
     }
     builder.project(projection).and_then(LogicalPlanBuilder::build).map_err(internal)
@@ -166,25 +164,25 @@ impl JoinedRows<'_> {
     /// The columns of a cube's primary key, as stored.
     fn primary_key(&mut self, cube: &str) -> Result<Vec<Expr>> {
         let cube = members::cube_named(self.model(), cube)?;
-        let keys: Vec<_> = cube.dimensions.values().filter(|dimension| dimension.primary_key).collect();
+        let keys = cube.primary_key().map(|key| self.stored_dimension(cube, key, 0)).collect::<Result<Vec<_>>>()?;
         if keys.is_empty() {
             return Err(PlanError::internal(format!("cube \"{}\" has no primary key", cube.naming.name)));
         }
-        keys.into_iter().map(|key| self.stored_dimension(cube, key, 0)).collect()
+        Ok(keys)
     }
 }
 
-/// The input column of a leaf's values: one that is there already, or a new one.
-fn input_of(value: Expr, number: usize, inputs: &mut Vec<Expr>) -> String {
-    let known = inputs.iter().find_map(|input| match input {
-        Expr::Alias(alias) if *alias.expr == value && alias.name.starts_with('i') => Some(alias.name.clone()),
+/// The column of an aggregate's input: one that is there already, or a new one. Groups have columns of their own.
+fn input_column(value: Expr, groups: usize, inputs: &mut Vec<Expr>) -> Expr {
+    let known = inputs[groups..].iter().find_map(|input| match input {
+        Expr::Alias(alias) if *alias.expr == value => Some(alias.name.clone()),
         _ => None,
     });
-    known.unwrap_or_else(|| {
-        let name = format!("i{number}");
+    ident(known.unwrap_or_else(|| {
+        let name = format!("i{}", inputs.len() - groups);
         inputs.push(value.alias(&name));
         name
-    })
+    }))
 }
 
 /// 1 where `condition` holds, else NULL.
@@ -192,36 +190,20 @@ fn one_where(condition: Expr) -> Expr {
     Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(lit(1_i64)))], None))
 }
 
-fn column(name: String) -> Expr {
-    Expr::Column(Column::new_unqualified(name))
-}
-
-/// `sum(a + b)` as `sum(x)` over a column `x`.
-fn arguments_as_columns(aggregate: Expr, number: usize, inputs: &mut Vec<Expr>) -> Result<Expr> {
+/// `sum(a + b)` as `sum(x)` over a column `x`. The same expression is the same column: `string_agg(DISTINCT x, ', ' ORDER BY x)`
+/// asks for that.
+fn arguments_as_columns(aggregate: Expr, groups: usize, inputs: &mut Vec<Expr>) -> Result<Expr> {
     let Expr::AggregateFunction(mut call) = aggregate else {
         return Err(PlanError::internal("an aggregate over rows is not a function call"));
     };
-    let first = inputs.len();
-    let column_for = |expr: Expr, inputs: &mut Vec<Expr>| -> Expr {
-        if matches!(expr, Expr::Literal(..)) {
-            return expr;
-        }
-        // The same expression is the same column: `string_agg(DISTINCT x, ', ' ORDER BY x)` asks for that.
-        let known = inputs[first..].iter().find_map(|input| match input {
-            Expr::Alias(alias) if *alias.expr == expr => Some(alias.name.clone()),
-            _ => None,
-        });
-        if let Some(name) = known {
-            return Expr::Column(Column::new_unqualified(name));
-        }
-        let name = format!("a{number}_{}", inputs.len());
-        inputs.push(expr.alias(&name));
-        Expr::Column(Column::new_unqualified(name))
+    let mut column_for = |expr: Expr| match expr {
+        literal @ Expr::Literal(..) => literal,
+        expr => input_column(expr, groups, inputs),
     };
-    call.params.args = call.params.args.into_iter().map(|arg| column_for(arg, inputs)).collect();
-    call.params.filter = call.params.filter.map(|filter| Box::new(column_for(*filter, inputs)));
+    call.params.args = call.params.args.into_iter().map(&mut column_for).collect();
+    call.params.filter = call.params.filter.map(|filter| Box::new(column_for(*filter)));
     for sort in &mut call.params.order_by {
-        sort.expr = column_for(sort.expr.clone(), inputs);
+        sort.expr = column_for(sort.expr.clone());
     }
     Ok(Expr::AggregateFunction(call))
 }

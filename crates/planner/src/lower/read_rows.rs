@@ -12,7 +12,7 @@ use crate::catalog::{JOIN_FIELD, MemberColumn, ViewTableSource};
 use crate::error::{PlanError, Result};
 use crate::expand::absorb::{Absorbed, absorb};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
-use crate::expand::hints::{Hints, member};
+use crate::expand::hints::{Hints, in_hint_order, member};
 use crate::nodes::fact_leg::LegScan;
 use crate::policy::Restrictions;
 
@@ -149,10 +149,8 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
             members.push(member(scans, column)?);
         }
     }
-    for kind in [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment] {
-        for member in members.iter().filter(|member| member.kind == kind) {
-            hints.member(member)?;
-        }
+    for member in in_hint_order(members.iter().copied()) {
+        hints.member(member)?;
     }
     scans.iter().for_each(|scan| hints.default_of(scan));
     restrictions.guards.iter().try_for_each(|guard| hints.condition(&guard.condition))?;
@@ -211,14 +209,8 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     let columns: Vec<Column> = scan.projected_schema.columns();
     let mut hints = Hints::new(model);
     // Measures' cubes come first, as in a grouped query, so that the same root decides which rows there are.
-    for kind in [MemberKind::Measure, MemberKind::Dimension, MemberKind::Segment] {
-        for column in &columns {
-            if let Some(member) = source.table.columns.get(&column.name)
-                && member.kind == kind
-            {
-                hints.member(member)?;
-            }
-        }
+    for member in in_hint_order(columns.iter().filter_map(|column| source.table.columns.get(&column.name))) {
+        hints.member(member)?;
     }
     if hints.paths.is_empty() {
         hints.default_of(&leg_scan);

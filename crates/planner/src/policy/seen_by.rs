@@ -72,6 +72,7 @@ fn view_table(table: &Arc<ViewTable>, view: &View, identity: &Identity) -> Optio
         return Some(seen);
     }
     let mut seen = ViewTable::new(seen.name.clone(), seen.columns.clone(), seen.unsupported.clone());
+    seen.root.clone_from(&table.root);
     seen.grants = grants.map(Arc::new);
     seen.default_filters = defaults;
     Some(Arc::new(seen))
@@ -93,6 +94,7 @@ fn granted(table: &Arc<ViewTable>, grants: Option<&Grants>, of_view: Option<Arc<
         return None;
     }
     let mut seen = ViewTable::new(table.name.clone(), columns, table.unsupported.clone());
+    seen.root.clone_from(&table.root);
     seen.grants = of_view;
     Some(Arc::new(seen))
 }
