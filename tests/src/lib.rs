@@ -31,6 +31,8 @@ mod operations;
 #[cfg(test)]
 mod process_life;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod psql_shows;
 #[cfg(test)]
 mod pushed_statements;

@@ -547,6 +547,8 @@ scripts! {
     one_tree_connects_the_cubes: "expand/choose_join_tree",
     each_fact_has_a_leg_of_its_own: "expand/split_facts",
     repeated_rows_are_not_added_up_for_an_outer_query: "expand/guard_fan_trap",
+    default_filters_stand_in_for_conditions: "expand/default_filters",
+    policies_stand_between_rows_and_the_user: "lower/guarded_rows",
     a_leg_joins_filters_and_groups: "lower/lower_leg",
     rows_are_read_one_by_one: "lower/read_rows",
     member_values_are_written_over_base_columns: "lower/joined_rows",

@@ -15,6 +15,7 @@ use crate::catalog::{Catalog, JOIN_FIELD, SourceDialect, ViewTable, ViewTableSou
 use crate::error::PlanError;
 use crate::functions::Functions;
 use crate::policy::Policies;
+use crate::policy::hide::without_names;
 use crate::rewrite::Casts;
 use crate::session::SessionFacts;
 
@@ -123,11 +124,8 @@ impl ContextProvider for BindContext<'_> {
             return Err(error.into());
         };
         if let Some(feature) = &table.unsupported {
-            return Err(PlanError::unsupported(format!(
-                "\"{}\" uses {feature}, which is not supported yet",
-                table.name
-            ))
-            .into());
+            let error = format!("\"{}\" uses {feature}, which is not supported yet", table.name);
+            return Err(without_names(PlanError::unsupported(error), &self.catalog.hidden).into());
         }
         Ok(Arc::new(if self.join_field {
             ViewTableSource::with_join_field(Arc::clone(table))
