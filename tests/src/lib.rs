@@ -29,9 +29,9 @@ mod limits;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
-mod process_life;
-#[cfg(test)]
 mod policies;
+#[cfg(test)]
+mod process_life;
 #[cfg(test)]
 mod psql_shows;
 #[cfg(test)]

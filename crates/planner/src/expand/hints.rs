@@ -1,8 +1,6 @@
 //! The cubes that members need, in order: what a join tree is chosen for (reference J10 to J12).
 
-use belvedere_model::{
-    Mask, MemberKind, Model, SqlTemplate, TemplatePart, ViewMemberValue, dimension_templates,
-};
+use belvedere_model::{Mask, MemberKind, Model, SqlTemplate, TemplatePart, ViewMemberValue, dimension_templates};
 use datafusion_common::Column;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;

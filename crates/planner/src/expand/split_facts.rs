@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use belvedere_model::{MeasureKind, Model};
-use datafusion_common::{Column, DFSchema};
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::{Column, DFSchema};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, ident};
 
