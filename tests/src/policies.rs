@@ -276,6 +276,39 @@ async fn hidden_rows_change_no_answer_and_no_error() -> Result<(), AnyError> {
     Ok(())
 }
 
+/// What a cube's SQL asks for goes into it, with bound values.
+#[tokio::test]
+async fn conditions_stand_where_the_sql_of_a_cube_asks_for_them() -> Result<(), AnyError> {
+    let servers = Servers::start()?;
+    let url = servers.postgres.fresh_database()?;
+    PrivatePostgres::run_file(&url, &folder().join("tables.sql"))?;
+    // Without a policy, and without a join to a cube that has one, EXPLAIN shows all.
+    let model = fs::read_to_string(folder().join("model.yml"))?;
+    let (_, asked) = model.split_once("  - name: asked\n").ok_or("the model has the cube")?;
+    let (asked, _) = asked.split_once("  # The oldest way").ok_or("and another behind it")?;
+    let (before, behind) = asked.split_once("    joins:\n").ok_or("it has a join")?;
+    let (_, behind) = behind.split_once('\n').ok_or("of one line")?;
+    let view = "views:\n  - name: asked_of\n    cubes:\n      - {join_path: asked, includes: [id, {name: region, alias: area}, status, amount, created_at]}\n";
+    let model = format!("cubes:\n  - name: asked\n{before}{behind}{view}").replace("    data_source: two\n", "");
+    let site = Site::start(&[source("default", &url)], "", &model)?;
+    let eu = site.connect().await?;
+    let sent = |plan: String| {
+        plan.lines().skip_while(|line| !line.starts_with("Source")).nth(1).unwrap_or_default().to_owned()
+    };
+    let of = |asked: &str| format!("EXPLAIN SELECT id FROM asked_of WHERE {asked}");
+    let plan = sent(all_of(&eu, &of("area = 'US' AND created_at >= '2024-02-01' AND created_at < '2024-03-01'")).await);
+    assert!(
+        plan.contains("WHERE ((region) = CAST($1 AS text)) AND ((created_at >= CAST($2 AS timestamp) AND"),
+        "{plan}"
+    );
+    assert!(plan.contains(" AND (1 = 1)"), "{plan}");
+    let plan = sent(all_of(&eu, &of("status = 'paid' OR amount > 3")).await);
+    assert!(plan.contains("WHERE (1 = 1) AND (1 = 1) AND (((status) = CAST($1 AS text) OR (amount) > "), "{plan}");
+    let plan = sent(all_of(&eu, &of("status = 'paid' OR area = 'US'")).await);
+    assert!(plan.contains("WHERE (1 = 1) AND (1 = 1) AND (1 = 1)"), "{plan}");
+    Ok(())
+}
+
 /// A source's error has an id of its own each time, by which the log has it.
 fn without_id(text: String) -> String {
     match text.split_once("under the id ") {

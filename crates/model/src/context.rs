@@ -75,7 +75,7 @@ pub fn parse_value(text: &str) -> Result<Vec<ValuePart>, String> {
 }
 
 /// `security_context.region`, `user_attributes.region`, `security_context.cubeCloud.userAttributes.region`, `groups`, ….
-fn parse_path(written: &str) -> Result<ContextPath, String> {
+pub(crate) fn parse_path(written: &str) -> Result<ContextPath, String> {
     let unreadable = || {
         format!(
             "`{}` is nothing that is known of a user: write `security_context.NAME` for an attribute, \

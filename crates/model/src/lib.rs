@@ -13,6 +13,7 @@ mod cube;
 mod details;
 mod diagnostic;
 mod pre_aggregation;
+mod sql_parameter;
 mod template;
 mod view;
 
@@ -45,6 +46,7 @@ pub use interval::{PREDEFINED_GRANULARITIES, parse_interval};
 pub use load::{Loaded, ModelFile, load};
 pub use pre_aggregation::*;
 pub use source_text::SourceText;
+pub use sql_parameter::{CallPart, FilterColumn, FilterParameter, SqlParameter};
 pub use template::*;
 pub use view::*;
 pub use walk::dimension_templates;

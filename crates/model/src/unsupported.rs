@@ -137,7 +137,7 @@ fn of_template(
     cubes: &HashMap<String, Unsupported>,
 ) -> Option<Unsupported> {
     sql.parts.iter().find_map(|part| match part {
-        TemplatePart::Text(_) | TemplatePart::ThisCube | TemplatePart::Context(_) => None,
+        TemplatePart::Text(_) | TemplatePart::ThisCube | TemplatePart::Context(_) | TemplatePart::Parameter(_) => None,
         TemplatePart::Cube(cube) | TemplatePart::CubeSql(cube) => cubes.get(cube).cloned(),
         TemplatePart::Member(member) => {
             let path = member.path.iter().filter(|cube| *cube != own).find_map(|cube| cubes.get(cube));

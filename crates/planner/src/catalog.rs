@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use belvedere_functions::Zone;
 use belvedere_model::{Dimension, Mask, Measure, MemberKind, Model, ViewMemberValue};
-use datafusion_common::TableReference;
+use datafusion_common::{ScalarValue, TableReference};
 use datafusion_expr::TableSource;
 use indexmap::IndexMap;
 
@@ -53,6 +53,13 @@ pub struct BaseColumn {
     pub compares_by_code_point: bool,
 }
 
+/// A piece of the SQL of a relation: the model author's text, or a value to bind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SqlPiece {
+    Text(String),
+    Value(ScalarValue),
+}
+
 /// What the planner asks about data sources. It never runs anything.
 pub trait Sources: Debug + Send + Sync {
     /// `None` for a data source that is not configured.
@@ -68,7 +75,7 @@ pub trait Sources: Debug + Send + Sync {
     fn base_table(
         &self,
         data_source: &str,
-        relation_sql: &str,
+        relation: &[SqlPiece],
         alias: &str,
         columns: Vec<BaseColumn>,
     ) -> datafusion_common::Result<Arc<dyn TableSource>>;

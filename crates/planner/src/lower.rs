@@ -1,5 +1,6 @@
 //! Turns legs and row reads into scans, joins, filters and aggregates; none of our nodes is left.
 
+mod asked_conditions;
 pub mod calculated;
 mod guarded_rows;
 mod join_conditions;

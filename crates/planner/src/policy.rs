@@ -21,6 +21,7 @@ use belvedere_model::{ContextPath, ContextValue, Cube};
 
 use crate::catalog::{Catalog, ViewTable};
 use crate::error::{PlanError, Result};
+use crate::members;
 
 pub use restrictions::{Guard, Restrictions};
 pub use seen_by::seen_by;
@@ -65,8 +66,8 @@ pub enum Policies {
     #[default]
     Unresolved,
     Of {
-        /// See [`Identity::zone`].
-        zone: Zone,
+        /// Whose they are.
+        identity: Identity,
         /// Of the cubes that have policies, by name.
         cubes: HashMap<String, Grants>,
     },
@@ -97,7 +98,16 @@ impl Policies {
     pub fn zone(&self) -> Zone {
         match self {
             Self::Unresolved => Zone::UTC,
-            Self::Of { zone, .. } => *zone,
+            Self::Of { identity, .. } => identity.zone,
+        }
+    }
+
+    /// What is known of the user; nothing of nobody.
+    #[must_use]
+    pub fn known(&self, path: &ContextPath) -> ContextValue {
+        match self {
+            Self::Unresolved => ContextValue::Missing,
+            Self::Of { identity, .. } => identity.known(path),
         }
     }
 }
@@ -117,7 +127,7 @@ pub fn restricts(catalog: &Catalog, table: &ViewTable) -> bool {
     todo.extend(table.columns.values().flat_map(|column| &column.path).map(String::as_str));
     while let Some(name) = todo.pop() {
         let Some(cube) = model.cubes.get(name).filter(|_| seen.insert(name)) else { continue };
-        if !cube.access_policies.is_empty() {
+        if !cube.access_policies.is_empty() || members::reads_context(model, cube) {
             return true;
         }
         todo.extend(cube.joins.iter().map(|join| join.target.as_str()));

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use belvedere_functions::{PG_TYPE, Zone, parse_literal};
 use belvedere_model::{Model, ModelFile};
-use belvedere_planner::catalog::{BaseColumn, Catalog, SourceDialect, Sources, TypedExpr};
+use belvedere_planner::catalog::{BaseColumn, Catalog, SourceDialect, Sources, SqlPiece, TypedExpr};
 use belvedere_planner::error::PlanError;
 use belvedere_planner::functions::Functions;
 use belvedere_planner::nodes::row_barrier::RowBarrier;
@@ -158,14 +158,21 @@ impl Sources for Fake {
     fn base_table(
         &self,
         data_source: &str,
-        relation_sql: &str,
+        relation: &[SqlPiece],
         alias: &str,
         columns: Vec<BaseColumn>,
     ) -> datafusion_common::Result<Arc<dyn TableSource>> {
         let dialect = self.dialect(data_source).expect("the planner asked for its dialect before");
+        let relation: String = relation
+            .iter()
+            .map(|piece| match piece {
+                SqlPiece::Text(text) => text.clone(),
+                SqlPiece::Value(value) => format!("«{value}»"),
+            })
+            .collect();
         let items: Vec<String> =
             columns.iter().map(|column| format!("{} AS {}", column.sql, column.field.name())).collect();
-        let sql = format!("SELECT {} FROM {relation_sql} AS {}", items.join(", "), dialect.quoted(alias));
+        let sql = format!("SELECT {} FROM {relation} AS {}", items.join(", "), dialect.quoted(alias));
         let schema = Arc::new(Schema::new(columns.into_iter().map(|column| column.field).collect::<Vec<_>>()));
         Ok(Arc::new(Table { sql: format!("{data_source}: {sql}"), schema }))
     }
@@ -195,7 +202,7 @@ impl Sources for NoSources {
     fn base_table(
         &self,
         _: &str,
-        _: &str,
+        _: &[SqlPiece],
         _: &str,
         _: Vec<BaseColumn>,
     ) -> datafusion_common::Result<Arc<dyn TableSource>> {

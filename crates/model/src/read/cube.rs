@@ -25,7 +25,9 @@ pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mu
     let fields = &definition.fields;
     let (naming, computed_public) = naming(fields, &definition.name, &definition.place, true, references.problems);
     references.context = None;
+    references.in_relation = true;
     let relation = relation(definition, &mut references);
+    references.in_relation = false;
     check::member_in_cube_sql::check(&relation, &definition.what(), &mut references);
     let in_sql = references.context.take();
     let calendar = fields.boolean("calendar", references.problems).unwrap_or(false);

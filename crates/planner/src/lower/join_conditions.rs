@@ -56,7 +56,10 @@ impl<'a> JoinedRows<'a> {
                 TemplatePart::ThisCube => from.naming.name.clone(),
                 TemplatePart::Cube(other) => other.clone(),
                 TemplatePart::Member(reference) => reference.cube().to_owned(),
-                TemplatePart::Text(_) | TemplatePart::CubeSql(_) | TemplatePart::Context(_) => continue,
+                TemplatePart::Text(_)
+                | TemplatePart::CubeSql(_)
+                | TemplatePart::Context(_)
+                | TemplatePart::Parameter(_) => continue,
             };
             if !cubes.contains(&cube) {
                 cubes.push(cube);

@@ -23,6 +23,7 @@ use crate::catalog::{BaseColumn, Catalog, MemberColumn, SourceDialect, TypedExpr
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::{JoinTree, join_between};
 
+use super::asked_conditions::AskedCondition;
 use super::join_conditions::{TreeJoin, left_join};
 use crate::files;
 use crate::functions::Functions;
@@ -75,6 +76,8 @@ pub struct JoinedRows<'a> {
     pub(super) asked: Arc<BTreeMap<String, BTreeSet<String>>>,
     /// What a row filter itself reads is not restricted by others.
     pub(super) is_trusted: bool,
+    /// What the query asks, for the places in the SQL of cubes that ask for it.
+    pub(super) conditions: Vec<AskedCondition>,
     /// Names of base columns count from here.
     names_from: usize,
 }
@@ -82,7 +85,15 @@ pub struct JoinedRows<'a> {
 impl<'a> JoinedRows<'a> {
     #[must_use]
     pub fn new(planning: Planning<'a>, tree: JoinTree) -> Self {
-        Self { planning, tree, columns: IndexMap::new(), asked: Arc::default(), is_trusted: false, names_from: 0 }
+        Self {
+            planning,
+            tree,
+            columns: IndexMap::new(),
+            asked: Arc::default(),
+            is_trusted: false,
+            conditions: Vec::new(),
+            names_from: 0,
+        }
     }
 
     pub(super) fn model(&self) -> &'a Model {
@@ -588,10 +599,11 @@ impl<'a> JoinedRows<'a> {
         let cube = self.cube(cube)?;
         let dialect = self.dialect(cube)?;
         let columns = self.columns.get(&cube.naming.name).cloned().unwrap_or_default();
-        let relation = members::relation_sql(self.model(), cube)?;
+        let relation = self.relation(cube)?;
         let alias = members::alias_of(cube);
         let name = TableReference::bare(cube.naming.name.clone());
         if dialect == SourceDialect::Files {
+            let relation = members::relation_sql(self.model(), cube)?;
             return files::base_plan(self.planning, cube, &relation, alias, &columns, &name);
         }
         let source: Arc<dyn TableSource> = self

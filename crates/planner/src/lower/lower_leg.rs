@@ -81,6 +81,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     let mut rows = JoinedRows::new(planning, leg.tree.clone());
     let group = leg.group.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     let filters = leg.filters.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
+    rows.asks(&leg.scans, &leg.filters)?;
 
     // Inputs of aggregates become columns first: the aggregate itself then reads plain columns, as sources want it.
     let mut inputs: Vec<Expr> = Vec::new();

@@ -25,12 +25,31 @@ use super::joined_rows::{JoinedRows, Planning, internal, missing};
 /// 0A000 for what is not executed yet.
 pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
     let plan = read_joins(plan, planning, Crossed::AsModel)?.data;
+    let plan = read_filtered(plan, planning)?;
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
-            Some(source) => Ok(Transformed::yes(read_table(scan, source, planning)?)),
+            Some(source) => Ok(Transformed::yes(read_table(scan, source, &[], planning)?)),
             None => Ok(Transformed::no(node)),
         },
         _ => Ok(Transformed::no(node)),
+    })
+    .data()
+}
+
+/// View tables below conditions, which cubes may ask for in their SQL.
+fn read_filtered(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
+    plan.transform_down_with_subqueries(|node| {
+        let LogicalPlan::Filter(_) = &node else { return Ok(Transformed::no(node)) };
+        let Some(absorbed) = absorb(&node)?.filter(|absorbed| absorbed.scans.len() == 1) else {
+            return Ok(Transformed::no(node));
+        };
+        node.transform_down(|node| match &node {
+            LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
+                Some(source) => Ok(Transformed::yes(read_table(scan, source, &absorbed.filters, planning)?)),
+                None => Ok(Transformed::no(node)),
+            },
+            _ => Ok(Transformed::no(node)),
+        })
     })
     .data()
 }
@@ -157,6 +176,7 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
     let tree = choose_join_tree(model, &hints.paths)?;
     refuse_several_facts(members.iter().copied(), &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
+    rows.asks(scans, &absorbed.filters)?;
     let mut projection = Vec::with_capacity(columns.len());
     for (index, (column, value)) in columns.iter().zip(&values).enumerate() {
         let wanted = join.schema().field(index).data_type();
@@ -199,7 +219,13 @@ fn column_value(
     }
 }
 
-fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>) -> Result<LogicalPlan> {
+/// `conditions` stand above the table.
+fn read_table(
+    scan: &TableScan,
+    source: &ViewTableSource,
+    conditions: &[Expr],
+    planning: Planning<'_>,
+) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
     let leg_scan = LegScan {
         reference: scan.table_name.clone(),
@@ -223,6 +249,7 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     refuse_several_roots(asked.clone())?;
     refuse_several_facts(asked, &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
+    rows.asks(std::slice::from_ref(&leg_scan), conditions)?;
     let mut projection = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
         let wanted = scan.projected_schema.field(index).data_type();

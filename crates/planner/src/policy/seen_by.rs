@@ -55,7 +55,7 @@ pub fn seen_by(catalog: &Catalog, identity: &Identity) -> Catalog {
         model: Arc::clone(model),
         tables,
         sources: Arc::clone(&catalog.sources),
-        policies: Arc::new(Policies::Of { zone: identity.zone, cubes }),
+        policies: Arc::new(Policies::Of { identity: identity.clone(), cubes }),
         hidden: Arc::new(hidden.into_iter().collect()),
     }
 }

@@ -41,6 +41,18 @@ pub(crate) struct Input {
     pub on: Vec<Fragment>,
 }
 
+impl Input {
+    /// Whether a column is one of the relation's, by its name alone: to read it cannot fail.
+    pub fn is_bare_column(&self, column: usize) -> bool {
+        match &self.relation {
+            Relation::Base(base) => {
+                base.columns[column].chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '"' | '`'))
+            }
+            Relation::Select(_) => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JoinKind {
     First,
@@ -60,9 +72,18 @@ pub(crate) enum Relation {
 /// A relation as the model's author wrote it, and the row expressions over it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Base {
-    pub relation: Arc<str>,
+    pub relation: Vec<RelationPiece>,
     pub alias: Arc<str>,
     pub columns: Vec<Arc<str>>,
+}
+
+/// A piece of a relation's SQL.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RelationPiece {
+    /// The author's text.
+    Text(Arc<str>),
+    /// A value, bound.
+    Value(Fragment),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -318,7 +339,12 @@ impl Writer {
             self.text("SELECT 1 AS c0");
         }
         self.text(" FROM ");
-        self.sql.push_str(&base.relation);
+        for piece in &base.relation {
+            match piece {
+                RelationPiece::Text(text) => self.sql.push_str(text),
+                RelationPiece::Value(value) => self.fragment(value),
+            }
+        }
         self.text(" AS ");
         self.sql.push_str(&base.alias);
     }
