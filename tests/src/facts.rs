@@ -57,7 +57,7 @@ async fn run(variant: Variant) -> Result<(), AnyError> {
         asks_references: false,
     };
     let (mut statements, mut failing) = (0, Vec::new());
-    for file in ["multiplied.slt", "several_facts.slt"] {
+    for file in ["multiplied.slt", "several_facts.slt", "grouping_sets.slt"] {
         let report = run_file(&folder().join(file), &sides).await?;
         statements += report.statements;
         if !report.failures.is_empty() {

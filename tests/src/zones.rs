@@ -27,12 +27,42 @@ fn cube(name: &str, source: &str) -> String {
     )
 }
 
-/// Times around the changes of the four zones' clocks in 2024, a net over seventy years, and local mean time.
+/// The day of each change of the four zones' clocks in 2024, and of those by half an hour and by a quarter, with the days around it.
+const DAYS: [&str; 24] = [
+    // America/New_York
+    "2024-03-09",
+    "2024-03-10",
+    "2024-03-11",
+    "2024-11-02",
+    "2024-11-03",
+    "2024-11-04",
+    // Europe/Oslo
+    "2024-03-30",
+    "2024-03-31",
+    "2024-04-01",
+    "2024-10-26",
+    "2024-10-27",
+    "2024-10-28",
+    // Australia/Lord_Howe, whose clock moves by half an hour; once by an hour, until 1985.
+    "2024-04-06",
+    "2024-04-07",
+    "2024-04-08",
+    "2024-10-05",
+    "2024-10-06",
+    "2024-10-07",
+    "1985-10-26",
+    "1985-10-27",
+    "1985-10-28",
+    // Asia/Kathmandu, once by a quarter of an hour.
+    "1985-12-31",
+    "1986-01-01",
+    "1986-01-02",
+];
+
+/// Times around the changes of the clocks, a net over seventy years, and local mean time.
 fn times() -> Vec<String> {
     let mut times = vec![];
-    for day in
-        ["2024-03-10", "2024-03-31", "2024-04-06", "2024-04-07", "2024-10-05", "2024-10-06", "2024-10-27", "2024-11-03"]
-    {
+    for day in DAYS {
         for quarter in 0..96 {
             for second in [quarter % 3 * 29, 7, 59] {
                 times.push(format!("{day} {:02}:{:02}:{second:02}", quarter / 4, quarter % 4 * 15));
@@ -53,12 +83,12 @@ fn script(table: &str, wall_clock: &str, instant: &str, zone: &str) -> String {
     let mut script = format!(
         "CREATE TABLE {table} (id int PRIMARY KEY, at {wall_clock} NULL, instant {instant} NULL, day date, city varchar(20), v int);\n"
     );
+    let _ = write!(script, "INSERT INTO {table} VALUES (100000, NULL, NULL, NULL, NULL, 5)");
     for (id, time) in times().iter().enumerate() {
         let (day, city, v) = (&time[..10], ["Oslo", "oslo", "Ny"][id / 96 % 3], id * 37 % 1000);
-        let _ =
-            writeln!(script, "INSERT INTO {table} VALUES ({id}, '{time}', '{time}{zone}', '{day}', '{city}', {v});");
+        let _ = write!(script, ",\n({id}, '{time}', '{time}{zone}', '{day}', '{city}', {v})");
     }
-    let _ = writeln!(script, "INSERT INTO {table} VALUES (100000, NULL, NULL, NULL, NULL, 5);");
+    script.push_str(";\n");
     script
 }
 
@@ -99,7 +129,7 @@ enum Pulls {
 }
 
 /// Measures as MEASURE; the reference has the aggregates that they are.
-const STATEMENTS: [(Pulls, &str); 25] = [
+const STATEMENTS: [(Pulls, &str); 26] = [
     (
         Pulls::Groups,
         "SELECT DATE_TRUNC('hour', at), MEASURE(n), MEASURE(total), MEASURE(low), MEASURE(high) FROM m GROUP BY 1 ORDER BY 1",
@@ -133,6 +163,7 @@ const STATEMENTS: [(Pulls, &str); 25] = [
         "SELECT DATE_TRUNC('month', at), MEASURE(n) FROM m WHERE at >= '2024-03-31 02:30' AND at < '2024-11-03 01:30' GROUP BY 1 ORDER BY 1",
     ),
     (Pulls::Anything, "SELECT DATE_TRUNC('minute', at), MEASURE(n) FROM m GROUP BY 1 ORDER BY 1"),
+    (Pulls::Anything, "SELECT DATE_TRUNC('second', at), MEASURE(n) FROM m GROUP BY 1 ORDER BY 1"),
     (Pulls::Anything, "SELECT at, instant, id FROM m ORDER BY id"),
     (Pulls::Answer, "SELECT id FROM m WHERE at = '2024-10-27 02:30:00' ORDER BY id"),
     (Pulls::Answer, "SELECT id FROM m WHERE at <> '2024-10-27 02:30:00' ORDER BY id"),

@@ -123,9 +123,8 @@ fn declare(sql: &str, words: &mut Words<'_>) -> Result<CursorStatement, SqlError
         return Err(words.syntax());
     }
     let Some(first) = words.tokens.get(words.at) else { return Err(words.syntax()) };
-    let start = parse::text_offset(sql, first.span.start.line, first.span.start.column);
-    let blank: String = sql[..start].chars().map(|character| if character == '\n' { '\n' } else { ' ' }).collect();
-    Ok(CursorStatement::Declare { name, hold, query: format!("{blank}{}", &sql[start..]) })
+    let query = parse::blanked_before(sql, first.span.start.line, first.span.start.column);
+    Ok(CursorStatement::Declare { name, hold, query })
 }
 
 struct Words<'a> {

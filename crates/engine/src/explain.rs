@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use belvedere_planner::parse;
+use belvedere_planner::pipeline::Step;
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -17,11 +18,29 @@ pub enum Format {
     Json,
 }
 
+/// What an EXPLAIN asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    pub format: Format,
+    /// `STAGES`: the statement after each stage of planning too.
+    pub stages: bool,
+}
+
+/// A statement after one stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageText {
+    pub stage: &'static str,
+    /// The rules of the stage that changed it, in order.
+    pub rules: Vec<&'static str>,
+    /// SQL in the first stages, then a plan.
+    pub text: String,
+}
+
 /// Takes `EXPLAIN` and its options off a statement's front: blanks stand in their place, so that positions stay true.
 ///
 /// # Errors
 /// 0A000 for ANALYZE and formats other than text and JSON, 42601 for options that cannot be read.
-pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), SqlError> {
+pub fn split(sql: &str) -> std::result::Result<(Option<Options>, Cow<'_, str>), SqlError> {
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location() else {
         return Ok((None, Cow::Borrowed(sql)));
     };
@@ -34,7 +53,7 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), S
     if word(0) != "EXPLAIN" {
         return Ok((None, Cow::Borrowed(sql)));
     }
-    let mut format = Format::Text;
+    let mut options = Options { format: Format::Text, stages: false };
     let mut at = 1;
     if tokens.get(1).is_some_and(|token| token.token == Token::LParen) {
         at = 2;
@@ -42,8 +61,8 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), S
             let option = word(at).to_lowercase();
             let value = tokens.get(at + 1).and_then(|token| option_value(&token.token));
             match (option.as_str(), value.as_deref()) {
-                ("format", Some("json")) => format = Format::Json,
-                ("format", Some("text")) => format = Format::Text,
+                ("format", Some("json")) => options.format = Format::Json,
+                ("format", Some("text")) => options.format = Format::Text,
                 ("format", Some(other @ ("yaml" | "xml"))) => {
                     return Err(SqlError::new("0A000", format!("EXPLAIN in format {other} is not supported"))
                         .hint("FORMAT is TEXT or JSON."));
@@ -53,12 +72,18 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), S
                     let message = format!("unrecognized value for EXPLAIN option \"format\": \"{other}\"");
                     return Err(SqlError::new("22023", message).hint("FORMAT is TEXT or JSON."));
                 }
-                ("analyze" | "verbose" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal", value) => {
+                (
+                    "stages" | "analyze" | "verbose" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal",
+                    value,
+                ) => {
                     let on = match value {
                         None | Some("true" | "on" | "1") => true,
                         Some("false" | "off" | "0") => false,
                         Some(_) => return Err(SqlError::new("42601", format!("{option} requires a Boolean value"))),
                     };
+                    if option == "stages" {
+                        options.stages = on;
+                    }
                     if on && option == "analyze" {
                         return Err(SqlError::new("0A000", "EXPLAIN ANALYZE is not supported yet"));
                     }
@@ -87,9 +112,8 @@ pub fn split(sql: &str) -> std::result::Result<(Option<Format>, Cow<'_, str>), S
     let Some(first) = tokens.get(at) else {
         return Err(SqlError::new("42601", "EXPLAIN needs a query"));
     };
-    let start = parse::text_offset(sql, first.span.start.line, first.span.start.column);
-    let blank: String = sql[..start].chars().map(|character| if character == '\n' { '\n' } else { ' ' }).collect();
-    Ok((Some(format), Cow::Owned(format!("{blank}{}", &sql[start..]))))
+    let query = parse::blanked_before(sql, first.span.start.line, first.span.start.column);
+    Ok((Some(options), Cow::Owned(query)))
 }
 
 /// What stands after an option's name, in lower case; nothing before a comma or the closing bracket.
@@ -117,15 +141,45 @@ pub enum Shown {
     Outline,
 }
 
-/// The lines of the answer: one for JSON.
+/// The planner's stages, one after the other, from what each of its rules made of a statement.
+#[must_use]
+pub fn planner_stages(steps: &[Step]) -> Vec<StageText> {
+    steps
+        .chunk_by(|one, next| one.rule.stage() == next.rule.stage())
+        .filter_map(|stage| {
+            let last = stage.last()?;
+            Some(StageText {
+                stage: last.rule.stage().name(),
+                rules: stage.iter().filter(|step| step.changed).map(|step| step.rule.name()).collect(),
+                text: shown(&last.text),
+            })
+        })
+        .collect()
+}
+
+/// A stage of one step, between two plans.
+#[must_use]
+pub fn plan_stage(name: &'static str, before: &LogicalPlan, after: &LogicalPlan) -> StageText {
+    StageText {
+        stage: name,
+        rules: if before == after { vec![] } else { vec![name] },
+        text: shown(&after.display_indent().to_string()),
+    }
+}
+
+/// The mark that keeps equal output names apart inside a plan is no character to print.
+fn shown(plan: &str) -> String {
+    plan.replace(belvedere_planner::name::UNIQUE_MARK, "~")
+}
+
+/// The lines of the answer: one for JSON. With stages, the last of them is the plan.
 ///
 /// # Errors
 /// Only the walk's over the plan.
-pub fn render(logical: &LogicalPlan, format: Format, shown: Shown) -> Result<Vec<String>> {
+pub fn render(logical: &LogicalPlan, stages: &[StageText], format: Format, depth: Shown) -> Result<Vec<String>> {
     let mut statements = statements_of(logical)?;
-    // The mark that keeps equal output names apart inside a plan is no character to print.
-    let mut plan = logical.display_indent().to_string().replace(belvedere_planner::name::UNIQUE_MARK, "~");
-    if shown == Shown::Outline {
+    let mut plan = shown(&logical.display_indent().to_string());
+    if depth == Shown::Outline {
         plan = plan.lines().map(outline).collect::<Vec<_>>().join("\n");
         for (_, statement) in &mut statements {
             "-- not shown: an access policy applies".clone_into(&mut statement.sql);
@@ -137,16 +191,33 @@ pub fn render(logical: &LogicalPlan, format: Format, shown: Shown) -> Result<Vec
                 .iter()
                 .map(|(source, statement)| serde_json::json!({ "source": source, "sql": statement.sql }))
                 .collect();
-            let answer = serde_json::json!({
+            let mut answer = serde_json::json!({
                 "rollups": [],
                 "refusals": [],
                 "sources": sources,
                 "plan": plan,
             });
+            if !stages.is_empty() {
+                answer["stages"] = stages
+                    .iter()
+                    .map(|stage| serde_json::json!({ "stage": stage.stage, "rules": stage.rules, "plan": stage.text }))
+                    .collect();
+            }
             Ok(vec![answer.to_string()])
         }
         Format::Text => {
-            let mut lines: Vec<String> = plan.lines().map(str::to_owned).collect();
+            let mut lines = Vec::new();
+            for stage in stages {
+                let rules = if stage.rules.is_empty() { "no change".to_owned() } else { stage.rules.join(", ") };
+                lines.push(format!("Stage {}: {rules}", stage.stage));
+                // What a stage left as it was has been shown already.
+                if !stage.rules.is_empty() {
+                    lines.extend(stage.text.lines().map(|line| format!("  {line}")));
+                }
+            }
+            if stages.is_empty() {
+                lines.extend(plan.lines().map(str::to_owned));
+            }
             for (source, statement) in statements {
                 lines.push(format!("Source {source}:"));
                 lines.extend(statement.sql.lines().map(|line| format!("  {line}")));

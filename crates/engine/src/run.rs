@@ -45,6 +45,10 @@ impl Runner {
         config = config.with_target_partitions(2);
         let options = config.options_mut();
         options.optimizer.skip_failed_rules = false;
+        // Sorting each input of a UNION ALL by itself, DataFusion leaves out columns that are constant in each of them, also where
+        // they differ, and its top-k then drops rows: `SELECT 1 AS a, b … UNION ALL SELECT 0, b … ORDER BY a, b LIMIT 2` lost the
+        // second part. One sort above the union does not know of constants.
+        options.optimizer.repartition_sorts = false;
         // The check compares nullability too, where logical and physical `IS TRUE` differ. Types are what we promise.
         options.execution.skip_physical_aggregate_schema_check = true;
         options.execution.parquet.schema_force_view_types = false;
@@ -84,18 +88,26 @@ impl Runner {
     /// # Errors
     /// DataFusion's: a plan that one of its rules refuses.
     pub fn logical(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
-        let plan = tell_subqueries_apart(plan)?;
         push_down(self.optimized(plan, zone)?)
     }
 
+    /// The plan before push-down.
+    ///
+    /// # Errors
+    /// As [`Runner::logical`].
+    pub fn optimized(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
+        let plan = tell_subqueries_apart(plan)?;
+        self.optimized_part(plan, zone)
+    }
+
     /// What is below a barrier is optimized on its own, and stays there.
-    fn optimized(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
+    fn optimized_part(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
         let plan = plan
             .transform_up_with_subqueries(|node| match RowBarrier::below(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(below) => {
                     let schema = Arc::clone(below.schema());
-                    let below = self.optimized(below.as_ref().clone(), zone)?;
+                    let below = self.optimized_part(below.as_ref().clone(), zone)?;
                     Ok(Transformed::yes(Fence::above(below, schema)))
                 }
             })

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use belvedere_planner::pipeline;
 use belvedere_planner::policy::Identity;
 use belvedere_planner::session::SessionFacts;
+use belvedere_sources::push_down;
 use chrono::{DateTime, Datelike, Utc};
 use dashmap::DashMap;
 use datafusion::arrow::array::{ArrayRef, StringArray};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cursors::{Count, Cursor, CursorStatement, Cursors, parse_cursor};
 use crate::engine::{Engine, Snapshot};
 use crate::errors::{from_datafusion, from_plan};
-use crate::explain::{self, Format, Shown};
+use crate::explain::{self, Shown, StageText};
 use crate::run::keeps_no_state;
 use crate::settings::Settings;
 use crate::streaming::{Stop, guarded};
@@ -59,13 +60,15 @@ enum Plan {
         bound: Box<pipeline::Bound>,
         version: u64,
         settings: PlanSettings,
+        /// `now()` or one of its kin may be in the text.
+        mentions_moment: bool,
         /// What planning made of it, where that depends on nothing else: no parameters, no `now()`.
         planned: OnceLock<Arc<Planned>>,
     },
     Explain {
         query: Box<Query>,
         declared: Vec<Option<FieldRef>>,
-        format: Format,
+        options: explain::Options,
     },
     Catalog(Box<belvedere_pgcatalog::CatalogStatement>),
 }
@@ -340,6 +343,14 @@ impl EngineSession {
         }
     }
 
+    /// A change that the end of the transaction takes back; outside of one the value is only checked.
+    fn set_locally(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        match self.transaction {
+            Some(_) => self.settings.set(name, value),
+            None => self.settings.clone().set(name, value),
+        }
+    }
+
     fn begin(&mut self, isolation: Option<&str>) {
         self.transaction = Some(Transaction::begin(self.engine.clock().now(), &self.settings));
         self.settings.begin_at(isolation);
@@ -356,14 +367,12 @@ impl EngineSession {
         let only_inside = |what: &str| SqlError::new("25P01", format!("{what} can only be used in transaction blocks"));
         match utility {
             Utility::Set { name, value, local: false } => self.change(|settings| settings.set(name, value))?,
-            Utility::Set { name, value, local: true } => match self.transaction {
-                Some(_) => self.settings.set(name, value)?,
-                None => {
-                    // The value is checked all the same.
-                    self.settings.clone().set(name, value)?;
+            Utility::Set { name, value, local: true } => {
+                self.set_locally(name, value)?;
+                if self.transaction.is_none() {
                     effects.notices.push(warning("25P01", "SET LOCAL can only be used in transaction blocks"));
                 }
-            },
+            }
             Utility::Reset { name } => self.change(|settings| settings.reset(name))?,
             Utility::ResetAll => self.change(|settings| {
                 settings.reset_all();
@@ -382,11 +391,10 @@ impl EngineSession {
                 }
             }
             Utility::SetConfig { name, value, local } => {
-                match (*local, &self.transaction) {
-                    (false, _) => self.change(|settings| settings.set(name, value))?,
-                    (true, Some(_)) => self.settings.set(name, value)?,
-                    // The value is checked all the same.
-                    (true, None) => self.settings.clone().set(name, value)?,
+                if *local {
+                    self.set_locally(name, value)?;
+                } else {
+                    self.change(|settings| settings.set(name, value))?;
                 }
                 set_config = Some(self.settings.show(name)?.1);
             }
@@ -579,15 +587,23 @@ impl Session for EngineSession {
         let parameters = bound.parameters.iter().map(|field| columns::pg_type_of(field).0).collect();
         let bound = Box::new(bound);
         Ok(match explained {
-            Some(format) => {
+            Some(options) => {
                 let column = Column { name: "QUERY PLAN".to_owned(), pg_type: Type::TEXT, typmod: -1 };
-                prepared(parameters, Some(vec![column]), Plan::Explain { query, declared, format })
+                prepared(parameters, Some(vec![column]), Plan::Explain { query, declared, options })
             }
             None => {
                 let columns = bound.plan.schema().fields().iter().map(|field| columns::column_of(field)).collect();
                 let settings = self.plan_settings();
                 let version = snapshot.version;
-                let plan = Plan::Query { query, declared, bound, version, settings, planned: OnceLock::new() };
+                let plan = Plan::Query {
+                    query,
+                    declared,
+                    bound,
+                    version,
+                    settings,
+                    mentions_moment: mentions_moment(sql),
+                    planned: OnceLock::new(),
+                };
                 let prepared = prepared(parameters, Some(columns), plan);
                 if known.version == version {
                     self.engine.known_statements().add(known, &prepared);
@@ -650,11 +666,10 @@ impl EngineSession {
                 Err(SqlError::new("XX000", "a utility statement was taken for a query"))
             }
             Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, stop).await,
-            Plan::Query { query, declared, bound, version, settings, planned } => {
+            Plan::Query { query, declared, bound, version, settings, mentions_moment, planned } => {
                 let snapshot = self.engine.snapshot();
                 // Values such as now() are in the plan: it is bound again where they, the model or the zone may differ.
-                if snapshot.version == *version && *settings == self.plan_settings() && !mentions_moment(&statement.sql)
-                {
+                if snapshot.version == *version && !mentions_moment && *settings == self.plan_settings() {
                     return self.run_query(&statement.sql, bound, parameters, Some(planned), &snapshot, stop).await;
                 }
                 let again =
@@ -666,16 +681,22 @@ impl EngineSession {
                 }
                 self.run_query(&statement.sql, &again, parameters, None, &snapshot, stop).await
             }
-            Plan::Explain { query, declared, format } => {
+            Plan::Explain { query, declared, options } => {
                 let snapshot = self.engine.snapshot();
                 let bound =
                     self.bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, &stop).await?;
-                let planned = self.planned(&statement.sql, &bound, parameters, &snapshot, &stop).await?;
-                let shown = if bound.is_restricted && !self.is_operator { Shown::Outline } else { Shown::All };
+                let planned = self.planned(&statement.sql, &bound, parameters.clone(), &snapshot, &stop).await?;
+                let depth = if bound.is_restricted && !self.is_operator { Shown::Outline } else { Shown::All };
                 // What could not run is not explained as if it could.
                 self.physical(&planned).await?;
-                let lines =
-                    explain::render(&planned.logical, *format, shown).map_err(|error| from_datafusion(&error))?;
+                let stages = if options.stages && depth == Shown::All {
+                    self.stages(query.as_ref().clone(), declared.clone(), parameters, &snapshot, &statement.sql, &stop)
+                        .await?
+                } else {
+                    vec![]
+                };
+                let lines = explain::render(&planned.logical, &stages, options.format, depth)
+                    .map_err(|error| from_datafusion(&error))?;
                 let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
                 let mut outcome = text_rows(&[("QUERY PLAN", lines)], "EXPLAIN");
                 if let Outcome::Rows { columns, .. } = &mut outcome {
@@ -684,6 +705,34 @@ impl EngineSession {
                 Ok(outcome)
             }
         }
+    }
+
+    /// What each stage makes of a query.
+    async fn stages(
+        &self,
+        query: Query,
+        declared: Vec<Option<FieldRef>>,
+        parameters: Vec<ScalarValue>,
+        snapshot: &Arc<Snapshot>,
+        sql: &str,
+        stop: &Stop,
+    ) -> Result<Vec<StageText>, SqlError> {
+        let facts = self.facts();
+        let functions = Arc::clone(self.engine.functions());
+        let runner = self.engine.runner().clone();
+        let seen = snapshot.seen_by(&self.identity);
+        let work = move || {
+            let trace = pipeline::trace(query, &seen.catalog, &functions, &facts, &declared, |_| Ok(parameters));
+            let mut stages = explain::planner_stages(&trace.steps);
+            let (_, planned) = trace.result?;
+            let to_error = |error| belvedere_planner::bind::errors::plan_error(error, &[]);
+            let optimized = runner.optimized(planned.plan.clone(), facts.zone).map_err(to_error)?;
+            stages.push(explain::plan_stage("optimize", &planned.plan, &optimized));
+            let pushed = push_down(optimized.clone()).map_err(to_error)?;
+            stages.push(explain::plan_stage("push_down", &optimized, &pushed));
+            Ok::<_, belvedere_planner::error::PlanError>(stages)
+        };
+        self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))
     }
 
     async fn prepare_cursor(

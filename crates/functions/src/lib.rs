@@ -15,6 +15,7 @@ pub mod datetime;
 pub mod error;
 mod function;
 mod gather;
+pub mod identifiers;
 pub mod input;
 pub mod library;
 mod math;

@@ -4,7 +4,8 @@ use crate::catalog::{PG_CATALOG, namespace_name, namespace_oid, split_name};
 use crate::error::{CatalogError, Result};
 use crate::exec::Ctx;
 use crate::pg_types::{self as ty, Oid, TypeTable};
-use crate::value::{ArrayValue, Value, parse_array, quote_ident, write_array, write_time};
+use crate::value::{ArrayValue, Value, parse_array, write_array, write_time};
+use belvedere_functions::identifiers::quote_ident;
 
 fn invalid(types: &TypeTable, to: Oid, text: &str) -> CatalogError {
     CatalogError::new("22P02", format!("invalid input syntax for type {}: \"{text}\"", types.format(to, None)))

@@ -8,7 +8,8 @@ use crate::error::{CatalogError, Result};
 use crate::pg_types::{self as ty, Oid, TypeTable};
 use crate::snapshot::{CatalogSnapshot, RelationKind, SessionFacts};
 use crate::tables;
-use crate::value::{Value, quote_ident};
+use crate::value::Value;
+use belvedere_functions::identifiers::quote_ident;
 
 /// One row; the values stand in the order of [`Table::columns`].
 pub type Row = Arc<[Value]>;

@@ -5,7 +5,8 @@ use crate::error::{CatalogError, Result};
 use crate::exec::Ctx;
 use crate::pg_types::{self as ty, Oid, TypeTable};
 use crate::tables;
-use crate::value::{RESERVED, Value, quote_ident, write_time};
+use crate::value::{Value, write_time};
+use belvedere_functions::identifiers::{KEYWORDS, quote_ident};
 
 /// Stands in an argument list for "any type, as its text".
 pub const AS_TEXT: Oid = ty::UNKNOWN;
@@ -833,7 +834,7 @@ static BUILTINS: &[Builtin] = &[
 
 /// The rows of `pg_get_keywords()`: the words that are reserved in some place.
 pub fn keywords() -> Vec<Vec<Value>> {
-    RESERVED
+    KEYWORDS
         .iter()
         .map(|word| {
             vec![

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::data;
-use crate::value::quote_ident;
+use belvedere_functions::identifiers::quote_ident;
 
 pub type Oid = u32;
 

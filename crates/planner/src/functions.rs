@@ -40,7 +40,11 @@ impl Functions {
             scalar.insert(function.name().to_owned(), function);
         }
         let mut aggregate = HashMap::new();
-        for function in belvedere_functions::aggregate_functions() {
+        let ours = belvedere_functions::aggregate_functions()
+            .into_iter()
+            // GROUPING(…) is no aggregate of values: binding turns it into bits of the grouping id.
+            .chain([datafusion_functions_aggregate::grouping::grouping_udaf()]);
+        for function in ours {
             for alias in function.aliases() {
                 aggregate.insert(alias.clone(), Arc::clone(&function));
             }

@@ -88,6 +88,15 @@ pub(crate) fn line_offsets(sql: &str) -> Vec<usize> {
     std::iter::once(0).chain(sql.match_indices('\n').map(|(at, _)| at + 1)).collect()
 }
 
+/// `sql` from a place on, with blanks for what stands before it: positions in it stay true.
+#[must_use]
+pub fn blanked_before(sql: &str, line: u64, column: u64) -> String {
+    let start = byte_offset(sql, &line_offsets(sql), line, column);
+    let mut text: String = sql[..start].chars().map(|character| if character == '\n' { '\n' } else { ' ' }).collect();
+    text.push_str(&sql[start..]);
+    text
+}
+
 /// Line and column (from 1, in characters) to a byte of `sql`.
 pub(crate) fn byte_offset(sql: &str, offsets: &[usize], line: u64, column: u64) -> usize {
     let start = offsets.get((line as usize).saturating_sub(1)).copied().unwrap_or(sql.len());
@@ -200,10 +209,4 @@ fn parser_error(error: ParserError) -> PlanError {
 fn read_place(text: &str) -> Option<TextPlace> {
     let (line, column) = text.split_once(", Column: ")?;
     Some(TextPlace { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
-}
-
-/// Line and column (from 1, in characters) to a byte of `sql`.
-#[must_use]
-pub fn text_offset(sql: &str, line: u64, column: u64) -> usize {
-    byte_offset(sql, &line_offsets(sql), line, column)
 }

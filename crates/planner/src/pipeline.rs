@@ -189,6 +189,19 @@ pub enum Stage {
     Lower,
 }
 
+impl Stage {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::Name => "name",
+            Self::Bind => "bind",
+            Self::Expand => "expand",
+            Self::Lower => "lower",
+        }
+    }
+}
+
 /// A statement between two rules: SQL up to [`Rule::Rewrite`], a plan afterwards.
 #[derive(Clone, Copy)]
 pub enum Tree<'t> {

@@ -553,6 +553,7 @@ scripts! {
     aggregates_over_views_become_legs: "expand/build_legs",
     one_tree_connects_the_cubes: "expand/choose_join_tree",
     each_fact_has_a_leg_of_its_own: "expand/split_facts",
+    each_grouping_set_is_a_question: "expand/grouping_sets",
     repeated_rows_are_not_added_up_for_an_outer_query: "expand/guard_fan_trap",
     default_filters_stand_in_for_conditions: "expand/default_filters",
     policies_stand_between_rows_and_the_user: "lower/guarded_rows",

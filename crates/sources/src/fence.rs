@@ -73,7 +73,12 @@ impl UserDefinedLogicalNodeCore for Fence {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fence")
+        if self.is_open {
+            return f.write_str("Fence");
+        }
+        let below = self.below.display_indent().to_string();
+        let nodes: Vec<&str> = below.lines().map(str::trim_start).collect();
+        write!(f, "Fence over {}", nodes.join(" ← "))
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {

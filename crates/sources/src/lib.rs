@@ -24,6 +24,9 @@ mod exact;
 #[cfg(test)]
 mod hostile_strings;
 mod pool;
+#[cfg(test)]
+mod reading_in_tests;
+mod statement_end;
 
 pub use files::{FilesConfig, FilesSource};
 pub use mysql::MySqlSource;

@@ -125,6 +125,12 @@ fn plan_message(message: &str, used: &[Arc<ViewTable>]) -> PlanError {
         return PlanError::new("42883", format!("function {name}(…) does not exist"))
             .hint("No function of that name is supported. EXPLAIN and the documentation list those that are.");
     }
+    if line.contains("to grouping function is not in grouping columns") {
+        return PlanError::new(
+            "42803",
+            "arguments to GROUPING must be grouping expressions of the associated query level",
+        );
+    }
     if line.contains("must be in GROUP BY")
         || line.contains("must appear in the GROUP BY")
         || line.contains("references non-aggregate values")

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TransformedResult};
-use datafusion_common::{Column, DFSchemaRef, Result, ScalarValue};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue};
 use datafusion_expr::expr::AggregateFunctionParams;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 use indexmap::IndexSet;
@@ -16,6 +16,7 @@ use crate::lower::joined_rows::Planning;
 use crate::nodes::fact_leg::LegScan;
 
 use super::absorb::{Absorbed, absorb};
+use super::grouping_sets::split_sets;
 use super::guard_fan_trap::guard_fan_trap;
 use super::split_facts::split_facts;
 
@@ -25,6 +26,8 @@ pub struct Question {
     pub scans: Vec<LegScan>,
     /// Over dimensions and segments of the scans.
     pub group: Vec<Expr>,
+    /// Their cubes are joined too, whether grouped by or not: the keys of all grouping sets.
+    pub joined: Vec<Expr>,
     pub aggregates: Vec<Asked>,
     /// All must hold; over dimensions and segments of the scans.
     pub filters: Vec<Expr>,
@@ -34,8 +37,24 @@ pub struct Question {
     pub schema: DFSchemaRef,
 }
 
+impl Question {
+    /// A question about what was seen through, without groups.
+    pub(crate) fn over(absorbed: &Absorbed, aggregates: &[Asked]) -> Self {
+        let counts_rows = aggregates.iter().any(|aggregate| matches!(aggregate, Asked::CountRows { .. }));
+        Self {
+            listed: if counts_rows { absorbed.listed.clone() } else { Vec::new() },
+            scans: absorbed.scans.clone(),
+            group: Vec::new(),
+            joined: Vec::new(),
+            aggregates: Vec::new(),
+            filters: absorbed.filters.clone(),
+            schema: Arc::new(DFSchema::empty()),
+        }
+    }
+}
+
 /// What a question asks for each group.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Asked {
     /// A measure by its own definition, with the extra condition of `FILTER (WHERE …)`.
     Measure { column: Column, filter: Option<Expr> },
@@ -48,11 +67,11 @@ pub enum Asked {
 /// Builds all legs of a plan.
 ///
 /// # Errors
-/// 0A000 for grouping sets over measures, and for what the model cannot answer.
+/// 0A000 for what the model cannot answer, each with its reason.
 pub fn build_legs(plan: LogicalPlan, planning: Planning<'_>) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Aggregate(aggregate) => match question_of(&aggregate)? {
-            Some(question) => Ok(Transformed::yes(split_facts(&question, planning)?)),
+        LogicalPlan::Aggregate(aggregate) => match absorb(&aggregate.input)? {
+            Some(absorbed) => Ok(Transformed::yes(answer(&aggregate, &absorbed, planning)?)),
             None => {
                 guard_fan_trap(&aggregate, planning)?;
                 Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)))
@@ -63,47 +82,32 @@ pub fn build_legs(plan: LogicalPlan, planning: Planning<'_>) -> Result<LogicalPl
     .data()
 }
 
-fn question_of(aggregate: &Aggregate) -> Result<Option<Question>> {
-    let Some(absorbed) = absorb(&aggregate.input)? else { return Ok(None) };
-    if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
-        return Err(PlanError::unsupported("GROUPING SETS, ROLLUP and CUBE over a view are not supported yet")
-            .hint("Write one query for each set and combine them with UNION ALL.")
-            .into());
+fn answer(aggregate: &Aggregate, absorbed: &Absorbed, planning: Planning<'_>) -> Result<LogicalPlan> {
+    if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
+        return split_sets(aggregate, sets, absorbed, planning);
     }
     // `GROUP BY status, 1` may name a column twice; the aggregate's schema, which is the leg's, has it once.
-    let group = aggregate
-        .group_expr
-        .iter()
-        .collect::<IndexSet<_>>()
-        .into_iter()
-        .map(|expr| absorbed.resolved(expr).map(|expr| expr.unalias_nested().data))
-        .collect::<Result<Vec<_>>>()?;
-    let aggregates = aggregate
-        .aggr_expr
-        .iter()
-        .map(|expr| asked(expr.clone().unalias_nested().data, &absorbed))
-        .collect::<Result<Vec<_>>>()?;
-    let counts_rows = aggregates.iter().any(|aggregate| matches!(aggregate, Asked::CountRows { .. }));
-    Ok(Some(Question {
-        listed: if counts_rows { absorbed.listed.clone() } else { Vec::new() },
-        scans: absorbed.scans.clone(),
-        group,
-        aggregates,
-        filters: absorbed.filters.clone(),
+    let keys: IndexSet<&Expr> = aggregate.group_expr.iter().collect();
+    let aggregates = aggregate.aggr_expr.iter().map(|expr| asked(expr, absorbed)).collect::<Result<Vec<_>>>()?;
+    let question = Question {
+        group: keys.into_iter().map(|key| resolved(key, absorbed)).collect::<Result<Vec<_>>>()?,
         schema: Arc::clone(&aggregate.schema),
-    }))
+        ..Question::over(absorbed, &aggregates)
+    };
+    Ok(split_facts(&Question { aggregates, ..question }, planning)?)
 }
 
-fn asked(expr: Expr, absorbed: &Absorbed) -> Result<Asked> {
-    let Expr::AggregateFunction(call) = expr else {
+/// An expression of the aggregate over the scans' columns.
+pub(crate) fn resolved(expr: &Expr, absorbed: &Absorbed) -> Result<Expr> {
+    absorbed.resolved(expr).map(|expr| expr.unalias_nested().data)
+}
+
+/// An aggregate of the statement as what it asks.
+pub(crate) fn asked(expr: &Expr, absorbed: &Absorbed) -> Result<Asked> {
+    let Expr::AggregateFunction(call) = expr.clone().unalias_nested().data else {
         return Err(PlanError::internal("an aggregate is not a function call").into());
     };
-    let filter = call
-        .params
-        .filter
-        .as_deref()
-        .map(|filter| absorbed.resolved(filter).map(|filter| filter.unalias_nested().data))
-        .transpose()?;
+    let filter = call.params.filter.as_deref().map(|filter| resolved(filter, absorbed)).transpose()?;
     if let Some(filter) = &filter
         && let Some(column) = measures_in(filter, absorbed)?.first()
     {
@@ -112,19 +116,16 @@ fn asked(expr: Expr, absorbed: &Absorbed) -> Result<Asked> {
         );
     }
     if call.func.name() == MEASURE {
-        return match call.params.args.first().map(|argument| absorbed.resolved(argument)).transpose()? {
-            Some(resolved) => match resolved.unalias_nested().data {
-                Expr::Column(column) => Ok(Asked::Measure { column, filter }),
-                other => Err(PlanError::internal(format!("MEASURE over {other}")).into()),
-            },
+        return match call.params.args.first().map(|argument| resolved(argument, absorbed)).transpose()? {
+            Some(Expr::Column(column)) => Ok(Asked::Measure { column, filter }),
+            Some(other) => Err(PlanError::internal(format!("MEASURE over {other}")).into()),
             None => Err(PlanError::internal("MEASURE without argument").into()),
         };
     }
     if call.func.name() == "count" && !call.params.distinct && counts_rows(&call.params) {
         return Ok(Asked::CountRows { filter });
     }
-    let resolved = absorbed.resolved(&Expr::AggregateFunction(call))?.unalias_nested().data;
-    Ok(Asked::OverRows(resolved))
+    Ok(Asked::OverRows(resolved(&Expr::AggregateFunction(call), absorbed)?))
 }
 
 /// `count(*)`, `count(1)`.

@@ -95,7 +95,7 @@ fn counts(item: &Item<'_>) -> bool {
 
 /// What the policies and default filters of the tables make of a question.
 pub(crate) fn restrictions(question: &Question, planning: Planning<'_>) -> Result<Restrictions> {
-    let mut exprs: Vec<&Expr> = question.group.iter().chain(&question.filters).collect();
+    let mut exprs: Vec<&Expr> = question.group.iter().chain(&question.joined).chain(&question.filters).collect();
     let mut columns: Vec<&Column> = question.listed.iter().collect();
     for asked in &question.aggregates {
         match asked {
@@ -123,7 +123,7 @@ struct Splitter<'a> {
 /// What every leg is grouped by; cubes that the statement joins are there for every leg too.
 fn base_of<'a>(question: &Question, model: &'a Model) -> Result<Hints<'a>> {
     let mut base = Hints::new(model);
-    for expr in &question.group {
+    for expr in question.group.iter().chain(&question.joined) {
         base.expr(&question.scans, expr)?;
     }
     if question.scans.len() > 1 {
@@ -530,7 +530,7 @@ impl<'a> Splitter<'a> {
         if items.iter().all(|other| other.fact == item.fact) {
             return None;
         }
-        for expr in &self.question.group {
+        for expr in self.question.group.iter().chain(&self.question.joined) {
             let own = self.hints_of(expr).ok()?;
             if choose_join_tree(self.model, &item.hints.and(&own).paths).is_ok() {
                 continue;

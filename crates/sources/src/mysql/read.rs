@@ -1,22 +1,18 @@
 //! Runs one statement by the binary protocol and decodes its rows.
 
-use std::future::pending;
 use std::sync::Arc;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Params, Value};
-use tokio::time::{Duration, sleep};
 
 use super::bind::bound;
 use super::connect::MySqlConnector;
 use super::decode::{reader, size};
 use super::types::{describe as describe_column, meaning_of};
-use crate::batch_stream::{Abandoned, BatchBuilder, Batches, column_count_differs, no_reader};
+use crate::batch_stream::{BatchBuilder, Batches, column_count_differs, no_reader};
 use crate::pool::{Pool, Prefer};
+use crate::statement_end::{Ended, within_limit};
 use crate::{SourceColumn, SourceError, Statement};
-
-/// The server stops a statement by itself at the limit. Later than this after it, we no longer believe that it will.
-const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) async fn describe(
     pool: &Pool<MySqlConnector>,
@@ -30,7 +26,7 @@ pub(super) async fn describe(
         connection.prep(sql).await
     };
     let prepared = async { preparing.await.map_err(|error| connector.error(&error)) };
-    let prepared = within_limit(connector, prepared).await?;
+    let prepared = within_limit(&connector.source_name, connector.statement_timeout, prepared).await?;
     let columns = prepared.columns();
     columns.iter().map(|column| describe_column(column).ok_or_else(|| unknown_type(connector, column))).collect()
 }
@@ -60,13 +56,13 @@ pub(super) async fn read(
         let id = connection.id();
         let mut reading = Reading { connector: &pool.connector, batches: batches.clone_handle(), sent: false };
         let outcome = tokio::select! {
-            biased;
-            () = batches.abandoned() => Err(Ended::Abandoned),
-            outcome = within_limit(
-                &pool.connector,
-                reading.run(&mut connection, &statement.sql, parameters.clone()),
-            ) => outcome,
-        };
+                    biased;
+                    () = batches.abandoned() => Err(Ended::Abandoned),
+                    outcome = within_limit(
+        &pool.connector.source_name, pool.connector.statement_timeout,
+                        reading.run(&mut connection, &statement.sql, parameters.clone()),
+                    ) => outcome,
+                };
         match outcome {
             Ok(()) => {
                 connection.give_back();
@@ -106,44 +102,6 @@ fn parameters(connector: &MySqlConnector, statement: &Statement) -> Result<Param
         })
     });
     Ok(Params::Positional(values.collect::<Result<Vec<Value>, _>>()?))
-}
-
-/// How a statement ended before its last row.
-enum Ended {
-    Failed(SourceError),
-    Abandoned,
-}
-
-impl From<SourceError> for Ended {
-    fn from(error: SourceError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<Abandoned> for Ended {
-    fn from(_: Abandoned) -> Self {
-        Self::Abandoned
-    }
-}
-
-/// Lets `work` take as long as a statement may, and a little more.
-async fn within_limit<T, E: From<SourceError>>(
-    connector: &MySqlConnector,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let over = async {
-        match connector.statement_timeout {
-            Some(limit) => sleep(limit + GRACE).await,
-            None => pending().await,
-        }
-    };
-    tokio::select! {
-        done = work => done,
-        () = over => Err(SourceError::TimedOut {
-            source_name: connector.source_name.clone(),
-            seconds: connector.statement_timeout.map_or(0, |limit| limit.as_secs()),
-        }.into()),
-    }
 }
 
 struct Reading<'a> {

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use belvedere_functions::PG_TYPE;
 use belvedere_testkit::PrivateMariaDb;
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use datafusion::arrow::util::display::array_value_to_string;
-use datafusion::error::DataFusionError;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use tokio::time::sleep;
 
 use super::MySqlSource;
 use crate::hostile_strings::hostile_strings;
+use crate::reading_in_tests::{cause, plain, read_as, schema_of, values};
 use crate::{RemoteConfig, RemoteSource, SourceError, Statement, TlsMode};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -28,54 +28,6 @@ fn open_with(url: &str, change: impl FnOnce(&mut RemoteConfig)) -> Result<Arc<My
     let mut config = RemoteConfig::from_url(url);
     change(&mut config);
     MySqlSource::new("crm", &config).map(Arc::new)
-}
-
-fn plain(sql: &str) -> Statement {
-    Statement { sql: sql.to_owned(), parameters: Vec::new() }
-}
-
-fn schema_of(types: &[DataType]) -> SchemaRef {
-    Arc::new(Schema::new(
-        types.iter().enumerate().map(|(i, of)| Field::new(format!("c{i}"), of.clone(), true)).collect::<Vec<_>>(),
-    ))
-}
-
-/// The error of the source inside DataFusion's.
-fn cause(error: DataFusionError) -> SourceError {
-    match error {
-        DataFusionError::External(inner) => *inner.downcast::<SourceError>().expect("sources fail with SourceError"),
-        other => panic!("not an error of the source: {other}"),
-    }
-}
-
-async fn read_as(
-    source: &Arc<MySqlSource>,
-    statement: Statement,
-    schema: SchemaRef,
-) -> Result<Vec<RecordBatch>, SourceError> {
-    let mut stream = Arc::clone(source).read(statement, schema);
-    let mut batches = Vec::new();
-    while let Some(batch) = stream.next().await {
-        batches.push(batch.map_err(cause)?);
-    }
-    Ok(batches)
-}
-
-/// The first column of all rows as text, with the column's type.
-async fn values(source: &Arc<MySqlSource>, statement: Statement) -> Result<(Field, Vec<String>), SourceError> {
-    let described = source.describe(&statement.sql).await?;
-    let schema = Arc::new(Schema::new(described.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
-    let mut texts = Vec::new();
-    for batch in read_as(source, statement, schema).await? {
-        let column = batch.column(0);
-        for row in 0..batch.num_rows() {
-            texts.push(match column.is_null(row) {
-                true => "NULL".to_owned(),
-                false => array_value_to_string(column, row).expect("the array's own text form"),
-            });
-        }
-    }
-    Ok((described[0].field.clone(), texts))
 }
 
 /// Column type, described as, Arrow type, PostgreSQL type name, (literal, value) of each row.

@@ -1,11 +1,9 @@
 //! Runs one statement and decodes its rows: binary COPY without parameters, binary rows with them.
 
-use std::future::pending;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{StreamExt, TryFutureExt, pin_mut};
-use tokio::time::{Duration, sleep};
 use tokio_postgres::Column;
 use tokio_postgres::types::{FromSql, Type};
 
@@ -13,12 +11,10 @@ use super::bind::{Bound, type_of};
 use super::connect::PostgresConnector;
 use super::decode::reader;
 use super::types::{Wire, describe as describe_column, wire_of};
-use crate::batch_stream::{Abandoned, BatchBuilder, Batches, column_count_differs, no_reader};
+use crate::batch_stream::{BatchBuilder, Batches, column_count_differs, no_reader};
 use crate::pool::{Pool, Pooled, Prefer};
+use crate::statement_end::{Ended, within_limit};
 use crate::{SourceColumn, SourceError, Statement};
-
-/// The server stops a statement by itself at the limit. Later than this after it, we no longer believe that it will.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// What begins every binary COPY.
 const COPY_SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
@@ -29,13 +25,18 @@ pub(super) async fn describe(
     sql: &str,
 ) -> Result<Vec<SourceColumn>, SourceError> {
     let preparing = connection.client.prepare(sql).map_err(|error| pool.connector.error(&error));
-    let statement = within_limit(&pool.connector, preparing).await?;
+    let statement = within_limit(&pool.connector.source_name, pool.connector.statement_timeout, preparing).await?;
     let mut columns: Vec<SourceColumn> = statement.columns().iter().map(describe_column).collect();
     let texts: Vec<usize> =
         (0..columns.len()).filter(|index| is_collated(statement.columns()[*index].type_())).collect();
     if !texts.is_empty() {
         let asking = loosely_collated(connection, sql, columns.len(), &texts);
-        let loose = within_limit(&pool.connector, asking.map_err(|error| pool.connector.error(&error))).await?;
+        let loose = within_limit(
+            &pool.connector.source_name,
+            pool.connector.statement_timeout,
+            asking.map_err(|error| pool.connector.error(&error)),
+        )
+        .await?;
         for (index, loose) in texts.into_iter().zip(loose) {
             columns[index].compares_by_code_point &= !loose;
         }
@@ -102,7 +103,7 @@ pub(super) async fn read(
         let outcome = tokio::select! {
             biased;
             () = batches.abandoned() => Err(Ended::Abandoned),
-            outcome = within_limit(&pool.connector, reading.run(&statement)) => outcome,
+            outcome = within_limit(&pool.connector.source_name, pool.connector.statement_timeout, reading.run(&statement)) => outcome,
         };
         let sent = reading.sent;
         match outcome {
@@ -125,44 +126,6 @@ pub(super) async fn read(
                 return Err(error);
             }
         }
-    }
-}
-
-/// How a statement ended before its last row.
-enum Ended {
-    Failed(SourceError),
-    Abandoned,
-}
-
-impl From<SourceError> for Ended {
-    fn from(error: SourceError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<Abandoned> for Ended {
-    fn from(_: Abandoned) -> Self {
-        Self::Abandoned
-    }
-}
-
-/// Lets `work` take as long as a statement may, and a little more.
-async fn within_limit<T, E: From<SourceError>>(
-    connector: &PostgresConnector,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let over = async {
-        match connector.statement_timeout {
-            Some(limit) => sleep(limit + GRACE).await,
-            None => pending().await,
-        }
-    };
-    tokio::select! {
-        done = work => done,
-        () = over => Err(SourceError::TimedOut {
-            source_name: connector.source_name.clone(),
-            seconds: connector.statement_timeout.map_or(0, |limit| limit.as_secs()),
-        }.into()),
     }
 }
 
