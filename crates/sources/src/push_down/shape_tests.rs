@@ -272,7 +272,7 @@ fn a_select_below_a_fence_is_merged_with_nothing() -> Result<(), Box<dyn Error>>
         statements(&groups(Dialect::Postgres)?)?,
         [concat!(
             "SELECT t0.c0 AS c0 FROM (SELECT t0.c0 AS c0 FROM (SELECT t.id AS c0, t.n AS c1 FROM things AS t) AS t0 ",
-            "WHERE (t0.c1 = CAST($1 AS bigint)) OFFSET 0) AS t0 GROUP BY t0.c0"
+            "WHERE (t0.c1 = $1::int8) OFFSET 0) AS t0 GROUP BY t0.c0"
         )]
     );
     assert_eq!(
@@ -293,7 +293,7 @@ fn only_a_condition_that_cannot_fail_goes_behind_a_fence() -> Result<(), Box<dyn
         [concat!(
             "SELECT t0.c0 AS c0, t0.c1 AS c1, t0.c2 AS c2 FROM (SELECT t.id AS c0, t.n AS c1, ",
             "((t.mood)::pg_catalog.text COLLATE pg_catalog.\"C\") AS c2 FROM things AS t) AS t0 ",
-            "WHERE (t0.c1 = CAST($1 AS bigint)) AND (t0.c0 > CAST($2 AS bigint)) OFFSET 0"
+            "WHERE (t0.c1 = $1::int8) AND (t0.c0 > $2::int8) OFFSET 0"
         )]
     );
     // The cast of a text is no bare column.
@@ -303,7 +303,7 @@ fn only_a_condition_that_cannot_fail_goes_behind_a_fence() -> Result<(), Box<dyn
         [concat!(
             "SELECT t0.c0 AS c0, t0.c1 AS c1, t0.c2 AS c2 FROM (SELECT t0.c0 AS c0, t0.c1 AS c1, t0.c2 AS c2 ",
             "FROM (SELECT t.id AS c0, t.n AS c1, ((t.mood)::pg_catalog.text COLLATE pg_catalog.\"C\") AS c2 ",
-            "FROM things AS t) AS t0 WHERE (t0.c1 = CAST($1 AS bigint)) OFFSET 0) AS t0 WHERE (t0.c2 = CAST($2 AS text))"
+            "FROM things AS t) AS t0 WHERE (t0.c1 = $1::int8) OFFSET 0) AS t0 WHERE (t0.c2 = $2::text)"
         )]
     );
     Ok(())
