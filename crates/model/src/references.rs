@@ -183,9 +183,7 @@ impl<'a> References<'a> {
     fn check_parameter(&mut self, parameter: &SqlParameter, place: &Place) {
         let SqlParameter::Filters(filters) = parameter else { return };
         for filter in filters {
-            if self.symbols.views.contains(&filter.cube) {
-                self.unknown_cube(&filter.cube, place);
-            } else if !self.symbols.cubes.contains_key(&filter.cube) {
+            if !self.symbols.cubes.contains_key(&filter.cube) {
                 self.unknown_cube(&filter.cube, place);
             } else if self.symbols.member(&filter.cube, &filter.member).is_none() {
                 self.unknown_member(&filter.cube, &filter.member, place, false);

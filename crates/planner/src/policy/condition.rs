@@ -17,7 +17,7 @@ pub enum Condition {
     Broken(String),
     And(Vec<Self>),
     Or(Vec<Self>),
-    Test(Test),
+    Test(Box<Test>),
 }
 
 /// `member operator values`.
@@ -61,7 +61,7 @@ fn condition(
                 Err(reason) => return Some(Condition::Broken(reason)),
             };
             match member(name) {
-                Ok(member) => Condition::Test(Test { member, operator: *operator, values }),
+                Ok(member) => Condition::Test(Box::new(Test { member, operator: *operator, values })),
                 Err(reason) => Condition::Broken(reason),
             }
         }
@@ -132,7 +132,8 @@ impl fmt::Display for Condition {
             Self::Broken(reason) => write!(f, "broken: {reason}"),
             Self::And(inner) => list(f, inner, " and "),
             Self::Or(inner) => list(f, inner, " or "),
-            Self::Test(Test { member, operator, values }) => {
+            Self::Test(test) => {
+                let Test { member, operator, values } = test.as_ref();
                 write!(f, "{}.{} {operator:?} {values:?}", member.path.join("."), member.member)
             }
         }

@@ -279,7 +279,7 @@ fn a_select_below_a_fence_is_merged_with_nothing() -> Result<(), Box<dyn Error>>
         statements(&groups(Dialect::MySql)?)?,
         [concat!(
             "SELECT t0.c0 AS c0 FROM (SELECT t0.c0 AS c0 FROM (SELECT t.id AS c0, t.n AS c1 FROM things AS t) AS t0 ",
-            "WHERE (t0.c1 = ?) LIMIT 18446744073709551615) AS t0 GROUP BY t0.c0"
+            "WHERE (t0.c1 = CAST(? AS SIGNED)) LIMIT 18446744073709551615) AS t0 GROUP BY t0.c0"
         )]
     );
     Ok(())
