@@ -242,13 +242,9 @@ async fn hidden_rows_change_no_answer_and_no_error() -> Result<(), AnyError> {
         let (eu, eu_alone) = (connect(&as_user(&site, "eu")).await?, connect(&as_user(&twin, "eu")).await?);
         let auditor = connect(&as_user(&site, "auditor")).await?;
         let mut told = 0;
-        for expression in [
-            "1 / (amount - 7)",
-            "CAST(code AS integer)",
-            "1 / (amount - 10)",
-            "CAST(region AS date)",
-            "inverse",
-        ] {
+        for expression in
+            ["1 / (amount - 7)", "CAST(code AS integer)", "1 / (amount - 10)", "CAST(region AS date)", "inverse"]
+        {
             for sql in [
                 "SELECT COUNT(*) FROM orders WHERE {} IS NULL AND region = 'US'",
                 "SELECT COUNT(*) FROM orders WHERE region = 'US' AND {} IS NULL",

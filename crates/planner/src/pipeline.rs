@@ -28,7 +28,7 @@ use crate::expand::default_filters::add_default_filters;
 use crate::functions::Functions;
 use crate::lower::joined_rows::Planning;
 use crate::lower::lower_watched;
-use crate::policy::hide::without_names;
+use crate::policy::hide::{sentence_without_names, without_names};
 use crate::session::SessionFacts;
 
 /// A query planned down to base scans.
@@ -65,8 +65,10 @@ pub fn plan(
     functions: &Arc<Functions>,
     session: &SessionFacts,
 ) -> Result<Planned> {
-    plan_watched(bound, values, catalog, functions, session, &mut |_, _| {})
-        .map_err(|error| without_names(error, &catalog.hidden))
+    let planned = plan_watched(bound, values, catalog, functions, session, &mut |_, _| {})
+        .map_err(|error| without_names(error, &catalog.hidden))?;
+    let notices = planned.notices.iter().map(|notice| sentence_without_names(notice, &catalog.hidden)).collect();
+    Ok(Planned { notices, ..planned })
 }
 
 fn plan_watched(

@@ -17,15 +17,16 @@ pub fn without_names(error: PlanError, hidden: &HashSet<String>) -> PlanError {
     let mentions =
         |text: &String| text.split(|c: char| !(c == '_' || c.is_alphanumeric())).any(|word| hidden.contains(word));
     PlanError {
-        message: replaced(&error.message, hidden),
-        detail: error.detail.map(|detail| replaced(&detail, hidden)),
+        message: sentence_without_names(&error.message, hidden),
+        detail: error.detail.map(|detail| sentence_without_names(&detail, hidden)),
         hint: error.hint.filter(|hint| !mentions(hint)),
         ..error
     }
 }
 
-/// `"name"` and `"a.name"`, where any of the names is hidden.
-fn replaced(text: &str, hidden: &HashSet<String>) -> String {
+/// Without `"name"` and `"a.name"`, where any of the names is hidden.
+#[must_use]
+pub fn sentence_without_names(text: &str, hidden: &HashSet<String>) -> String {
     let mut result = String::new();
     for (index, part) in text.split('"').enumerate() {
         let is_quoted = index % 2 == 1;
