@@ -31,6 +31,8 @@ mod limits;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod process_life;
 #[cfg(test)]
 mod psql_shows;

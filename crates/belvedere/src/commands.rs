@@ -36,6 +36,9 @@ enum Command {
     Explain {
         /// The query; options such as `(FORMAT JSON)` may stand before it.
         sql: String,
+        /// The user of the config whose access policies hold; without, those for everyone
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
         #[command(flatten)]
         settings: Settings,
     },
@@ -130,7 +133,9 @@ pub fn run() -> ExitCode {
         match command_line.command {
             Command::Serve(settings) => Box::pin(serve::serve(settings.given(environment))).await,
             Command::Check { settings, offline } => Box::pin(check::check(settings.given(environment), offline)).await,
-            Command::Explain { sql, settings } => Box::pin(explain::explain(settings.given(environment), &sql)).await,
+            Command::Explain { sql, user, settings } => {
+                Box::pin(explain::explain(settings.given(environment), &sql, user)).await
+            }
         }
     });
     // Blocking reads of a file may hang on a network disk; they do not keep the process.

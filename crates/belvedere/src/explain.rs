@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use belvedere_engine::{Backend, EngineBackend, Login, Outcome, SqlError};
+use belvedere_engine::{EngineBackend, Login, Outcome, SqlError};
 use belvedere_model::Diagnostic;
 use datafusion::arrow::array::AsArray;
 use futures::StreamExt;
@@ -14,8 +14,9 @@ use crate::observe::Observations;
 use crate::status::Status;
 use crate::{check, source_problems, startup};
 
-pub async fn explain(given: Given, sql: &str) -> ExitCode {
-    let lines = match Box::pin(lines(&given, sql)).await {
+/// `user` is the one of the config whose access policies hold; without, those for everyone do.
+pub async fn explain(given: Given, sql: &str, user: Option<String>) -> ExitCode {
+    let lines = match Box::pin(lines(&given, sql, user)).await {
         Ok(lines) => lines,
         Err(Failure::Diagnostics(diagnostics)) => {
             check::print(&diagnostics);
@@ -47,7 +48,7 @@ impl From<SqlError> for Failure {
     }
 }
 
-async fn lines(given: &Given, sql: &str) -> Result<Vec<String>, Failure> {
+async fn lines(given: &Given, sql: &str, user: Option<String>) -> Result<Vec<String>, Failure> {
     let config = startup::read_config(given)?;
     let read = startup::read_model(&config);
     let Some(model) = read.model.clone() else { return Err(read.diagnostics.into()) };
@@ -56,9 +57,14 @@ async fn lines(given: &Given, sql: &str) -> Result<Vec<String>, Failure> {
     let engine = startup::engine(&config, sources)?;
     let problems = engine.load_model(Arc::clone(&model)).await;
     check::print(&source_problems::diagnostics(&problems, &model, &read.files, &config));
-    let login =
-        Login { user: "belvedere".to_owned(), database: "belvedere".to_owned(), parameters: Vec::new(), process_id: 0 };
-    let mut session = EngineBackend(engine).open_session(login)?;
+    if let Some(user) = &user
+        && !config.users.iter().any(|known| known.name == *user)
+    {
+        return Err(SqlError::new("28000", format!("the config has no user \"{user}\"")).into());
+    }
+    let user = user.unwrap_or_else(|| "belvedere".to_owned());
+    let login = Login { user, database: "belvedere".to_owned(), parameters: Vec::new(), process_id: 0 };
+    let mut session = EngineBackend(engine).open_operator_session(login)?;
     let cancel = CancellationToken::new();
     let first = sql.split_whitespace().next().unwrap_or_default();
     let text = if first.eq_ignore_ascii_case("explain") { sql.to_owned() } else { format!("EXPLAIN {sql}") };

@@ -100,6 +100,7 @@ pub fn engine(
                 name: user.name.clone(),
                 verifier,
                 groups: user.groups.clone(),
+                attributes: user.attributes.clone(),
                 time_zone_fixed: user.time_zone_fixed,
             }),
             Err(error) => problems.push(user.password.at.error(format!("user \"{}\": {error}", user.name))),

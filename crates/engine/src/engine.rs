@@ -1,11 +1,13 @@
 //! The engine: what all sessions share, and how a new model takes the old one's place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use belvedere_model::Model;
 use belvedere_planner::catalog::Catalog;
 use belvedere_planner::functions::Functions;
+use belvedere_planner::policy::{self, Identity};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use dashmap::DashMap;
@@ -27,11 +29,47 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
 /// What one statement is planned against. Replaced whole, never changed.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub catalog: Catalog,
-    /// The same for clients that look around: pg_catalog and information_schema.
-    pub pg_catalog: Arc<belvedere_pgcatalog::Catalog>,
+    /// Of all tables; only what a user has of it can be queried.
+    all: Catalog,
+    /// Names of users, for pg_catalog.
+    users: Vec<String>,
+    defaults: Settings,
+    seen: DashMap<Identity, Arc<Seen>>,
     /// Counts up with every model that is taken in.
     pub version: u64,
+}
+
+/// What one user has of a snapshot.
+#[derive(Debug)]
+pub struct Seen {
+    pub catalog: Catalog,
+    /// The same for clients that look around: pg_catalog and information_schema.
+    pub pg_catalog: belvedere_pgcatalog::Catalog,
+}
+
+impl Snapshot {
+    fn new(all: Catalog, config: &EngineConfig, version: u64) -> Self {
+        Self {
+            all,
+            users: config.users.iter().map(|user| user.name.clone()).collect(),
+            defaults: Settings::new("", config.time_zone, config.statement_timeout, false),
+            seen: DashMap::new(),
+            version,
+        }
+    }
+
+    /// The tables, columns and rows that access policies grant. There are as many identities as users in the configuration.
+    #[must_use]
+    pub fn seen_by(&self, identity: &Identity) -> Arc<Seen> {
+        if let Some(seen) = self.seen.get(identity) {
+            return Arc::clone(&seen);
+        }
+        let catalog = policy::seen_by(&self.all, identity);
+        let pg_catalog = crate::catalog::describe(&catalog, self.users.clone(), &self.defaults);
+        let seen = Arc::new(Seen { catalog, pg_catalog });
+        self.seen.insert(identity.clone(), Arc::clone(&seen));
+        seen
+    }
 }
 
 /// A user as configured.
@@ -41,6 +79,8 @@ pub struct User {
     /// In PostgreSQL's own form; see [`Credentials::Scram`].
     pub verifier: String,
     pub groups: Vec<String>,
+    /// What access policies may ask of the user beside the groups.
+    pub attributes: BTreeMap<String, String>,
     /// `time_zone: fixed`: the client cannot set another.
     pub time_zone_fixed: bool,
 }
@@ -87,9 +127,10 @@ impl Engine {
             model: Arc::new(Model::default()),
             tables: indexmap::IndexMap::new(),
             sources: Arc::new(crate::sources::TypedSources::default()),
+            policies: Arc::default(),
+            hidden: Arc::default(),
         };
-        let pg_catalog = Arc::new(pg_catalog(&empty, &config));
-        let (snapshot, _) = watch::channel(Arc::new(Snapshot { catalog: empty, pg_catalog, version: 0 }));
+        let (snapshot, _) = watch::channel(Arc::new(Snapshot::new(empty, &config, 0)));
         let started = clock.now();
         Ok(Self {
             functions,
@@ -110,8 +151,7 @@ impl Engine {
     pub async fn load_model(&self, model: Arc<Model>) -> Vec<SourceProblem> {
         let loaded = load_catalog(model, Arc::clone(&self.sources), &self.functions).await;
         let version = self.snapshot.borrow().version + 1;
-        let pg_catalog = Arc::new(pg_catalog(&loaded.catalog, &self.config));
-        self.snapshot.send_replace(Arc::new(Snapshot { catalog: loaded.catalog, pg_catalog, version }));
+        self.snapshot.send_replace(Arc::new(Snapshot::new(loaded.catalog, &self.config, version)));
         loaded.problems
     }
 
@@ -123,6 +163,20 @@ impl Engine {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// What access policies know of a user. A name that no password stood for is nobody's.
+    fn identity(&self, user: &str) -> Identity {
+        let zone = self.config.time_zone.into();
+        match self.users.get(user) {
+            None => Identity::nobody(zone),
+            Some(known) => Identity {
+                user: Some(known.name.clone()),
+                groups: known.groups.iter().cloned().collect(),
+                attributes: known.attributes.clone(),
+                zone,
+            },
+        }
     }
 
     pub(crate) fn functions(&self) -> &Arc<Functions> {
@@ -150,12 +204,6 @@ impl Engine {
     }
 }
 
-fn pg_catalog(catalog: &Catalog, config: &EngineConfig) -> belvedere_pgcatalog::Catalog {
-    let users = config.users.iter().map(|user| user.name.clone()).collect();
-    let defaults = Settings::new("", config.time_zone, config.statement_timeout, false);
-    crate::catalog::describe(catalog, users, &defaults)
-}
-
 /// The engine behind a shared handle, as front ends want it.
 #[derive(Debug, Clone)]
 pub struct EngineBackend(pub Arc<Engine>);
@@ -172,6 +220,22 @@ impl Backend for EngineBackend {
     }
 
     fn open_session(&self, login: Login) -> Result<Box<dyn Session>, SqlError> {
+        Ok(Box::new(self.open(login)?))
+    }
+}
+
+impl EngineBackend {
+    /// A session of who runs the program, as the user that `login` names: without a password, and EXPLAIN shows all.
+    ///
+    /// # Errors
+    /// As [`Backend::open_session`].
+    pub fn open_operator_session(&self, login: Login) -> Result<Box<dyn Session>, SqlError> {
+        let mut session = self.open(login)?;
+        session.is_operator = true;
+        Ok(Box::new(session))
+    }
+
+    fn open(&self, login: Login) -> Result<EngineSession, SqlError> {
         let engine = &self.0;
         let place = Arc::clone(&engine.places)
             .try_acquire_owned()
@@ -186,6 +250,7 @@ impl Backend for EngineBackend {
             }
         }
         settings.start_here();
-        Ok(Box::new(EngineSession::new(Arc::clone(engine), login, settings, place)))
+        let identity = Arc::new(engine.identity(&login.user));
+        Ok(EngineSession::new(Arc::clone(engine), login, identity, settings, place))
     }
 }

@@ -40,7 +40,13 @@ pub struct LoadedCatalog {
 /// A source that cannot be reached leaves its cubes with declared types.
 pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, functions: &Arc<Functions>) -> LoadedCatalog {
     let untyped = TypedSources { sources: Arc::clone(&sources), types: HashMap::new() };
-    let untyped = Catalog { model: Arc::clone(&model), tables: indexmap::IndexMap::new(), sources: Arc::new(untyped) };
+    let untyped = Catalog {
+        model: Arc::clone(&model),
+        tables: indexmap::IndexMap::new(),
+        sources: Arc::new(untyped),
+        policies: Arc::default(),
+        hidden: Arc::default(),
+    };
     let expressions = tables::base_expressions(&untyped, functions);
     let mut types = HashMap::new();
     let mut problems = Vec::new();

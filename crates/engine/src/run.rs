@@ -4,7 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 use belvedere_functions::Zone;
-use belvedere_sources::{ConditionsOnStoredTime, RemoteExec, push_down, remote_statements};
+use belvedere_planner::nodes::row_barrier::RowBarrier;
+use belvedere_sources::{
+    ConditionsOnStoredTime, Fence, FencePlanner, RemoteExec, is_fence, push_down, remote_statements,
+};
 use dashmap::DashMap;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -64,7 +67,9 @@ impl Runner {
     /// # Errors
     /// DataFusion's, for a plan that cannot run.
     pub async fn physical(&self, plan: &LogicalPlan, zone: Zone) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        DefaultPhysicalPlanner::default().create_physical_plan(plan, self.state_in(zone).as_ref()).await
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FencePlanner)])
+            .create_physical_plan(plan, self.state_in(zone).as_ref())
+            .await
     }
 
     fn state_in(&self, zone: Zone) -> Arc<SessionState> {
@@ -92,6 +97,21 @@ impl Runner {
     /// As [`Runner::logical`].
     pub fn optimized(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
         let plan = tell_subqueries_apart(plan)?;
+        self.optimized_part(plan, zone)
+    }
+
+    /// What is below a barrier is optimized on its own, and stays there.
+    fn optimized_part(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
+        let plan = plan
+            .transform_up_with_subqueries(|node| match RowBarrier::below(&node) {
+                None => Ok(Transformed::no(node)),
+                Some(below) => {
+                    let schema = Arc::clone(below.schema());
+                    let below = self.optimized_part(below.as_ref().clone(), zone)?;
+                    Ok(Transformed::yes(Fence::above(below, schema)))
+                }
+            })
+            .data()?;
         Optimizer::with_rules(rules()).optimize(plan, self.state_in(zone).as_ref(), |_, _| {})
     }
 
@@ -149,7 +169,8 @@ pub fn keeps_no_state(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || node.is::<ProjectionExec>()
         || node.is::<PlaceholderRowExec>()
         || node.is::<EmptyExec>()
-        || node.is::<CooperativeExec>();
+        || node.is::<CooperativeExec>()
+        || is_fence(plan.as_ref());
     stateless && plan.children().into_iter().all(keeps_no_state)
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use belvedere_planner::pipeline;
+use belvedere_planner::policy::Identity;
 use belvedere_planner::session::SessionFacts;
 use belvedere_sources::push_down;
 use chrono::{DateTime, Datelike, Utc};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cursors::{Count, Cursor, CursorStatement, Cursors, parse_cursor};
 use crate::engine::{Engine, Snapshot};
 use crate::errors::{from_datafusion, from_plan};
-use crate::explain::{self, StageText};
+use crate::explain::{self, Shown, StageText};
 use crate::run::keeps_no_state;
 use crate::settings::Settings;
 use crate::streaming::{Stop, guarded};
@@ -37,6 +38,10 @@ use crate::{
 pub struct EngineSession {
     engine: Arc<Engine>,
     login: Login,
+    /// As the configuration says; no statement changes it.
+    identity: Arc<Identity>,
+    /// Who runs the program sees plans whole; access policies hold all the same.
+    pub(crate) is_operator: bool,
     settings: Settings,
     transaction: Option<Transaction>,
     cursors: Cursors,
@@ -83,6 +88,8 @@ struct PlanSettings {
     year: i32,
     user: String,
     database: String,
+    /// Policies are in the plan.
+    identity: Arc<Identity>,
 }
 
 /// An optimized plan with its push-down, ready to be started any number of times.
@@ -136,10 +143,20 @@ impl EngineSession {
     pub(crate) fn new(
         engine: Arc<Engine>,
         login: Login,
+        identity: Arc<Identity>,
         settings: Settings,
         place: tokio::sync::OwnedSemaphorePermit,
     ) -> Self {
-        Self { engine, login, settings, transaction: None, cursors: Cursors::default(), _place: place }
+        Self {
+            engine,
+            login,
+            identity,
+            is_operator: false,
+            settings,
+            transaction: None,
+            cursors: Cursors::default(),
+            _place: place,
+        }
     }
 
     fn facts(&self) -> SessionFacts {
@@ -163,6 +180,7 @@ impl EngineSession {
             zone,
             user: self.login.user.clone(),
             database: self.login.database.clone(),
+            identity: Arc::clone(&self.identity),
         }
     }
 
@@ -176,8 +194,8 @@ impl EngineSession {
     ) -> Result<pipeline::Bound, SqlError> {
         let facts = self.facts();
         let functions = Arc::clone(self.engine.functions());
-        let snapshot = Arc::clone(snapshot);
-        let work = move || pipeline::prepare(query, &snapshot.catalog, &functions, &facts, &declared);
+        let seen = snapshot.seen_by(&self.identity);
+        let work = move || pipeline::prepare(query, &seen.catalog, &functions, &facts, &declared);
         self.on_planning_pool(work, stop).await?.map_err(|error| from_plan(&error, sql))
     }
 
@@ -272,9 +290,9 @@ impl EngineSession {
         let functions = Arc::clone(self.engine.functions());
         let runner = self.engine.runner().clone();
         let bound = bound.clone();
-        let snapshot = Arc::clone(snapshot);
+        let seen = snapshot.seen_by(&self.identity);
         let work = move || {
-            let planned = pipeline::plan(&bound, parameters, &snapshot.catalog, &functions, &facts)?;
+            let planned = pipeline::plan(&bound, parameters, &seen.catalog, &functions, &facts)?;
             let logical = runner
                 .logical(planned.plan, facts.zone)
                 .map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))?;
@@ -302,12 +320,12 @@ impl EngineSession {
         parameters: Vec<ScalarValue>,
         stop: Stop,
     ) -> Result<Outcome, SqlError> {
-        let snapshot = self.engine.snapshot();
+        let seen = self.engine.snapshot().seen_by(&self.identity);
         let facts = self.catalog_facts();
         let columns = statement.columns.iter().map(catalog_column).collect();
         let schema = Arc::clone(&statement.schema);
         let stopping = stop.clone();
-        let work = move || statement.run(&snapshot.pg_catalog, &facts, &parameters, &|| stopping.is_stopped());
+        let work = move || statement.run(&seen.pg_catalog, &facts, &parameters, &|| stopping.is_stopped());
         let batch = self.on_planning_pool(work, &stop).await?.map_err(catalog_error)?;
         let rows: RowStream = Box::pin(stream::iter([Ok(batch)]));
         Ok(Outcome::Rows { columns, schema, rows, tag: "SELECT".to_owned(), effects: Effects::default() })
@@ -549,10 +567,10 @@ impl Session for EngineSession {
         let statement = belvedere_planner::parse::parse_one(rest).map_err(|error| from_plan(&error, rest))?;
         if explained.is_none() && belvedere_pgcatalog::is_catalog_statement(&statement) {
             let stop = Stop::new(cancel.clone(), self.settings.statement_timeout());
-            let snapshot = self.engine.snapshot();
+            let seen = self.engine.snapshot().seen_by(&self.identity);
             let facts = self.catalog_facts();
             let declared = declared.to_vec();
-            let work = move || belvedere_pgcatalog::prepare(&statement, &snapshot.pg_catalog, &facts, &declared);
+            let work = move || belvedere_pgcatalog::prepare(&statement, &seen.pg_catalog, &facts, &declared);
             let statement = self.on_planning_pool(work, &stop).await?.map_err(catalog_error)?;
             let columns = statement.columns.iter().map(catalog_column).collect();
             return Ok(prepared(statement.parameters.clone(), Some(columns), Plan::Catalog(Box::new(statement))));
@@ -668,15 +686,16 @@ impl EngineSession {
                 let bound =
                     self.bind(query.as_ref().clone(), declared.clone(), &snapshot, &statement.sql, &stop).await?;
                 let planned = self.planned(&statement.sql, &bound, parameters.clone(), &snapshot, &stop).await?;
+                let depth = if bound.is_restricted && !self.is_operator { Shown::Outline } else { Shown::All };
                 // What could not run is not explained as if it could.
                 self.physical(&planned).await?;
-                let stages = if options.stages {
+                let stages = if options.stages && depth == Shown::All {
                     self.stages(query.as_ref().clone(), declared.clone(), parameters, &snapshot, &statement.sql, &stop)
                         .await?
                 } else {
                     vec![]
                 };
-                let lines = explain::render(&planned.logical, &stages, options.format)
+                let lines = explain::render(&planned.logical, &stages, options.format, depth)
                     .map_err(|error| from_datafusion(&error))?;
                 let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
                 let mut outcome = text_rows(&[("QUERY PLAN", lines)], "EXPLAIN");
@@ -701,9 +720,9 @@ impl EngineSession {
         let facts = self.facts();
         let functions = Arc::clone(self.engine.functions());
         let runner = self.engine.runner().clone();
-        let snapshot = Arc::clone(snapshot);
+        let seen = snapshot.seen_by(&self.identity);
         let work = move || {
-            let trace = pipeline::trace(query, &snapshot.catalog, &functions, &facts, &declared, |_| Ok(parameters));
+            let trace = pipeline::trace(query, &seen.catalog, &functions, &facts, &declared, |_| Ok(parameters));
             let mut stages = explain::planner_stages(&trace.steps);
             let (_, planned) = trace.result?;
             let to_error = |error| belvedere_planner::bind::errors::plan_error(error, &[]);

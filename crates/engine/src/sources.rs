@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use belvedere_functions::Zone;
-use belvedere_planner::catalog::{BaseColumn, SourceDialect, Sources, TypedExpr};
-use belvedere_sources::{Dialect, RemoteSource, RemoteTable};
+use belvedere_planner::catalog::{BaseColumn, SourceDialect, Sources, SqlPiece, TypedExpr};
+use belvedere_sources::{Dialect, RelationPart, RemoteSource, RemoteTable};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
@@ -59,7 +59,7 @@ impl Sources for TypedSources {
     fn base_table(
         &self,
         data_source: &str,
-        relation_sql: &str,
+        relation: &[SqlPiece],
         alias: &str,
         columns: Vec<BaseColumn>,
     ) -> datafusion::common::Result<Arc<dyn TableSource>> {
@@ -75,7 +75,14 @@ impl Sources for TypedSources {
                 compares_by_code_point: column.compares_by_code_point,
             })
             .collect();
-        let table = RemoteTable::base(Arc::clone(source), relation_sql.to_owned(), columns, dialect.quoted(alias));
+        let relation = relation
+            .iter()
+            .map(|piece| match piece {
+                SqlPiece::Text(text) => RelationPart::Text(text.clone()),
+                SqlPiece::Value(value) => RelationPart::Value(value.clone()),
+            })
+            .collect();
+        let table = RemoteTable::base_with_values(Arc::clone(source), relation, columns, dialect.quoted(alias))?;
         Ok(provider_as_source(Arc::new(table)))
     }
 

@@ -95,8 +95,13 @@ struct Scripts {
 impl Scripts {
     fn new() -> Result<Self> {
         let runtime = Runtime::new()?;
-        let fixed =
-            User { name: "fixed".to_owned(), verifier: String::new(), groups: Vec::new(), time_zone_fixed: true };
+        let fixed = User {
+            name: "fixed".to_owned(),
+            verifier: String::new(),
+            groups: Vec::new(),
+            attributes: std::collections::BTreeMap::new(),
+            time_zone_fixed: true,
+        };
         let config = EngineConfig {
             time_zone: chrono_tz::Tz::UTC,
             statement_timeout: Some(std::time::Duration::from_secs(120)),

@@ -1,13 +1,13 @@
-//! Access policies and model-level filters, as read from the files. Nothing executes them yet.
+//! Access policies and model-level filters, as read from the files. The planner resolves them for a user.
 
 use crate::Place;
 
-/// One entry of `access_policy` (semantics 1.20). A cube or view that has one is refused when used, never served whole.
+/// One entry of `access_policy` (semantics 1.20). Where a cube or view has some and none matches a user, nothing of it is served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessPolicy {
     /// Whom it is for; `*` is everyone.
     pub groups: Vec<String>,
-    /// The texts of `conditions[].if`; all must hold.
+    /// The texts of `conditions[].if`, which [`parse_condition`](crate::parse_condition) reads; all must hold.
     pub conditions: Vec<String>,
     pub member_level: Option<MemberSelection>,
     pub member_masking: Option<MemberSelection>,
@@ -50,7 +50,8 @@ pub enum FilterCondition {
         /// As written.
         member: String,
         operator: FilterOperator,
-        /// Null, or text (numbers and booleans as written); a text may hold a `{ security_context… }` expression.
+        /// Null, or text (numbers and booleans as written); a text may hold `{ security_context… }`, which
+        /// [`parse_value`](crate::parse_value) reads.
         values: Vec<Option<String>>,
         /// Members whose own filter switches this one off (`default_filters` only).
         unless: Vec<String>,

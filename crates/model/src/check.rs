@@ -9,6 +9,7 @@ use crate::{Cube, MemberRef, Model};
 
 pub(crate) mod aggregate_of_measure;
 pub(crate) mod data_in_view;
+pub(crate) mod filter_value;
 pub(crate) mod foreign_column;
 pub(crate) mod foreign_join_column;
 pub(crate) mod join_twice;

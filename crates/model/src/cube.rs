@@ -44,7 +44,7 @@ pub struct Cube {
     pub refresh_key: Option<RefreshKey>,
     /// `calendar: true`.
     pub calendar: bool,
-    /// Set where nothing of this cube may be served: an access policy, or a context variable in its `sql`.
+    /// Set where nothing of this cube may be served: a context variable in its `sql`, or the SQL of a cube with access policies.
     pub unsupported: Option<Unsupported>,
 }
 

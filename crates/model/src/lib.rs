@@ -8,10 +8,12 @@
 //! `check` looks at the whole; `unsupported` marks what is not executed yet.
 
 mod access_policy;
+mod context;
 mod cube;
 mod details;
 mod diagnostic;
 mod pre_aggregation;
+mod sql_parameter;
 mod template;
 mod view;
 
@@ -35,6 +37,7 @@ mod unsupported;
 mod walk;
 
 pub use access_policy::*;
+pub use context::{ContextCondition, ContextPath, ContextValue, ValuePart, parse_condition, parse_value};
 pub use cube::*;
 pub use details::*;
 pub use diagnostic::*;
@@ -43,6 +46,7 @@ pub use interval::{PREDEFINED_GRANULARITIES, parse_interval};
 pub use load::{Loaded, ModelFile, load};
 pub use pre_aggregation::*;
 pub use source_text::SourceText;
+pub use sql_parameter::{CallPart, FilterColumn, FilterParameter, SqlParameter};
 pub use template::*;
 pub use view::*;
 pub use walk::{dimension_templates, measure_templates};

@@ -12,6 +12,7 @@ use crate::problems::Problems;
 use crate::read::fields::text_of;
 use crate::source_text::Marks;
 use crate::spelling::{is_identifier, one_of};
+use crate::sql_parameter::{SqlParameter, parse_sql_parameter};
 use crate::symbols::{MemberSymbol, Symbols};
 use crate::yaml::{Node, Value};
 use crate::{MemberRef, Place, SqlTemplate, TemplatePart, Unsupported, ViewMember, ViewMemberValue, did_you_mean};
@@ -44,6 +45,8 @@ pub(crate) struct References<'a> {
     pub(crate) scope: Scope<'a>,
     /// The first context variable since somebody last took it.
     pub(crate) context: Option<Unsupported>,
+    /// The SQL is a cube's own, between whose tables conditions of the query may stand.
+    pub(crate) in_relation: bool,
     /// Other cubes whose alias was used since somebody last took them.
     pub(crate) aliases: Vec<(String, Place)>,
 }
@@ -62,7 +65,7 @@ const CONTEXT_NAMES: [&str; 8] = [
 
 impl<'a> References<'a> {
     pub(crate) fn new(symbols: &'a Symbols, problems: &'a mut Problems, scope: Scope<'a>) -> Self {
-        Self { symbols, problems, scope, context: None, aliases: Vec::new() }
+        Self { symbols, problems, scope, context: None, in_relation: false, aliases: Vec::new() }
     }
 
     /// Forgets what was met before: the next item begins.
@@ -159,6 +162,12 @@ impl<'a> References<'a> {
     fn expression(&mut self, expression: &str, place: &Place) -> Option<TemplatePart> {
         let trimmed = expression.trim();
         let first_word: &str = trimmed.split(|c: char| !(c == '_' || c.is_ascii_alphanumeric())).next().unwrap_or("");
+        if self.in_relation
+            && let Some(parameter) = parse_sql_parameter(trimmed)
+        {
+            self.check_parameter(&parameter, place);
+            return Some(TemplatePart::Parameter(parameter));
+        }
         if CONTEXT_NAMES.contains(&first_word) && trimmed != "lambda" {
             self.context.get_or_insert_with(|| Unsupported { feature: first_word.to_owned(), place: place.clone() });
             return Some(TemplatePart::Context(trimmed.to_owned()));
@@ -168,6 +177,18 @@ impl<'a> References<'a> {
             return self.cube_sql(cube.map(str::trim), trimmed, place);
         }
         self.path(trimmed, place)
+    }
+
+    /// A name that does not exist would never be filtered by, and nobody would notice.
+    fn check_parameter(&mut self, parameter: &SqlParameter, place: &Place) {
+        let SqlParameter::Filters(filters) = parameter else { return };
+        for filter in filters {
+            if !self.symbols.cubes.contains_key(&filter.cube) {
+                self.unknown_cube(&filter.cube, place);
+            } else if self.symbols.member(&filter.cube, &filter.member).is_none() {
+                self.unknown_member(&filter.cube, &filter.member, place, false);
+            }
+        }
     }
 
     fn cube_sql(&mut self, cube: Option<&str>, written: &str, place: &Place) -> Option<TemplatePart> {

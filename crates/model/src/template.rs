@@ -1,6 +1,6 @@
 //! SQL as model files write it: text with `{references}` in it, resolved when the model is loaded.
 
-use crate::Place;
+use crate::{Place, SqlParameter};
 
 /// A piece of SQL in the dialect of its cube's data source, with its references resolved.
 ///
@@ -26,6 +26,8 @@ pub enum TemplatePart {
     Member(MemberRef),
     /// `{other.sql()}`: the other cube's SQL text, as a sub-query.
     CubeSql(String),
+    /// In the SQL of a cube: `FILTER_PARAMS`, `FILTER_GROUP` and `SECURITY_CONTEXT` in their documented forms.
+    Parameter(SqlParameter),
     /// `FILTER_PARAMS`, `FILTER_GROUP`, `SECURITY_CONTEXT`, `COMPILE_CONTEXT`, `SQL_UTILS`, lambdas: read, not executed yet.
     /// Using a member or cube that contains one is an error that quotes this text.
     Context(String),

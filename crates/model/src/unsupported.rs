@@ -59,7 +59,19 @@ fn spread_cubes(model: &mut Model) {
             .filter_map(|cube| {
                 let (Relation::Table(sql) | Relation::Query(sql)) = &cube.relation;
                 let embedded = sql.parts.iter().find_map(|part| match part {
-                    TemplatePart::CubeSql(other) => model.cubes.get(other)?.unsupported.clone(),
+                    TemplatePart::CubeSql(other) => {
+                        let other = model.cubes.get(other)?;
+                        // Its policies do not come along with its text: whoever embeds it says who may see that.
+                        let unguarded = other.access_policies.first().filter(|_| cube.access_policies.is_empty());
+                        let unguarded = unguarded.map(|policy| Unsupported {
+                            feature: format!(
+                                "the SQL of cube \"{}\", which has an access_policy, without one of its own",
+                                other.naming.name
+                            ),
+                            place: policy.place.clone(),
+                        });
+                        other.unsupported.clone().or(unguarded)
+                    }
                     _ => None,
                 });
                 Some((cube.naming.name.clone(), embedded?))
@@ -125,7 +137,7 @@ fn of_template(
     cubes: &HashMap<String, Unsupported>,
 ) -> Option<Unsupported> {
     sql.parts.iter().find_map(|part| match part {
-        TemplatePart::Text(_) | TemplatePart::ThisCube | TemplatePart::Context(_) => None,
+        TemplatePart::Text(_) | TemplatePart::ThisCube | TemplatePart::Context(_) | TemplatePart::Parameter(_) => None,
         TemplatePart::Cube(cube) | TemplatePart::CubeSql(cube) => cubes.get(cube).cloned(),
         TemplatePart::Member(member) => {
             let path = member.path.iter().filter(|cube| *cube != own).find_map(|cube| cubes.get(cube));

@@ -17,7 +17,7 @@ pub struct View {
     pub hierarchies: Vec<ViewHierarchy>,
     /// The groups that it names itself a part of.
     pub groups: Vec<String>,
-    /// Set where nothing of this view may be served: an access policy, or default filters.
+    /// Set where nothing of this view may be served.
     pub unsupported: Option<crate::Unsupported>,
 }
 

@@ -31,7 +31,7 @@ use crate::functions::Functions;
 use crate::pipeline::{Rule, Tree, Watch};
 use crate::rewrite::{self, Casts};
 use crate::session::SessionFacts;
-use crate::{gate, name};
+use crate::{gate, name, policy};
 
 use context::BindContext;
 
@@ -43,6 +43,8 @@ pub struct Bound {
     pub parameters: Vec<FieldRef>,
     /// Lower-case names that the text mentions: what is not among them came by `*`.
     pub mentioned: Arc<std::collections::HashSet<String>>,
+    /// An access policy restricts something that the text names, or that is joined to it: how it is computed is not for everyone.
+    pub is_restricted: bool,
 }
 
 pub(crate) fn parser_options() -> ParserOptions {
@@ -107,7 +109,8 @@ pub fn bind(
     watch(Rule::Coerce, Tree::Plan(&plan));
     measures::check_measures(&plan, functions).map_err(to_error)?;
     watch(Rule::CheckMeasures, Tree::Plan(&plan));
-    Ok(Bound { plan, parameters, mentioned })
+    let is_restricted = used.iter().any(|table| policy::restricts(catalog, table));
+    Ok(Bound { plan, parameters, mentioned, is_restricted })
 }
 
 /// Puts values in the place of parameters.

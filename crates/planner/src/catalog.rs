@@ -1,18 +1,21 @@
 //! What can be queried: the tables that views and cubes are to SQL, and the typed row expressions below them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use belvedere_functions::Zone;
-use belvedere_model::{Dimension, Measure, MemberKind, Model, ViewMemberValue};
-use datafusion_common::TableReference;
+use belvedere_model::{Dimension, Mask, Measure, MemberKind, Model, ViewMemberValue};
+use datafusion_common::{ScalarValue, TableReference};
 use datafusion_expr::TableSource;
 use indexmap::IndexMap;
 
 use crate::error::{PlanError, Result};
 use crate::nodes::fact_leg::LegLeaf;
+use crate::policy::Policies;
+use crate::policy::condition::Condition;
+use crate::policy::grants::Grants;
 
 /// The dialect that a data source's SQL is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +54,13 @@ pub struct BaseColumn {
     pub compares_by_code_point: bool,
 }
 
+/// A piece of the SQL of a relation: the model author's text, or a value to bind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SqlPiece {
+    Text(String),
+    Value(ScalarValue),
+}
+
 /// What the planner asks about data sources. It never runs anything.
 pub trait Sources: Debug + Send + Sync {
     /// `None` for a data source that is not configured.
@@ -66,7 +76,7 @@ pub trait Sources: Debug + Send + Sync {
     fn base_table(
         &self,
         data_source: &str,
-        relation_sql: &str,
+        relation: &[SqlPiece],
         alias: &str,
         columns: Vec<BaseColumn>,
     ) -> datafusion_common::Result<Arc<dyn TableSource>>;
@@ -82,6 +92,10 @@ pub struct Catalog {
     /// Public views and cubes, by name as written.
     pub tables: IndexMap<String, Arc<ViewTable>>,
     pub sources: Arc<dyn Sources>,
+    /// Until [`seen_by`](crate::policy::seen_by) they are nobody's, and nothing can be queried.
+    pub policies: Arc<Policies>,
+    /// Names of tables and columns that policies took away.
+    pub hidden: Arc<HashSet<String>>,
 }
 
 impl Catalog {
@@ -111,6 +125,20 @@ pub struct ViewTable {
     pub schema: SchemaRef,
     /// A feature that the whole view or cube needs and that is not executed yet.
     pub unsupported: Option<String>,
+    /// The first cube that a query begins at which names no member: the first member's, whether a user sees that or not.
+    pub root: Option<String>,
+    /// Of a view with access policies.
+    pub grants: Option<Arc<Grants>>,
+    /// Of a view (reference V10).
+    pub default_filters: Vec<DefaultFilter>,
+}
+
+/// A condition that a view adds to what is asked of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DefaultFilter {
+    pub condition: Condition,
+    /// Members whose own condition in a query takes its place.
+    pub switched_off_by: Vec<String>,
 }
 
 /// One column of a view: a member of a cube, reached by a path.
@@ -125,6 +153,14 @@ pub struct MemberColumn {
     /// Set where not the measure is meant, but the values of a row that one of its leaves aggregates.
     pub values_of: Option<Arc<LegLeaf>>,
     pub field: Field,
+    pub mask: Option<Arc<MaskedMember>>,
+}
+
+/// A member that a user sees masked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaskedMember {
+    /// The rows whose own value is shown; `None`: no row's.
+    pub shown_where: Option<Condition>,
 }
 
 impl MemberColumn {
@@ -137,6 +173,16 @@ impl MemberColumn {
             .last()
             .map(String::as_str)
             .ok_or_else(|| PlanError::internal(format!("\"{}\" is no cube's member", self.member)))
+    }
+
+    /// What the model shows in the place of the member's value.
+    #[must_use]
+    pub fn mask_of<'m>(&self, model: &'m Model) -> Option<&'m Mask> {
+        match self.kind {
+            MemberKind::Dimension => self.dimension(model)?.details.mask.as_ref(),
+            MemberKind::Measure => self.measure(model)?.details.mask.as_ref(),
+            MemberKind::Segment => None,
+        }
     }
 
     /// The definition of a measure.
@@ -172,7 +218,15 @@ impl ViewTable {
     pub fn new(name: String, columns: IndexMap<String, MemberColumn>, unsupported: Option<String>) -> Self {
         let fields: Vec<Field> =
             columns.iter().map(|(column, member)| member.field.clone().with_name(column).with_nullable(true)).collect();
-        Self { name, columns, schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())), unsupported }
+        Self {
+            name,
+            root: columns.values().find_map(|column| column.path.first().cloned()),
+            columns,
+            schema: Arc::new(Schema::new_with_metadata(fields, HashMap::new())),
+            unsupported,
+            grants: None,
+            default_filters: Vec::new(),
+        }
     }
 
     /// The same table with these columns: whatever else holds for the table still does.
@@ -188,6 +242,8 @@ impl ViewTable {
 #[derive(Debug, Clone)]
 pub struct ViewTableSource {
     pub table: Arc<ViewTable>,
+    /// The default filters of the table that the statement leaves in force, by position.
+    pub defaults: Vec<usize>,
     schema: SchemaRef,
 }
 
@@ -195,14 +251,20 @@ impl ViewTableSource {
     #[must_use]
     pub fn new(table: Arc<ViewTable>) -> Self {
         let schema = Arc::clone(&table.schema);
-        Self { table, schema }
+        Self { table, defaults: Vec::new(), schema }
+    }
+
+    /// The same table with other default filters in force.
+    #[must_use]
+    pub fn with_defaults(&self, defaults: Vec<usize>) -> Self {
+        Self { defaults, ..self.clone() }
     }
 
     #[must_use]
     pub fn with_join_field(table: Arc<ViewTable>) -> Self {
         let mut fields: Vec<Field> = table.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         fields.push(Field::new(JOIN_FIELD, arrow::datatypes::DataType::Utf8, true));
-        Self { table, schema: Arc::new(Schema::new(fields)) }
+        Self { table, defaults: Vec::new(), schema: Arc::new(Schema::new(fields)) }
     }
 }
 

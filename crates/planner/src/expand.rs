@@ -4,6 +4,7 @@ pub mod absorb;
 pub mod build_legs;
 pub mod choose_join_tree;
 pub mod combine_legs;
+pub mod default_filters;
 mod grouping_sets;
 mod guard_fan_trap;
 pub(crate) mod hints;

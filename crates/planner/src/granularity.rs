@@ -66,7 +66,8 @@ pub fn names_granularity(model: &Model, templates: &[&SqlTemplate], depth: usize
             | TemplatePart::ThisCube
             | TemplatePart::Cube(_)
             | TemplatePart::CubeSql(_)
-            | TemplatePart::Context(_) => false,
+            | TemplatePart::Context(_)
+            | TemplatePart::Parameter(_) => false,
         })
 }
 

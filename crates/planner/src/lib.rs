@@ -17,6 +17,7 @@ pub mod name;
 pub mod nodes;
 pub mod parse;
 pub mod pipeline;
+pub mod policy;
 pub mod rewrite;
 pub mod session;
 pub mod tables;

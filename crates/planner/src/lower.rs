@@ -1,10 +1,13 @@
 //! Turns legs and row reads into scans, joins, filters and aggregates; none of our nodes is left.
 
+mod asked_conditions;
 pub mod calculated;
+mod guarded_rows;
 mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
 pub mod read_rows;
+mod row_conditions;
 pub mod stage_sql;
 mod sub_queries;
 

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use belvedere_model::{
-    CaseLabel, Cube, Dimension, DimensionValue, MemberRef, Model, Relation, SqlTemplate, TemplatePart,
+    CaseLabel, Cube, Dimension, DimensionValue, MemberRef, Model, Relation, SqlParameter, SqlTemplate, TemplatePart,
 };
 use datafusion_sql::sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use crate::catalog::SourceDialect;
+use crate::catalog::{SourceDialect, SqlPiece};
 use crate::error::{PlanError, Result};
 use crate::parse::{byte_offset, line_offsets};
 
@@ -22,19 +22,40 @@ pub fn alias_of(cube: &Cube) -> &str {
     cube.sql_alias.as_deref().unwrap_or(&cube.naming.name)
 }
 
-/// The FROM text of a cube: its table, or its query in brackets.
+/// The FROM text of a cube: its table, or its query in brackets; conditions of a query in it all hold.
 ///
 /// # Errors
 /// Where the SQL needs something that is not executed yet.
 pub fn relation_sql(model: &Model, cube: &Cube) -> Result<String> {
+    let pieces = relation_pieces(model, cube, &mut |_| Ok(vec![SqlPiece::Text(ALWAYS.to_owned())]))?;
+    let text = pieces.into_iter().map(|piece| match piece {
+        SqlPiece::Text(text) => text,
+        SqlPiece::Value(_) => String::new(),
+    });
+    Ok(text.collect())
+}
+
+/// What stands in the place of a condition that a query does not have.
+pub(crate) const ALWAYS: &str = "1 = 1";
+
+/// What stands in the place of a parameter of a cube's SQL.
+pub(crate) type PutParameter<'p> = dyn FnMut(&SqlParameter) -> Result<Vec<SqlPiece>> + 'p;
+
+/// As [`relation_sql`], with what `put` makes of each parameter.
+pub(crate) fn relation_pieces(model: &Model, cube: &Cube, put: &mut PutParameter<'_>) -> Result<Vec<SqlPiece>> {
     let (template, is_query) = match &cube.relation {
         Relation::Table(template) => (template, false),
         Relation::Query(template) => (template, true),
     };
-    let mut sql = String::new();
+    let mut pieces: Vec<SqlPiece> = Vec::new();
     for part in &template.parts {
         match part {
-            TemplatePart::Text(text) => sql.push_str(text),
+            TemplatePart::Text(text) => pieces.push(SqlPiece::Text(text.clone())),
+            TemplatePart::Parameter(parameter) => {
+                pieces.push(SqlPiece::Text("(".to_owned()));
+                pieces.extend(put(parameter)?);
+                pieces.push(SqlPiece::Text(")".to_owned()));
+            }
             TemplatePart::CubeSql(other) => {
                 let other = cube_named(model, other)?;
                 if other.data_source != cube.data_source {
@@ -43,11 +64,10 @@ pub fn relation_sql(model: &Model, cube: &Cube) -> Result<String> {
                         cube.naming.name, other.naming.name
                     )));
                 }
-                let inner = relation_sql(model, other)?;
-                match other.relation {
-                    Relation::Table(_) => sql.push_str(&format!("SELECT * FROM {inner}")),
-                    Relation::Query(_) => sql.push_str(&inner),
+                if let Relation::Table(_) = other.relation {
+                    pieces.push(SqlPiece::Text("SELECT * FROM ".to_owned()));
                 }
+                pieces.extend(relation_pieces(model, other, put)?);
             }
             TemplatePart::Context(text) => return Err(context_error(text, &format!("cube \"{}\"", cube.naming.name))),
             TemplatePart::ThisCube | TemplatePart::Cube(_) | TemplatePart::Member(_) => {
@@ -58,8 +78,29 @@ pub fn relation_sql(model: &Model, cube: &Cube) -> Result<String> {
             }
         }
     }
-    let trimmed = sql.trim().trim_end_matches(';').trim_end();
-    Ok(if is_query && !trimmed.starts_with('(') { format!("({trimmed})") } else { trimmed.to_owned() })
+    if let Some(SqlPiece::Text(first)) = pieces.first_mut() {
+        *first = first.trim_start().to_owned();
+    }
+    if let Some(SqlPiece::Text(last)) = pieces.last_mut() {
+        *last = last.trim_end().trim_end_matches(';').trim_end().to_owned();
+    }
+    let is_bracketed = matches!(pieces.first(), Some(SqlPiece::Text(first)) if first.starts_with('('));
+    if is_query && !is_bracketed {
+        pieces.insert(0, SqlPiece::Text("(".to_owned()));
+        pieces.push(SqlPiece::Text(")".to_owned()));
+    }
+    Ok(pieces)
+}
+
+/// Whether the rows of a cube's SQL, or of one that it embeds, depend on who asks.
+#[must_use]
+pub fn reads_context(model: &Model, cube: &Cube) -> bool {
+    let mut found = false;
+    let _: Result<_> = relation_pieces(model, cube, &mut |parameter| {
+        found |= matches!(parameter, SqlParameter::Context { .. });
+        Ok(Vec::new())
+    });
+    found
 }
 
 /// Whether a base column's SQL is a plain column that the cube's query gives as `NULL AS column`.
@@ -136,6 +177,9 @@ fn render_own(
             }
             TemplatePart::Context(text) => {
                 return Err(context_error(text, &format!("a member of cube \"{}\"", cube.naming.name)));
+            }
+            TemplatePart::Parameter(_) => {
+                return Err(PlanError::internal("a condition of the query stands in a member's SQL"));
             }
         }
     }

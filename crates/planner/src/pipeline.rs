@@ -24,9 +24,11 @@ pub use crate::bind::Bound;
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::expand::build_legs::build_legs;
+use crate::expand::default_filters::add_default_filters;
 use crate::functions::Functions;
 use crate::lower::joined_rows::Planning;
 use crate::lower::lower_watched;
+use crate::policy::hide::{sentence_without_names, without_names};
 use crate::session::SessionFacts;
 
 /// A query planned down to base scans.
@@ -48,6 +50,7 @@ pub fn prepare(
     session: &SessionFacts,
     declared: &[Option<FieldRef>],
 ) -> Result<Bound> {
+    // What binding says comes from the user's own tables and text; to replace a name there would tell that it exists.
     bind::bind(query, catalog, functions, session, declared, &mut |_, _| {})
 }
 
@@ -62,7 +65,10 @@ pub fn plan(
     functions: &Arc<Functions>,
     session: &SessionFacts,
 ) -> Result<Planned> {
-    plan_watched(bound, values, catalog, functions, session, &mut |_, _| {})
+    let planned = plan_watched(bound, values, catalog, functions, session, &mut |_, _| {})
+        .map_err(|error| without_names(error, &catalog.hidden))?;
+    let notices = planned.notices.iter().map(|notice| sentence_without_names(notice, &catalog.hidden)).collect();
+    Ok(Planned { notices, ..planned })
 }
 
 fn plan_watched(
@@ -76,6 +82,8 @@ fn plan_watched(
     let to_error = |error| errors::plan_error(error, &[]);
     let plan = bind::with_values(bound, values)?;
     watch(Rule::PutValues, Tree::Plan(&plan));
+    let plan = add_default_filters(plan).map_err(to_error)?;
+    watch(Rule::AddDefaultFilters, Tree::Plan(&plan));
     let notices = RefCell::new(Vec::new());
     let planning = Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices, depth: 0 };
     let plan = build_legs(plan, planning).map_err(to_error)?;
@@ -104,6 +112,8 @@ pub enum Rule {
     CheckMeasures,
     /// The values of parameters: from here on the statement runs, before it was only described.
     PutValues,
+    /// Before legs are built, which each have the default filters of their views.
+    AddDefaultFilters,
     BuildLegs,
     /// Before views are read row by row: they read only the columns in use.
     PruneColumns,
@@ -113,7 +123,7 @@ pub enum Rule {
 
 impl Rule {
     /// In order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Gate,
         Self::Name,
         Self::Rewrite,
@@ -124,6 +134,7 @@ impl Rule {
         Self::Coerce,
         Self::CheckMeasures,
         Self::PutValues,
+        Self::AddDefaultFilters,
         Self::BuildLegs,
         Self::PruneColumns,
         Self::ReadRows,
@@ -143,6 +154,7 @@ impl Rule {
             Self::Coerce => "coerce",
             Self::CheckMeasures => "check_measures",
             Self::PutValues => "put_values",
+            Self::AddDefaultFilters => "add_default_filters",
             Self::BuildLegs => "build_legs",
             Self::PruneColumns => "prune_columns",
             Self::ReadRows => "read_rows",
@@ -163,7 +175,7 @@ impl Rule {
             | Self::Coerce
             | Self::CheckMeasures
             | Self::PutValues => Stage::Bind,
-            Self::BuildLegs => Stage::Expand,
+            Self::AddDefaultFilters | Self::BuildLegs => Stage::Expand,
             Self::PruneColumns | Self::ReadRows | Self::LowerLegs => Stage::Lower,
         }
     }

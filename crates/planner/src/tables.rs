@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_model::{
-    Cube, DimensionKind, DimensionValue, GranularityValue, MeasureKind, MemberKind, Model, View, ViewMember,
+    Cube, DimensionKind, DimensionValue, GranularityValue, Mask, MeasureKind, MemberKind, Model, View, ViewMember,
     ViewMemberValue,
 };
 use indexmap::IndexMap;
@@ -26,7 +26,13 @@ use crate::types;
 /// type: using it then fails with the reason.
 #[must_use]
 pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Functions>) -> Catalog {
-    let mut catalog = Catalog { model: Arc::clone(&model), tables: IndexMap::new(), sources };
+    let mut catalog = Catalog {
+        model: Arc::clone(&model),
+        tables: IndexMap::new(),
+        sources,
+        policies: Arc::default(),
+        hidden: Arc::default(),
+    };
     let session = neutral_session();
     let mut tables = IndexMap::new();
     {
@@ -73,11 +79,7 @@ fn view_table(planning: Planning<'_>, view: &View) -> ViewTable {
             }
         }
     }
-    let unsupported = if !view.access_policies.is_empty() {
-        Some("access_policy".to_owned())
-    } else if !view.default_filters.is_empty() {
-        Some("default_filters".to_owned())
-    } else if let Some(unsupported) = &view.unsupported {
+    let unsupported = if let Some(unsupported) = &view.unsupported {
         Some(unsupported.feature.clone())
     } else {
         unusable_cube(planning.catalog.model.as_ref(), columns.values().flat_map(|column| &column.path))
@@ -85,16 +87,11 @@ fn view_table(planning: Planning<'_>, view: &View) -> ViewTable {
     ViewTable::new(view.naming.name.clone(), columns, unsupported)
 }
 
-/// A cube with access policies, or with something that is not executed yet, is refused wherever a view has it.
+/// A cube with something that is not executed yet is refused wherever a view has it.
 fn unusable_cube<'a>(model: &Model, cubes: impl Iterator<Item = &'a String>) -> Option<String> {
-    cubes.filter_map(|cube| model.cubes.get(cube)).find_map(|cube| {
-        let feature = if cube.access_policies.is_empty() {
-            cube.unsupported.as_ref()?.feature.clone()
-        } else {
-            "access_policy".to_owned()
-        };
-        Some(format!("cube \"{}\" with {feature}", cube.naming.name))
-    })
+    cubes
+        .filter_map(|cube| model.cubes.get(cube))
+        .find_map(|cube| Some(format!("cube \"{}\" with {}", cube.naming.name, cube.unsupported.as_ref()?.feature)))
 }
 
 fn view_column(planning: Planning<'_>, view: &View, name: &str, member: &ViewMember) -> Option<MemberColumn> {
@@ -113,6 +110,7 @@ fn view_column(planning: Planning<'_>, view: &View, name: &str, member: &ViewMem
         view: Some(view.naming.name.clone()),
         values_of: None,
         field: Field::new(name, declared, true),
+        mask: None,
     };
     if let Ok(field) = own_member_field(planning, &column) {
         column.field = field.with_name(name).with_nullable(true);
@@ -174,6 +172,7 @@ fn column(planning: Planning<'_>, cube: &Cube, kind: MemberKind, path: Vec<Strin
         view: None,
         values_of: None,
         field: field.with_name(member).with_nullable(true),
+        mask: None,
     }
 }
 
@@ -284,7 +283,13 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
         for (name, dimension) in &cube.dimensions {
             let mut rows = JoinedRows::new(planning, tree.clone());
             // What cannot be planned adds the columns that it got to; using it says why it cannot.
-            let _: Result<_> = rows.dimension(std::slice::from_ref(&cube.naming.name), name);
+            let path = std::slice::from_ref(&cube.naming.name);
+            let _: Result<_> = rows.dimension(path, name);
+            if let Some(Mask::Sql(template)) = &dimension.details.mask
+                && let Ok(role) = rows.role(path)
+            {
+                let _: Result<_> = rows.row_value(&role, template, dimension.kind == DimensionKind::Boolean, 0);
+            }
             let place = match &dimension.value {
                 DimensionValue::Sql(template) => &template.place,
                 _ => &dimension.naming.place,

@@ -5,6 +5,7 @@
 //! ```text
 //! model shop                                  # models/shop.yml, from here on
 //! session zone=Europe/Berlin                  # the session's zone, from here on; 2026-03-15 10:30 UTC is now
+//! user name=eve groups=sales|support region=EU   # who asks, from here on: access policies see groups and attributes
 //! lower fires=build_legs silent=read_rows "SELECT status, MEASURE(revenue) FROM orders GROUP BY 1"
 //! bind declared=int8 bind=5 "SELECT status FROM orders WHERE id = $1"
 //! ```
@@ -28,10 +29,12 @@ use std::sync::{Arc, Mutex};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use belvedere_functions::{PG_TYPE, Zone, parse_literal};
 use belvedere_model::{Model, ModelFile};
-use belvedere_planner::catalog::{BaseColumn, Catalog, SourceDialect, Sources, TypedExpr};
+use belvedere_planner::catalog::{BaseColumn, Catalog, SourceDialect, Sources, SqlPiece, TypedExpr};
 use belvedere_planner::error::PlanError;
 use belvedere_planner::functions::Functions;
+use belvedere_planner::nodes::row_barrier::RowBarrier;
 use belvedere_planner::pipeline::{self, Rule, Stage, Trace};
+use belvedere_planner::policy::{self, Identity};
 use belvedere_planner::session::SessionFacts;
 use belvedere_planner::{bind, parse, tables, types};
 use chrono::DateTime;
@@ -97,8 +100,13 @@ impl Fake {
             .try_with_sql(sql)
             .and_then(|mut parser| parser.parse_expr())
             .map_err(|error| PlanError::syntax(error.to_string()))?;
-        let empty =
-            Catalog { model: Arc::clone(&self.model), tables: indexmap::IndexMap::new(), sources: Arc::new(NoSources) };
+        let empty = Catalog {
+            model: Arc::clone(&self.model),
+            tables: indexmap::IndexMap::new(),
+            sources: Arc::new(NoSources),
+            policies: Arc::default(),
+            hidden: Arc::default(),
+        };
         let bound = bind::bind_expr(
             expr,
             &schema,
@@ -150,14 +158,21 @@ impl Sources for Fake {
     fn base_table(
         &self,
         data_source: &str,
-        relation_sql: &str,
+        relation: &[SqlPiece],
         alias: &str,
         columns: Vec<BaseColumn>,
     ) -> datafusion_common::Result<Arc<dyn TableSource>> {
         let dialect = self.dialect(data_source).expect("the planner asked for its dialect before");
+        let relation: String = relation
+            .iter()
+            .map(|piece| match piece {
+                SqlPiece::Text(text) => text.clone(),
+                SqlPiece::Value(value) => format!("«{value}»"),
+            })
+            .collect();
         let items: Vec<String> =
             columns.iter().map(|column| format!("{} AS {}", column.sql, column.field.name())).collect();
-        let sql = format!("SELECT {} FROM {relation_sql} AS {}", items.join(", "), dialect.quoted(alias));
+        let sql = format!("SELECT {} FROM {relation} AS {}", items.join(", "), dialect.quoted(alias));
         let schema = Arc::new(Schema::new(columns.into_iter().map(|column| column.field).collect::<Vec<_>>()));
         Ok(Arc::new(Table { sql: format!("{data_source}: {sql}"), schema }))
     }
@@ -187,7 +202,7 @@ impl Sources for NoSources {
     fn base_table(
         &self,
         _: &str,
-        _: &str,
+        _: &[SqlPiece],
         _: &str,
         _: Vec<BaseColumn>,
     ) -> datafusion_common::Result<Arc<dyn TableSource>> {
@@ -215,6 +230,7 @@ struct Scripts {
     functions: Arc<Functions>,
     catalog: Option<Catalog>,
     session: SessionFacts,
+    identity: Identity,
     /// Rules that fired or were silent where the script says otherwise.
     faults: Vec<String>,
 }
@@ -227,7 +243,13 @@ impl Scripts {
             zone: Zone::UTC,
             now: DateTime::from_timestamp(1_773_570_600, 0).expect("2026-03-15 10:30 exists"),
         };
-        Self { functions: Arc::new(Functions::new()), catalog: None, session, faults: Vec::new() }
+        Self {
+            functions: Arc::new(Functions::new()),
+            catalog: None,
+            session,
+            identity: Identity::nobody(Zone::UTC),
+            faults: Vec::new(),
+        }
     }
 
     fn load(&mut self, name: &str) -> Result<()> {
@@ -252,7 +274,7 @@ impl Scripts {
     }
 
     fn trace(&self, sql: &str, declared: &str, values: &str) -> Result<Result<Trace, PlanError>> {
-        let catalog = self.catalog.as_ref().ok_or("no model")?;
+        let catalog = &policy::seen_by(self.catalog.as_ref().ok_or("no model")?, &self.identity);
         let query = match query_of(sql) {
             Ok(query) => query,
             Err(error) => return Ok(Err(error)),
@@ -345,6 +367,20 @@ impl goldenscript::Runner for Scripts {
                 arguments.reject_rest()?;
                 return Ok(String::new());
             }
+            "user" => {
+                self.identity = Identity::nobody(Zone::UTC);
+                for argument in arguments.rest_key() {
+                    match argument.key.as_deref().unwrap_or_default() {
+                        "name" => self.identity.user = Some(argument.value.clone()),
+                        "groups" => self.identity.groups = listed(&argument.value).flatten().collect(),
+                        other => {
+                            self.identity.attributes.insert(other.to_owned(), argument.value.clone());
+                        }
+                    }
+                }
+                arguments.reject_rest()?;
+                return Ok(String::new());
+            }
             _ => {}
         }
         let last = last_rule(&command.name)?;
@@ -415,19 +451,27 @@ fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
     }
     writeln!(text, "{step_text}")?;
     if let (Rule::LowerLegs, Ok((_, planned))) = (last, &trace.result) {
-        planned.plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node
-                && let Some(table) = scan.source.downcast_ref::<Table>()
-            {
-                let _ = writeln!(text, "{} = {}", scan.table_name, table.sql);
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
+        scans_in(&planned.plan, &mut text)?;
     }
     if text.contains("\n\n") {
         return Err(format!("a golden text cannot have an empty line: {text}").into());
     }
     Ok(text)
+}
+
+fn scans_in(plan: &LogicalPlan, text: &mut String) -> datafusion_common::Result<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(table) = scan.source.downcast_ref::<Table>()
+        {
+            let _ = writeln!(text, "{} = {}", scan.table_name, table.sql);
+        }
+        if let Some(below) = RowBarrier::below(node) {
+            scans_in(below, text)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map(drop)
 }
 
 fn shown_columns(plan: &LogicalPlan) -> String {
@@ -514,6 +558,9 @@ scripts! {
     stages_are_questions_asked_of_questions: "expand/stages",
     windows_join_a_dense_axis_of_time: "expand/rolling",
     ranges_are_told_from_other_conditions: "expand/time_range",
+    default_filters_stand_in_for_conditions: "expand/default_filters",
+    policies_stand_between_rows_and_the_user: "lower/guarded_rows",
+    cubes_get_the_conditions_they_ask_for: "lower/asked_conditions",
     a_leg_joins_filters_and_groups: "lower/lower_leg",
     rows_are_read_one_by_one: "lower/read_rows",
     member_values_are_written_over_base_columns: "lower/joined_rows",

@@ -2,13 +2,15 @@
 
 mod api;
 mod error;
+mod fence;
 mod push_down;
 mod remote_table;
 
 pub use api::*;
 pub use error::*;
+pub use fence::{Fence, FenceExec, FencePlanner, is_fence};
 pub use push_down::{ConditionsOnStoredTime, push_down, remote_statements, remote_statements_of_exec};
-pub use remote_table::{BaseColumn, RemoteExec, RemoteTable};
+pub use remote_table::{BaseColumn, RelationPart, RemoteExec, RemoteTable};
 mod remote_config;
 
 mod files;

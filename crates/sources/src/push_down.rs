@@ -14,7 +14,7 @@ mod group_early;
 mod group_local;
 mod mysql;
 mod postgres;
-mod rules;
+pub(crate) mod rules;
 pub(crate) mod select;
 mod translate;
 mod wall_clock;

@@ -21,10 +21,12 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
+use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 
 use crate::push_down::fragment::Fragment;
-use crate::push_down::select::{Base, Output, Select};
+use crate::push_down::rules::{SqlType, rules, travels};
+use crate::push_down::select::{Base, Output, RelationPiece, Select};
 use crate::{Dialect, RemoteSource, Statement};
 
 /// One column that a base relation offers.
@@ -55,6 +57,14 @@ impl BaseColumn {
     }
 }
 
+/// A part of the SQL of a base relation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RelationPart {
+    /// As the model's author wrote it.
+    Text(String),
+    Value(ScalarValue),
+}
+
 /// One statement at one source, as a table. [`push_down`](crate::push_down::push_down) makes larger ones out of smaller ones.
 #[derive(Debug, Clone)]
 pub struct RemoteTable {
@@ -74,6 +84,38 @@ impl RemoteTable {
         columns: Vec<BaseColumn>,
         relation_alias: String,
     ) -> Self {
+        Self::over(source, vec![RelationPiece::Text(relation_sql.into())], columns, relation_alias)
+    }
+
+    /// As [`RemoteTable::base`], with values between the texts of the relation; they are bound.
+    ///
+    /// # Errors
+    /// An internal one for a value that cannot travel to the source.
+    pub fn base_with_values(
+        source: Arc<dyn RemoteSource>,
+        relation: Vec<RelationPart>,
+        columns: Vec<BaseColumn>,
+        relation_alias: String,
+    ) -> Result<Self> {
+        let rules = rules(source.dialect());
+        let pieces = relation.into_iter().map(|part| match part {
+            RelationPart::Text(text) => Ok(RelationPiece::Text(text.into())),
+            RelationPart::Value(value) => rules
+                .parameter(&value, SqlType::of_arrow(&value.data_type()))
+                .filter(|_| travels(&value))
+                .map(RelationPiece::Value)
+                .ok_or_else(|| DataFusionError::Internal(format!("{value} cannot be bound in a cube's SQL"))),
+        });
+        let pieces = pieces.collect::<Result<Vec<_>>>()?;
+        Ok(Self::over(source, pieces, columns, relation_alias))
+    }
+
+    fn over(
+        source: Arc<dyn RemoteSource>,
+        relation: Vec<RelationPiece>,
+        columns: Vec<BaseColumn>,
+        relation_alias: String,
+    ) -> Self {
         let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
         let mut texts = Vec::with_capacity(columns.len());
         let mut outputs = Vec::with_capacity(columns.len());
@@ -82,7 +124,7 @@ impl RemoteTable {
             texts.push(sql.into());
             outputs.push(Output { sql: Fragment::column(0, index), field: Arc::new(column.field), code_point });
         }
-        let base = Base { relation: relation_sql.into(), alias: relation_alias.into(), columns: texts };
+        let base = Base { relation, alias: relation_alias.into(), columns: texts };
         Self { source, select: Select::base(Arc::new(base), outputs), schema }
     }
 

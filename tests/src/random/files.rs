@@ -55,6 +55,13 @@ pub fn model(world: &World) -> String {
         for member in &cube.segments {
             let _ = writeln!(text, "      - {{ name: {}, sql: {} }}", member.name, member_sql(&member.sql));
         }
+        if !world.policies[index].is_empty() {
+            text.push_str("    access_policy:\n");
+        }
+        for policy in &world.policies[index] {
+            let filters = policy.filters.join(", ");
+            let _ = writeln!(text, "      - {{ group: \"*\", row_level: {{ filters: [{filters}] }} }}");
+        }
         text.push_str("    measures:\n");
         for measure in &cube.measures {
             let body = match &measure.formula {

@@ -362,8 +362,15 @@ fn groups(parts: &Parts<'_>) -> Result<Vec<Group>, Stop> {
 
 /// For each cube a view `TABLE_rows` with the values of its dimensions (`d_NAME`) and segments (`s_NAME`). A member belongs to a row of its
 /// cube: where a LEFT JOIN finds none it is NULL, whatever its SQL would make of NULLs.
+///
+/// Where a policy restricts a cube, the references ask data that was filtered beforehand.
 pub fn views(world: &World) -> String {
     let mut text = String::new();
+    for (index, policies) in world.policies.iter().enumerate().filter(|(_, policies)| !policies.is_empty()) {
+        let any: Vec<String> = policies.iter().map(|policy| format!("({})", policy.sql.replace('$', "y"))).collect();
+        let (table, any) = (world.table(index), any.join(" OR "));
+        let _ = writeln!(text, "DELETE FROM {table} AS y WHERE NOT COALESCE({any}, false);");
+    }
     for (index, cube) in world.cubes.iter().enumerate() {
         let mut columns = vec!["r.*".to_owned()];
         for member in &cube.dimensions {

@@ -27,6 +27,9 @@ const WORKERS: usize = 3;
 /// Of all queries that have an answer.
 const MULTIPLIED_MIN_PERCENT: usize = 30;
 const SEVERAL_FACTS_MIN_PERCENT: usize = 15;
+/// Of so many queries or more; fewer are too few worlds.
+const RESTRICTED_MIN_PERCENT: usize = 20;
+const RESTRICTED_FROM: usize = 400;
 /// Of so many queries one is asked of careless SQL too.
 const SAMPLED: usize = 4;
 /// No more are looked into; what is wrong once is often wrong everywhere.
@@ -37,6 +40,8 @@ struct Tally {
     queries: usize,
     multiplied: usize,
     several_facts: usize,
+    /// In worlds with access policies.
+    restricted: usize,
     /// Those that multiply and were asked of careless SQL too, and those where it has other rows.
     sampled: usize,
     shows: usize,
@@ -97,6 +102,10 @@ async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
         tally.multiplied * 100 >= tally.queries * MULTIPLIED_MIN_PERCENT
             && tally.several_facts * 100 >= tally.queries * SEVERAL_FACTS_MIN_PERCENT,
         "too few hard ones: {report}"
+    );
+    assert!(
+        tally.queries < RESTRICTED_FROM || tally.restricted * 100 >= tally.queries * RESTRICTED_MIN_PERCENT,
+        "too few under access policies: {report}"
     );
     Ok(())
 }
@@ -210,6 +219,7 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         };
         let mut tally = tally.lock().expect("no panic holds it");
         count_in(&mut tally, &meaning, &verdict);
+        tally.restricted += usize::from(world.is_restricted() && matches!(meaning, Meaning::Rows(_)));
         if let Some(shows) = shows {
             tally.sampled += 1;
             tally.shows += usize::from(shows);
@@ -374,7 +384,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
     let percent = |count: usize| count * 100 / tally.queries.max(1);
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
-         a path, {} failures; {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts; seconds of all workers: {} us, {} reference, {} starts",
+         a path, {} failures; {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts, {} % are under access policies; seconds of all workers: {} us, {} reference, {} starts",
         tally.queries,
         tally.equal,
         tally.empty,
@@ -387,6 +397,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
         tally.shows,
         tally.sampled,
         percent(tally.several_facts),
+        percent(tally.restricted),
         tally.took[0] / 1_000_000,
         tally.took[1] / 1_000_000,
         tally.starts / 1_000_000

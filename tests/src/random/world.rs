@@ -164,6 +164,15 @@ pub enum Source {
     Files,
 }
 
+/// A row filter of a cube's access policy: as the model has it, and as SQL over the cube's rows.
+#[derive(Debug, Clone)]
+pub struct RowFilter {
+    /// YAML flow maps; all must hold.
+    pub filters: Vec<String>,
+    /// Member SQL, see [`Dimension`].
+    pub sql: String,
+}
+
 #[derive(Debug, Clone)]
 pub struct World {
     /// Of each cube.
@@ -175,11 +184,18 @@ pub struct World {
     pub cubes: Vec<Cube>,
     pub joins: Vec<Join>,
     pub views: Vec<View>,
+    /// Of each cube, for everyone; a row is seen if any of them lets it through. Without any there is no policy.
+    pub policies: Vec<Vec<RowFilter>>,
 }
 
 impl World {
     pub fn table(&self, cube: usize) -> String {
         format!("{}_{}", self.cubes[cube].name, self.number)
+    }
+
+    /// Whether any row filter stands between the tables and the queries.
+    pub fn is_restricted(&self) -> bool {
+        self.policies.iter().any(|policies| !policies.is_empty())
     }
 
     /// The joins that `cube` declares.
@@ -202,7 +218,8 @@ pub fn generate(seed: u64, number: usize) -> World {
     };
     let sources = (0..count).map(|_| *dice.pick(several)).collect();
     let zone = if dice.chance(25) { Some(*dice.pick(&["Europe/Berlin", "America/New_York"])) } else { None };
-    let mut world = World { sources, zone, number, cubes: Vec::new(), joins: Vec::new(), views: Vec::new() };
+    let mut world =
+        World { sources, zone, number, cubes: Vec::new(), joins: Vec::new(), views: Vec::new(), policies: Vec::new() };
     for name in &NAMES[..count] {
         world.cubes.push(bare_cube(dice, name));
     }
@@ -218,6 +235,7 @@ pub fn generate(seed: u64, number: usize) -> World {
         add_calculated(dice, &mut world, cube);
     }
     add_views(dice, &mut world);
+    add_policies(seed, &mut world);
     world
 }
 
@@ -617,6 +635,59 @@ fn add_calculated(dice: &mut Dice, world: &mut World, index: usize) {
         let formula = Formula::Calculated { text: text.to_owned(), of: vec![a, b] };
         world.cubes[index].measures.push(Measure { name: format!("r{number}"), formula, kind: Kind::Numeric });
     }
+}
+
+/// Every third world has row filters on some of its cubes. They are rolled apart, so that the rest of a world is the same without.
+fn add_policies(seed: u64, world: &mut World) {
+    let dice = &mut Dice::new(seed ^ 0x90_11C7);
+    for cube in &world.cubes {
+        let mut policies = Vec::new();
+        if seed.is_multiple_of(3) && dice.chance(60) {
+            for _ in 0..if dice.chance(25) { 2 } else { 1 } {
+                let each: Vec<(String, String)> =
+                    (0..if dice.chance(25) { 2 } else { 1 }).map(|_| row_filter(dice, cube)).collect();
+                let (filters, conditions): (Vec<String>, Vec<String>) = each.into_iter().unzip();
+                policies.push(RowFilter { filters, sql: conditions.join(" AND ") });
+            }
+        }
+        world.policies.push(policies);
+    }
+}
+
+fn row_filter(dice: &mut Dice, cube: &Cube) -> (String, String) {
+    let dimension = dice.pick(&cube.dimensions);
+    let sql = format!("({})", dimension.sql);
+    let filters: &[(&str, &str)] = match dimension.kind {
+        _ if dice.chance(10) => &[("set", "# IS NOT NULL"), ("notSet", "# IS NULL")],
+        Kind::Int | Kind::Big => &[
+            ("equals, values: [1, 2, 3]", "# IN (1, 2, 3)"),
+            ("notEquals, values: [1]", "(# <> 1 OR # IS NULL)"),
+            ("notEquals, values: [2, null]", "# <> 2"),
+            ("gt, values: [1]", "# > 1"),
+            ("lte, values: [2]", "# <= 2"),
+        ],
+        Kind::Numeric | Kind::Float => &[("gte, values: [1.5]", "# >= 1.5"), ("lt, values: [2]", "# < 2")],
+        Kind::Text => &[
+            (
+                "equals, values: [a, B, hi, k1, k2, k3, 'yes', new]",
+                "# IN ('a', 'B', 'hi', 'k1', 'k2', 'k3', 'yes', 'new')",
+            ),
+            ("equals, values: [a, null]", "(# = 'a' OR # IS NULL)"),
+            ("notEquals, values: [a, lo, k2]", "(# NOT IN ('a', 'lo', 'k2') OR # IS NULL)"),
+            ("contains, values: [B, \"'\", k]", "(# ILIKE '%b%' OR # LIKE '%''%' OR # ILIKE '%k%')"),
+            ("notStartsWith, values: [A]", "(# NOT ILIKE 'a%' OR # IS NULL)"),
+        ],
+        Kind::Bool => &[("equals, values: [true]", "#"), ("notEquals, values: [true]", "(NOT # OR # IS NULL)")],
+        Kind::Time | Kind::Date => &[
+            ("afterOrOnDate, values: [2024-02-01]", "# >= '2024-02-01'"),
+            ("beforeOrOnDate, values: [2024-02-29]", "# < '2024-03-01'"),
+            ("inDateRange, values: [2024-01-31, 2024-02-29]", "(# >= '2024-01-31' AND # < '2024-03-01')"),
+            ("notInDateRange, values: [2024-02-01, 2024-12-31]", "(# < '2024-02-01' OR # >= '2025-01-01')"),
+            ("onTheDate, values: [2024-02-29]", "(# >= '2024-02-29' AND # < '2024-03-01')"),
+        ],
+    };
+    let (filter, condition) = *dice.pick(filters);
+    (format!("{{ member: {}, operator: {filter} }}", dimension.name), condition.replace('#', &sql))
 }
 
 fn add_views(dice: &mut Dice, world: &mut World) {

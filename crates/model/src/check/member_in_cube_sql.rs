@@ -7,7 +7,10 @@ pub(crate) fn check(relation: &Relation, what: &str, references: &mut References
     let (Relation::Table(sql) | Relation::Query(sql)) = relation;
     for part in &sql.parts {
         let (place, written) = match part {
-            TemplatePart::Text(_) | TemplatePart::CubeSql(_) | TemplatePart::Context(_) => continue,
+            TemplatePart::Text(_)
+            | TemplatePart::CubeSql(_)
+            | TemplatePart::Context(_)
+            | TemplatePart::Parameter(_) => continue,
             TemplatePart::ThisCube => (&sql.place, "its own alias".to_owned()),
             TemplatePart::Cube(cube) => (&sql.place, format!("the alias of cube \"{cube}\"")),
             TemplatePart::Member(member) => {

@@ -13,7 +13,9 @@ pub(crate) fn check(filters: &[ModelFilter], owner: &str, names: &[&str], proble
                 for written in std::iter::once(member).chain(unless) {
                     let name = match written.split_once('.') {
                         None => written,
-                        Some((first, name)) if [owner, "CUBE", "TABLE"].contains(&first) => name,
+                        Some((first, name)) if [owner, "CUBE", "TABLE"].contains(&crate::references::bare(first)) => {
+                            name
+                        }
                         Some(_) => continue,
                     };
                     if names.contains(&name) {

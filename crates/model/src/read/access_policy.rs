@@ -1,4 +1,4 @@
-//! Access policies of cubes and views (semantics 1.20): read and kept; whatever has one is refused when used.
+//! Access policies of cubes and views (semantics 1.20), read and checked.
 
 use crate::check;
 use crate::definitions::Definition;
@@ -6,7 +6,7 @@ use crate::did_you_mean;
 use crate::problems::Problems;
 use crate::read::fields::{Fields, Vocabulary};
 use crate::read::filter;
-use crate::{AccessPolicy, MemberSelection, RowLevel, Selected};
+use crate::{AccessPolicy, MemberSelection, RowLevel, Selected, parse_condition};
 
 const POLICY: Vocabulary = Vocabulary {
     keys: &["group", "groups", "conditions", "member_level", "member_masking", "row_level"],
@@ -57,6 +57,9 @@ pub(crate) fn access_policies(
         {
             check::unknown_filter_member::check(filters, &definition.name, members, problems);
         }
+        if let Some(RowLevel::Filters(filters)) = &row_level {
+            check::filter_value::check(filters, problems);
+        }
         policies.push(AccessPolicy {
             groups,
             conditions: conditions(&fields, problems),
@@ -70,13 +73,21 @@ pub(crate) fn access_policies(
     policies
 }
 
+const CONDITION_HELP: &str =
+    "compare attributes of the user with texts, as in `\"{ security_context.team == 'sales' }\"`";
+
 fn conditions(fields: &Fields<'_>, problems: &mut Problems) -> Vec<String> {
     const CONDITION: Vocabulary = Vocabulary { keys: &["if"], legacy: &[] };
     let what = format!("a condition of {}", fields.what);
     let mut found = Vec::new();
     for node in fields.list("conditions", problems) {
         let Some(inner) = Fields::read(node, &what, CONDITION, problems) else { continue };
-        found.extend(inner.text("if", problems));
+        let Some(text) = inner.text("if", problems) else { continue };
+        if let Err(reason) = parse_condition(&text) {
+            let place = inner.node("if").map_or_else(|| node.place.clone(), |node| node.place.clone());
+            problems.error(&place, format!("{what} cannot be read: {reason}"), "", CONDITION_HELP);
+        }
+        found.push(text);
     }
     found
 }

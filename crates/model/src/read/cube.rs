@@ -16,7 +16,7 @@ use crate::read::refresh_key::{RefreshKeyOwner, refresh_key};
 use crate::read::segment::segment;
 use crate::references::{References, Scope};
 use crate::symbols::Symbols;
-use crate::{Cube, Relation, SqlTemplate, Unsupported};
+use crate::{Cube, Relation, SqlTemplate};
 
 /// Reads a cube; what is broken in it is reported and left out.
 pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mut Problems) -> Cube {
@@ -25,7 +25,9 @@ pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mu
     let fields = &definition.fields;
     let (naming, computed_public) = naming(fields, &definition.name, &definition.place, true, references.problems);
     references.context = None;
+    references.in_relation = true;
     let relation = relation(definition, &mut references);
+    references.in_relation = false;
     check::member_in_cube_sql::check(&relation, &definition.what(), &mut references);
     let in_sql = references.context.take();
     let calendar = fields.boolean("calendar", references.problems).unwrap_or(false);
@@ -50,9 +52,6 @@ pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mu
         .map(String::as_str)
         .collect();
     let access_policies = access_policies(definition, &members, references.problems);
-    let policy = access_policies
-        .first()
-        .map(|policy| Unsupported { feature: "access_policy".to_owned(), place: policy.place.clone() });
     Cube {
         naming,
         relation,
@@ -67,7 +66,7 @@ pub(crate) fn cube(definition: &Definition<'_>, symbols: &Symbols, problems: &mu
         access_policies,
         refresh_key,
         calendar,
-        unsupported: policy.or(in_sql).or(computed_public),
+        unsupported: in_sql.or(computed_public),
     }
 }
 

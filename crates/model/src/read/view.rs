@@ -90,16 +90,20 @@ pub(crate) fn view(
     main.default_filters = default_filters(definition, problems);
     let names: Vec<&str> = main.members.keys().map(String::as_str).collect();
     check::unknown_filter_member::check(&main.default_filters, name, &names, problems);
+    check::filter_value::check(&main.default_filters, problems);
     let members: Vec<&str> = main.members.keys().map(String::as_str).collect();
     let policies = access_policies(definition, &members, problems);
+    // What a part of a view is filtered by may not be among its members.
     let policy = policies.first().map(|policy| feature("access_policy", &policy.place));
     let default_filter = main.default_filters.first().map(|filter| feature("default_filters", &filter.place));
-    let unsupported = policy.or(default_filter).or(computed_public);
+    let of_parts = policy
+        .or(default_filter)
+        .map(|feature| Unsupported { feature: format!("{} together with `split`", feature.feature), ..feature });
     main.access_policies = policies;
     let mut views = vec![main];
-    views.extend(split.into_values());
+    views.extend(split.into_values().map(|part| View { unsupported: of_parts.clone(), ..part }));
     for view in &mut views {
-        view.unsupported = view.unsupported.take().or_else(|| unsupported.clone());
+        view.unsupported = view.unsupported.take().or_else(|| computed_public.clone());
         view.members.sort_by(|_, a, _, b| a.kind.cmp(&b.kind));
     }
     views

@@ -14,6 +14,8 @@ use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, Ident, ObjectName, Query, 
 use crate::catalog::{Catalog, JOIN_FIELD, SourceDialect, ViewTable, ViewTableSource};
 use crate::error::PlanError;
 use crate::functions::Functions;
+use crate::policy::Policies;
+use crate::policy::hide::without_names;
 use crate::rewrite::Casts;
 use crate::session::SessionFacts;
 
@@ -111,6 +113,9 @@ impl ContextProvider for BindContext<'_> {
                 PlanError::new("42P01", format!("relation \"{schema}.{}\" does not exist", name.table())).into()
             );
         }
+        if matches!(*self.catalog.policies, Policies::Unresolved) {
+            return Err(PlanError::internal("a query over the catalog of nobody").into());
+        }
         let Some(table) = self.catalog.table(name.table()) else {
             let mut error = PlanError::new("42P01", format!("relation \"{}\" does not exist", name.table()));
             if let Some(near) = nearest(name.table(), self.catalog.tables.keys().map(String::as_str)) {
@@ -119,11 +124,8 @@ impl ContextProvider for BindContext<'_> {
             return Err(error.into());
         };
         if let Some(feature) = &table.unsupported {
-            return Err(PlanError::unsupported(format!(
-                "\"{}\" uses {feature}, which is not supported yet",
-                table.name
-            ))
-            .into());
+            let error = format!("\"{}\" uses {feature}, which is not supported yet", table.name);
+            return Err(without_names(PlanError::unsupported(error), &self.catalog.hidden).into());
         }
         Ok(Arc::new(if self.join_field {
             ViewTableSource::with_join_field(Arc::clone(table))

@@ -92,6 +92,7 @@ fn absorb_from(plan: &LogicalPlan, correlated: Correlated) -> Result<Option<Abso
                 scans: vec![LegScan {
                     reference: scan.table_name.clone(),
                     table: std::sync::Arc::clone(&source.table),
+                    defaults: source.defaults.clone(),
                 }],
                 filters: scan.filters.clone(),
                 listed: Vec::new(),

@@ -15,6 +15,7 @@ use crate::bind::measures::{MEASURE, measures_in};
 use crate::error::PlanError;
 use crate::lower::joined_rows::Planning;
 use crate::nodes::fact_leg::{LegLeaf, LegScan};
+use crate::policy::Restrictions;
 
 use super::absorb::{Absorbed, absorb};
 use super::grouping_sets::split_sets;
@@ -48,6 +49,9 @@ pub struct Within {
     pub facts: BTreeSet<Vec<String>>,
     /// Its first filters are theirs, and may be for other facts alone.
     pub inherited: usize,
+    /// What policies and default filters make of the first of them, which names the members that the user asks for. It holds in all of
+    /// them; `None` in the first itself, and for questions of sub-query dimensions, which no view restricts.
+    pub restrictions: Option<Restrictions>,
 }
 
 impl Question {

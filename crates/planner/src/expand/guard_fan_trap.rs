@@ -7,8 +7,10 @@
 
 use datafusion_expr::{Aggregate, Expr};
 
+use crate::catalog::JOIN_FIELD;
 use crate::error::{PlanError, Result};
 use crate::lower::joined_rows::{Planning, internal};
+use crate::policy::Restrictions;
 
 use super::absorb::absorb_correlated;
 use super::choose_join_tree::{choose_join_tree, cube_of};
@@ -41,6 +43,10 @@ pub(crate) fn guard_fan_trap(aggregate: &Aggregate, planning: Planning<'_>) -> R
     if hints.paths.is_empty() {
         return Ok(());
     }
+    let named =
+        calls.iter().chain(&below.filters).flat_map(Expr::column_refs).filter(|column| column.name != JOIN_FIELD);
+    let restrictions = Restrictions::of(&below.scans, named, planning)?;
+    restrictions.guards.iter().try_for_each(|guard| hints.condition(&guard.condition))?;
     let tree = choose_join_tree(model, &hints.paths)?;
     for expr in &calls {
         let Expr::AggregateFunction(call) = expr else { continue };

@@ -1,7 +1,7 @@
 //! The cubes that members need, in order: what a join tree is chosen for (reference J10 to J12).
 
 use belvedere_model::{
-    DimensionKind, GranularityValue, MemberKind, Model, SqlTemplate, TemplatePart, ViewMemberValue,
+    DimensionKind, GranularityValue, Mask, MemberKind, Model, SqlTemplate, TemplatePart, ViewMemberValue,
     dimension_templates, measure_templates,
 };
 use datafusion_common::Column;
@@ -16,6 +16,7 @@ use crate::lower::joined_rows::{internal, missing, view_named};
 use crate::lower::lower_leg::granularity_call;
 use crate::members::{self, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LegLeaf, LegScan};
+use crate::policy::condition::Condition;
 use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::pin_switches::as_switch;
@@ -52,8 +53,26 @@ impl<'a> Hints<'a> {
         self.paths.iter().filter_map(|path| path.last()).map(String::as_str)
     }
 
-    /// A column of a view: a cube's member, or what the view's own member refers to.
+    /// The members that a row filter tests.
+    pub(crate) fn condition(&mut self, condition: &Condition) -> Result<()> {
+        condition.members().into_iter().try_for_each(|member| self.member(member))
+    }
+
+    /// What a column of a view needs, and its mask.
     pub(crate) fn member(&mut self, column: &MemberColumn) -> Result<()> {
+        self.shown_member(column)?;
+        let Some(mask) = &column.mask else { return Ok(()) };
+        if let Some(condition) = &mask.shown_where {
+            self.condition(condition)?;
+        }
+        if let (Some(Mask::Sql(template)), None) = (column.mask_of(self.model), &column.view) {
+            self.templates(&column.path, &[template], 0, Measures::Followed)?;
+        }
+        Ok(())
+    }
+
+    /// A cube's member, or what the view's own member refers to.
+    fn shown_member(&mut self, column: &MemberColumn) -> Result<()> {
         if let Some(view) = &column.view {
             let view = view_named(self.model, view)?;
             let templates = match view.members.get(&column.member).map(|member| &member.value) {
@@ -93,7 +112,7 @@ impl<'a> Hints<'a> {
 
     /// The view's first root, or the cube itself.
     pub(crate) fn default_of(&mut self, scan: &LegScan) {
-        let root = scan.table.columns.values().find_map(|column| column.path.first().cloned());
+        let root = scan.table.root.clone();
         if let Some(root) = root
             && !self.paths.iter().any(|path| path.first() == Some(&root))
         {

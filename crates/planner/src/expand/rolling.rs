@@ -23,6 +23,7 @@ use crate::error::{PlanError, Result};
 use crate::lower::calculated::{Leaf, Leaves, leaf_name, stage_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, internal, missing};
 use crate::nodes::fact_leg::{LeafKind, LegScan};
+use crate::policy::Restrictions;
 
 use super::build_legs::{Asked, Question};
 use super::choose_join_tree::{JoinTree, choose_join_tree};
@@ -324,6 +325,7 @@ impl Rolling {
             view: None,
             values_of: Some(Arc::new(of.of.clone())),
             field: schema.field(leaf).as_ref().clone().with_data_type(data_type),
+            mask: None,
         };
         let (scans, columns) = with_members(&question.scans, std::iter::once(&values));
         let column = columns.into_iter().next().ok_or_else(|| PlanError::internal("a question without a table"))?;
@@ -663,6 +665,7 @@ fn time_of(question: &Question, shown: &str, window: &RollingWindow, planning: P
         }
         groups.push(index);
     }
+    refuse_default_range(question, member(&question.scans, &core.column)?, shown)?;
     let (range, filters) = times.split_range(&question.filters, &core, shown)?;
     let since = match window {
         RollingWindow::Fixed { .. } => None,
@@ -671,6 +674,19 @@ fn time_of(question: &Question, shown: &str, window: &RollingWindow, planning: P
         }
     };
     Ok(Some(Time { core, unit, groups, range, filters, since }))
+}
+
+/// A default filter on the window's time would cut off the rows that a window reads.
+fn refuse_default_range(question: &Question, time: &MemberColumn, shown: &str) -> Result<()> {
+    let mut tested = question.within.restrictions.iter().flat_map(Restrictions::members_by_default);
+    if tested.any(|tested| tested.path == time.path && tested.member == time.member && tested.view == time.view) {
+        return Err(PlanError::unsupported(format!(
+            "a default filter of the view restricts the time \"{}\", and \"{shown}\" is over a window of it",
+            time.member
+        ))
+        .hint("Restrict the time in the query, which takes the default filter's place."));
+    }
+    Ok(())
 }
 
 /// Without any time, a window that has no lower border is all rows.

@@ -14,20 +14,21 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use belvedere_model::{MeasureKind, Model};
-use datafusion_common::DFSchema;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::{Column, DFSchema};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, ident};
 
-use crate::catalog::MemberColumn;
+use crate::catalog::{JOIN_FIELD, MemberColumn};
 use crate::error::{PlanError, Result};
 use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name, stage_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
 use crate::lower::read_rows::refuse_several_facts;
 use crate::members::{self, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, Switch};
+use crate::policy::Restrictions;
 
-use super::build_legs::{Asked, Question};
+use super::build_legs::{Asked, Question, Within};
 use super::choose_join_tree::{JoinTree, choose_join_tree, cube_of};
 use super::combine_legs::{Answer, Onto, SideColumn, combine_legs};
 use super::hints::{Hints, in_hint_order, member};
@@ -81,7 +82,7 @@ impl Item<'_> {
 /// Items that one join tree answers under the same conditions.
 struct Group {
     tree: JoinTree,
-    /// Positions in the question's filters.
+    /// Positions in the question's filters, then, behind these, in its guards.
     filters: Vec<usize>,
     items: Vec<usize>,
 }
@@ -92,11 +93,17 @@ struct Group {
 /// 0A000 for what the model cannot answer, each with its reason.
 pub fn split_facts(question: &Question, planning: Planning<'_>) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
+    let restrictions = match &question.within.restrictions {
+        Some(of_the_whole) => of_the_whole.clone(),
+        None => restrictions(question, planning)?,
+    };
+    let within = Within { restrictions: Some(restrictions.clone()), ..question.within.clone() };
     // A stage is asked under the conditions as they were: those that pin a switch too.
-    let whole = question;
-    let Pinned { filters, switches } = pin_switches(question, model)?;
-    let question = &Question { filters, ..question.clone() };
-    let splitter = Splitter { question, whole, planning, model, base: base_of(question, model)?, switches };
+    let whole = &Question { within, ..question.clone() };
+    let Pinned { filters, switches } = pin_switches(whole, model)?;
+    let question = &Question { filters, ..whole.clone() };
+    let splitter =
+        Splitter { question, whole, restrictions, planning, model, base: base_of(question, model)?, switches };
     let Parts { items, stages, below, outputs } = splitter.items()?;
     let groups = splitter.groups(&items, &below)?;
     let mut facts = question.within.facts.clone();
@@ -153,10 +160,32 @@ struct Parts<'a> {
     outputs: Vec<Expr>,
 }
 
+/// What the policies and default filters of the tables make of a question.
+pub(crate) fn restrictions(question: &Question, planning: Planning<'_>) -> Result<Restrictions> {
+    let mut exprs: Vec<&Expr> = question.group.iter().chain(&question.joined).chain(&question.filters).collect();
+    let mut columns: Vec<&Column> = question.listed.iter().collect();
+    for asked in &question.aggregates {
+        match asked {
+            Asked::Measure { column, filter } => {
+                columns.push(column);
+                exprs.extend(filter);
+            }
+            // Only a question that another one asks has leaves, and that is restricted as the other one is.
+            Asked::Leaf(leaf) => exprs.extend(&leaf.filter),
+            Asked::OverRows(expr) => exprs.push(expr),
+            Asked::CountRows { filter } => exprs.extend(filter),
+        }
+    }
+    columns.extend(exprs.into_iter().flat_map(Expr::column_refs));
+    columns.retain(|column| column.name != JOIN_FIELD);
+    Restrictions::of(&question.scans, columns, planning)
+}
+
 struct Splitter<'a> {
     question: &'a Question,
     /// The question with the conditions that pin switches, for the questions that it asks.
     whole: &'a Question,
+    restrictions: Restrictions,
     planning: Planning<'a>,
     model: &'a Model,
     base: Hints<'a>,
@@ -185,16 +214,16 @@ impl<'a> Splitter<'a> {
     }
 
     /// The tree of rows that no measure chooses: that of the groups and of what restricts the rows, else of the view itself.
-    fn tree_of_rows<'h>(&self, filters: impl IntoIterator<Item = &'h Hints<'a>>) -> Result<JoinTree>
-    where
-        'a: 'h,
-    {
+    fn tree_of_rows(&self, filters: &[Hints<'a>], guards: &[Hints<'a>]) -> Result<JoinTree> {
         let mut all = self.base.clone();
         for filter in filters {
             all = all.and(filter);
         }
         if all.paths.is_empty() {
             self.question.scans.iter().for_each(|scan| all.default_of(scan));
+        }
+        for guard in guards {
+            all = all.and(guard);
         }
         choose_join_tree(self.model, &all.paths)
     }
@@ -325,6 +354,11 @@ impl<'a> Splitter<'a> {
         let extra = self.extra_filter(filter, rows, &mut hints)?;
         let mut leaves = Leaves::default();
         let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
+        // A masked measure has the groups that it would have unmasked; its leaves are not read.
+        let value = match &member.mask {
+            Some(mask) => rows.measure_mask(member, mask.shown_where.as_ref())?,
+            None => value,
+        };
         // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf. A stage has trees of its
         // own.
         let whole = (leaves.stages.is_empty() && choose_join_tree(self.model, &hints.and(&self.base).paths).is_ok())
@@ -550,7 +584,7 @@ impl<'a> Splitter<'a> {
             });
             let filters =
                 own.chain(&self.question.filters).map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
-            return Ok(self.tree_of_rows(&filters)?.root);
+            return Ok(self.tree_of_rows(&filters, &[])?.root);
         }
         let mut roots = BTreeSet::new();
         for item in items {
@@ -570,9 +604,16 @@ impl<'a> Splitter<'a> {
 
     /// `below` has items of other questions, which are asked under the same conditions.
     fn groups(&self, items: &[Item<'a>], below: &[Item<'a>]) -> Result<Vec<Group>> {
-        let filters = self.question.filters.iter().map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
+        let mut filters =
+            self.question.filters.iter().map(|filter| self.hints_of(filter)).collect::<Result<Vec<_>>>()?;
+        let written = filters.len();
+        for guard in &self.restrictions.guards {
+            let mut hints = Hints::new(self.model);
+            hints.condition(&guard.condition)?;
+            filters.push(hints);
+        }
         if items.is_empty() && below.is_empty() {
-            let tree = self.tree_of_rows(&filters)?;
+            let tree = self.tree_of_rows(&filters[..written], &filters[written..])?;
             return Ok(vec![Group { tree, filters: (0..filters.len()).collect(), items: vec![] }]);
         }
 
@@ -605,6 +646,8 @@ impl<'a> Splitter<'a> {
                     hints = hints.and(filter);
                     applied.push(position);
                     restricts[position] = true;
+                } else if position >= written && self.restrictions.guards[position - written].is_policy {
+                    return Err(self.unrestricted_fact(item));
                 }
             }
             let tree = choose_join_tree(self.model, &hints.paths)?;
@@ -620,9 +663,19 @@ impl<'a> Splitter<'a> {
         }
         // Those of the asking question are checked where that is.
         let inherited = &self.whole.filters[..self.whole.within.inherited];
-        let is_own = |position: &usize| !inherited.contains(&self.question.filters[*position]);
+        let is_own = |position: &usize| match self.question.filters.get(*position) {
+            Some(filter) => !inherited.contains(filter),
+            None => self.whole.within.depth == 0,
+        };
         if let Some(position) = (0..filters.len()).find(|position| !restricts[*position] && is_own(position)) {
-            return Err(self.filter_of_no_fact(position, &filters[position]));
+            return Err(match position.checked_sub(written) {
+                None => self.filter_of_no_fact(position, &filters[position]),
+                Some(_) => PlanError::unsupported(
+                    "a default filter of the view restricts none of the facts that the query asks for",
+                )
+                .detail("A fact is restricted by filters on cubes that are joined to it.")
+                .hint("Use a condition of your own on the filtered member, which takes the default filter's place."),
+            });
         }
         Ok(self.merge(items, groups))
     }
@@ -656,6 +709,18 @@ impl<'a> Splitter<'a> {
                     && (!has_roles || own_tree.root == edge.to || own_tree.edges.contains(edge));
                 is_own || may_be_joined(&edge.to)
             })
+    }
+
+    /// A row filter that leaves a fact as it is would show all of it.
+    fn unrestricted_fact(&self, item: &Item<'a>) -> PlanError {
+        PlanError::unsupported(format!(
+            "the row filter of the view's access policy does not reach all rows of {}",
+            item.shown
+        ))
+        .detail("It is on members of a cube that is not joined to this fact, or of another fact.")
+        .hint(
+            "Filter the rows in the access policy of the cube, or by members that all facts of the view are joined to.",
+        )
     }
 
     fn filter_of_no_fact(&self, position: usize, hints: &Hints<'_>) -> PlanError {
@@ -882,12 +947,26 @@ impl<'a> Splitter<'a> {
             tree: group.tree.clone(),
             group: self.question.group.clone(),
             aggregates,
-            filters: group.filters.iter().map(|position| self.question.filters[*position].clone()).collect(),
+            filters: group
+                .filters
+                .iter()
+                .filter_map(|position| self.question.filters.get(*position).cloned())
+                .collect(),
             conditions: self.question.filters.clone(),
+            restrictions: self.restrictions_of(group),
             distinct_rows_of: distinct_rows_of.map(str::to_owned),
             switches: self.switches.clone(),
             schema: Arc::new(schema),
         })
+    }
+
+    fn restrictions_of(&self, group: &Group) -> Restrictions {
+        let written = self.question.filters.len();
+        let guard = |position: &usize| self.restrictions.guards.get(position.checked_sub(written)?).cloned();
+        Restrictions {
+            asked: Arc::clone(&self.restrictions.asked),
+            guards: group.filters.iter().filter_map(guard).collect(),
+        }
     }
 
     fn counts_distinct_keys(&self, item: &Item<'a>, tree: &JoinTree, distinct_rows_of: Option<&str>) -> bool {

@@ -599,7 +599,8 @@ pub(crate) fn asking(
 
 /// A question that `question` asks; all facts are those of the whole.
 pub(crate) fn within(question: &Question, facts: &BTreeSet<Vec<String>>, inherited: usize) -> Within {
-    Within { depth: question.within.depth + 1, facts: facts.clone(), inherited }
+    let restrictions = question.within.restrictions.clone();
+    Within { depth: question.within.depth + 1, facts: facts.clone(), inherited, restrictions }
 }
 
 /// The columns of the scans.

@@ -22,6 +22,7 @@ use crate::granularity::scalar;
 use crate::lower::joined_rows::{JoinedRows, Planning, internal};
 use crate::members::{REFERENCE_DEPTH_MAX, sole_reference};
 use crate::nodes::fact_leg::LegScan;
+use crate::policy::Restrictions;
 use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::build_legs::Question;
@@ -115,6 +116,19 @@ pub(crate) fn shifts_of(
     rows: &mut JoinedRows<'_>,
     planning: Planning<'_>,
 ) -> Result<Vec<Shift>> {
+    let mut by_default = question.within.restrictions.iter().flat_map(Restrictions::members_by_default);
+    let is_time = |tested: &&MemberColumn| {
+        tested.dimension(&planning.catalog.model).is_some_and(|dimension| dimension.kind == DimensionKind::Time)
+    };
+    if !shifts.is_empty()
+        && let Some(time) = by_default.find(is_time)
+    {
+        return Err(PlanError::unsupported(format!(
+            "a default filter of the view restricts the time \"{}\", and \"{}\" is of another time",
+            time.member, stage.member
+        ))
+        .hint("Restrict the time in the query, which takes the default filter's place."));
+    }
     let mut found = Vec::new();
     for shift in shifts {
         let refused = |what: &str| {

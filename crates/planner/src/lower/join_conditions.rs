@@ -58,7 +58,10 @@ impl<'a> JoinedRows<'a> {
                 TemplatePart::ThisCube => from.clone(),
                 TemplatePart::Cube(other) => self.joined_role(from, to, std::slice::from_ref(other))?,
                 TemplatePart::Member(reference) => self.joined_role(from, to, &reference.path)?,
-                TemplatePart::Text(_) | TemplatePart::CubeSql(_) | TemplatePart::Context(_) => continue,
+                TemplatePart::Text(_)
+                | TemplatePart::CubeSql(_)
+                | TemplatePart::Context(_)
+                | TemplatePart::Parameter(_) => continue,
             };
             if !nodes.iter().any(|known| known.node == role.node) {
                 nodes.push(role);

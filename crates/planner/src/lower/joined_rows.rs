@@ -1,7 +1,7 @@
 //! The rows of one join tree: base scans of its cubes, left-joined from the root, and member values as expressions over them.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -25,6 +25,7 @@ use crate::catalog::{BaseColumn, Catalog, MemberColumn, SourceDialect, TypedExpr
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::{JoinTree, cube_of, join_between};
 
+use super::asked_conditions::AskedCondition;
 use super::calculated::composed_path;
 use super::join_conditions::{TreeJoin, left_join};
 use super::sub_queries::{Restriction, SubQuery};
@@ -134,6 +135,14 @@ pub struct JoinedRows<'a> {
     pub(super) within: Vec<(Vec<String>, String)>,
     /// While a sub-query dimension is evaluated: whether it follows the conditions.
     sub_query: Option<bool>,
+    /// See [`Restrictions::asked`](crate::policy::Restrictions::asked).
+    pub(super) asked: Arc<BTreeMap<String, BTreeSet<String>>>,
+    /// What a row filter itself reads is not restricted by others.
+    pub(super) is_trusted: bool,
+    /// What the query asks, for the places in the SQL of cubes that ask for it.
+    pub(super) conditions: Vec<AskedCondition>,
+    /// Names of base columns count from here.
+    names_from: usize,
 }
 
 impl<'a> JoinedRows<'a> {
@@ -149,6 +158,10 @@ impl<'a> JoinedRows<'a> {
             crossed: IndexMap::new(),
             within: Vec::new(),
             sub_query: None,
+            asked: Arc::default(),
+            is_trusted: false,
+            conditions: Vec::new(),
+            names_from: 0,
         }
     }
 
@@ -188,6 +201,9 @@ impl<'a> JoinedRows<'a> {
     /// # Errors
     /// 42803 for a measure; as [`JoinedRows::dimension`].
     pub fn row_member(&mut self, column: &MemberColumn) -> Result<Expr> {
+        if let Some(mask) = column.mask.as_ref().filter(|_| column.kind != MemberKind::Measure) {
+            return self.masked_row_member(column, mask.shown_where.as_ref());
+        }
         match (column.kind, &column.view) {
             (MemberKind::Dimension, None) => self.dimension(&column.path, &column.member),
             (MemberKind::Dimension, Some(view)) => self.view_dimension(view, &column.member),
@@ -234,17 +250,20 @@ impl<'a> JoinedRows<'a> {
         self.truncated(&role, &column.member, granularity, 0)
     }
 
-    fn shown(&self, dimension: &Dimension, stored: Expr) -> Result<Expr> {
+    pub(super) fn shown(&self, dimension: &Dimension, stored: Expr) -> Result<Expr> {
+        self.shown_in(dimension, stored, self.planning.session.zone)
+    }
+
+    pub(super) fn shown_in(&self, dimension: &Dimension, stored: Expr, zone: Zone) -> Result<Expr> {
         if dimension.kind == DimensionKind::Time && !granularity::is_wall_clock(self.model(), dimension) {
             let data_type = self.type_of(&stored)?;
-            return self.local(stored, &data_type);
+            return self.local(stored, &data_type, zone);
         }
         Ok(stored)
     }
 
-    /// Wall-clock time in the session's zone.
-    fn local(&self, value: Expr, data_type: &DataType) -> Result<Expr> {
-        let zone = self.planning.session.zone;
+    /// Wall-clock time in a zone.
+    fn local(&self, value: Expr, data_type: &DataType, zone: Zone) -> Result<Expr> {
         match data_type {
             DataType::Timestamp(TimeUnit::Microsecond, None) if zone == Zone::UTC => Ok(value),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
@@ -281,7 +300,12 @@ impl<'a> JoinedRows<'a> {
         self.dimension_value(&Scope::Cube(role.clone()), dimension, depth)
     }
 
-    fn dimension_value(&mut self, scope: &Scope<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
+    pub(super) fn dimension_value(
+        &mut self,
+        scope: &Scope<'a>,
+        dimension: &'a Dimension,
+        depth: usize,
+    ) -> Result<Expr> {
         if depth > REFERENCE_DEPTH_MAX {
             return Err(PlanError::new("54001", "members refer to members too deeply"));
         }
@@ -462,7 +486,13 @@ impl<'a> JoinedRows<'a> {
         self.scoped_value(&Scope::Cube(role.clone()), template, boolean, depth)
     }
 
-    fn scoped_value(&mut self, scope: &Scope<'a>, template: &SqlTemplate, boolean: bool, depth: usize) -> Result<Expr> {
+    pub(super) fn scoped_value(
+        &mut self,
+        scope: &Scope<'a>,
+        template: &SqlTemplate,
+        boolean: bool,
+        depth: usize,
+    ) -> Result<Expr> {
         if let Some(reference) = members::sole_reference(template)
             && !scope.owns(reference)
         {
@@ -529,7 +559,7 @@ impl<'a> JoinedRows<'a> {
             let owner = self.role(path)?;
             let stored = self.row_value(&owner, template, false, depth)?;
             let data_type = self.type_of(&stored)?;
-            let value = self.local(stored, &data_type)?;
+            let value = self.local(stored, &data_type, self.planning.session.zone)?;
             let shown = format!("granularity \"{granularity}\" of {shown}");
             return granularity::as_timestamp(value.clone(), &self.type_of(&value)?, &shown);
         }
@@ -595,7 +625,7 @@ impl<'a> JoinedRows<'a> {
             }
         }
         let data_type = self.type_of(&value)?;
-        self.local(value, &data_type)
+        self.local(value, &data_type, self.planning.session.zone)
     }
 
     /// `__r0`, `__r0.column`, or a plain column of the cube.
@@ -645,7 +675,7 @@ impl<'a> JoinedRows<'a> {
     /// A name that no base column has. DataFusion's rules may tell columns apart by their bare names: with a `c0` in each cube, a
     /// common expression above a filter above a join was looked for in the wrong place.
     fn next_column(&self) -> String {
-        format!("c{}", self.columns.values().map(Vec::len).sum::<usize>())
+        format!("c{}", self.names_from + self.columns.values().map(Vec::len).sum::<usize>())
     }
 
     /// A column of the cube's base scan, added once. A `timestamp` is UTC whatever its source's zone is.
@@ -758,9 +788,9 @@ impl<'a> JoinedRows<'a> {
             let plan = self.nested(&root, &joins)?;
             return self.with_switches(plan);
         }
-        let mut plan = self.scan(&root)?;
+        let mut plan = self.guarded_scan(&root)?;
         for join in joins {
-            let right = self.scan(&join.to)?;
+            let right = self.guarded_scan(&join.to)?;
             plan = left_join(plan, right, join.condition)?;
         }
         self.with_switches(plan)
@@ -773,7 +803,7 @@ impl<'a> JoinedRows<'a> {
     /// would be wrong for a condition without an equality, or one that reads a third cube; see [`TreeJoin::can_nest`].
     fn nested(&mut self, node: &str, joins: &[TreeJoin]) -> Result<LogicalPlan> {
         let source = self.cube(cube_of(node))?.data_source.clone();
-        let mut plan = self.scan(node)?;
+        let mut plan = self.guarded_scan(node)?;
         let (mut near, mut far) = (Vec::new(), Vec::new());
         for join in joins.iter().filter(|join| join.from == node) {
             if self.cube(cube_of(&join.to))?.data_source == source { near.push(join) } else { far.push(join) }
@@ -785,15 +815,10 @@ impl<'a> JoinedRows<'a> {
         Ok(plan)
     }
 
-    /// Cubes and joins that need what is not executed yet; access policies above all.
+    /// Cubes and joins that need what is not executed yet.
     fn refuse_unusable(&self) -> Result<()> {
         for name in self.tree.nodes().map(cube_of) {
             let cube = self.cube(name)?;
-            if !cube.access_policies.is_empty() {
-                return Err(PlanError::unsupported(format!(
-                    "cube \"{name}\" uses access_policy, which is not supported yet"
-                )));
-            }
             if let Some(unsupported) = &cube.unsupported {
                 return Err(PlanError::unsupported(format!(
                     "cube \"{name}\" uses {}, which is not supported yet",
@@ -816,20 +841,42 @@ impl<'a> JoinedRows<'a> {
         Ok(())
     }
 
-    fn scan(&mut self, node: &str) -> Result<LogicalPlan> {
-        let cube = self.cube(cube_of(node))?;
-        let dialect = self.dialect(cube)?;
-        let keys = self.sub_query_key(node)?;
+    /// Begins with the base columns that another collected at a node, which is a cube's own here, under their names there.
+    pub(super) fn take_columns(&mut self, other: &mut Self, node: &str) {
+        other.needs_column(node);
+        if let Some(columns) = other.columns.get(node) {
+            self.columns.insert(cube_of(node).to_owned(), columns.clone());
+        }
+        // Names that the other has, of whatever cube, are not taken again.
+        self.names_from = other.columns.values().map(Vec::len).sum();
+    }
+
+    /// The names of a node's base columns collected so far.
+    pub(super) fn columns_of(&self, node: &str) -> Vec<String> {
+        let columns = self.columns.get(node).into_iter().flatten();
+        columns.map(|column| column.field.name().clone()).collect()
+    }
+
+    /// A scan without any column would have no rows to count.
+    fn needs_column(&mut self, node: &str) {
         if self.columns.get(node).is_none_or(Vec::is_empty) {
             self.presence(node);
         }
+    }
+
+    /// All rows of a node's cube, without the measures of its sub-query dimensions: what a user may see of them is
+    /// [`JoinedRows::guarded_scan`].
+    pub(super) fn scan(&mut self, node: &str) -> Result<LogicalPlan> {
+        let cube = self.cube(cube_of(node))?;
+        let dialect = self.dialect(cube)?;
+        self.needs_column(node);
         let columns = self.columns.get(node).cloned().unwrap_or_default();
-        let relation = members::relation_sql(self.model(), cube)?;
+        let relation = self.relation(cube)?;
         let alias = members::alias_of(cube);
         let name = TableReference::bare(node);
         if dialect == SourceDialect::Files {
-            let rows = files::base_plan(self.planning, cube, &relation, alias, &columns, &name)?;
-            return self.with_measures(rows, node, &keys);
+            let relation = members::relation_sql(self.model(), cube)?;
+            return files::base_plan(self.planning, cube, &relation, alias, &columns, &name);
         }
         let source: Arc<dyn TableSource> = self
             .planning
@@ -837,11 +884,10 @@ impl<'a> JoinedRows<'a> {
             .sources
             .base_table(&cube.data_source, &relation, alias, columns)
             .map_err(|error| bind::errors::plan_error(error, &[]))?;
-        let rows = TableScanBuilder::new(name, source)
+        TableScanBuilder::new(name, source)
             .build()
             .map(LogicalPlan::TableScan)
-            .map_err(|error| bind::errors::plan_error(error, &[]))?;
-        self.with_measures(rows, node, &keys)
+            .map_err(|error| bind::errors::plan_error(error, &[]))
     }
 }
 

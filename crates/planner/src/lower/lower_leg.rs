@@ -88,6 +88,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     rows.restriction = Restriction { scans: leg.scans.clone(), filters: leg.conditions.clone() };
     let group = leg.group.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     let filters = leg.filters.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
+    rows.asks(&leg.scans, &leg.filters)?;
 
     // Inputs of aggregates become columns first: the aggregate itself then reads plain columns, as sources want it.
     let mut inputs: Vec<Expr> = Vec::new();
@@ -125,7 +126,7 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
         inputs.push(lit(1_i64).alias("one"));
     }
 
-    let mut builder = LogicalPlanBuilder::from(rows.build()?);
+    let mut builder = LogicalPlanBuilder::from(rows.build_guarded(&leg.restrictions)?);
     for filter in filters {
         builder = builder.filter(filter).map_err(internal)?;
     }

@@ -15,6 +15,7 @@ use crate::expand::choose_join_tree::{JoinTree, choose_join_tree};
 use crate::expand::hints::{Hints, in_hint_order, member};
 use crate::expand::pin_switches::{cross_switches, refuse_hidden_switches};
 use crate::nodes::fact_leg::LegScan;
+use crate::policy::Restrictions;
 use crate::rewrite::CUSTOM_GRANULARITY;
 
 use super::joined_rows::{JoinedRows, Planning, internal, missing};
@@ -28,9 +29,10 @@ use super::sub_queries::{Restriction, is_restricted};
 pub fn read_rows(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
     let plan = read_chains(plan, planning)?;
     let plan = read_joins(plan, planning, Crossed::AsModel)?.data;
+    let plan = read_filtered(plan, planning)?;
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
-            Some(source) => Ok(Transformed::yes(read_table(scan, source, planning)?)),
+            Some(source) => Ok(Transformed::yes(read_table(scan, source, &[], planning)?)),
             None => Ok(Transformed::no(node)),
         },
         _ => Ok(Transformed::no(node)),
@@ -167,6 +169,24 @@ fn cuts_by_calendar(expr: &Expr) -> datafusion_common::Result<bool> {
     expr.exists(|node| Ok(matches!(node, Expr::ScalarFunction(call) if call.func.name() == CUSTOM_GRANULARITY)))
 }
 
+/// View tables below conditions, which cubes may ask for in their SQL.
+fn read_filtered(plan: LogicalPlan, planning: Planning<'_>) -> datafusion_common::Result<LogicalPlan> {
+    plan.transform_down_with_subqueries(|node| {
+        let LogicalPlan::Filter(_) = &node else { return Ok(Transformed::no(node)) };
+        let Some(absorbed) = absorb(&node)?.filter(|absorbed| absorbed.scans.len() == 1) else {
+            return Ok(Transformed::no(node));
+        };
+        node.transform_down(|node| match &node {
+            LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<ViewTableSource>() {
+                Some(source) => Ok(Transformed::yes(read_table(scan, source, &absorbed.filters, planning)?)),
+                None => Ok(Transformed::no(node)),
+            },
+            _ => Ok(Transformed::no(node)),
+        })
+    })
+    .data()
+}
+
 fn names_join_field(join: &Join) -> bool {
     join.on
         .iter()
@@ -274,6 +294,8 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
         .map_err(internal)?;
     let mut hints = Hints::new(model);
     let mut members = Vec::new();
+    let asked = values.iter().chain(&absorbed.filters).filter(|expr| !is_join_field(expr)).flat_map(Expr::column_refs);
+    let restrictions = Restrictions::of(scans, asked, planning)?;
     for expr in values.iter().filter(|expr| !is_join_field(expr)).chain(&absorbed.filters) {
         for column in expr.column_refs() {
             members.push(member(scans, column)?);
@@ -289,11 +311,13 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
     if scans.len() == 1 {
         refuse_several_roots(members.iter().copied())?;
     }
+    restrictions.guards.iter().try_for_each(|guard| hints.condition(&guard.condition))?;
     let tree = choose_join_tree(model, &hints.paths)?;
     refuse_several_facts(members.iter().copied(), &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
     rows.switches = Some(cross_switches(members.iter().copied(), model));
     rows.restriction = Restriction { scans: scans.clone(), filters: absorbed.filters.clone() };
+    rows.asks(scans, &absorbed.filters)?;
     let mut projection = Vec::with_capacity(columns.len());
     for (index, (column, value)) in columns.iter().zip(&values).enumerate() {
         let wanted = join.schema().field(index).data_type();
@@ -305,7 +329,7 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
         projection.push(value.alias_qualified(column.relation.clone(), &column.name));
     }
     let filters = absorbed.filters.iter().map(|filter| rows.over_rows(scans, filter)).collect::<Result<Vec<_>>>()?;
-    let mut builder = LogicalPlanBuilder::from(rows.build()?);
+    let mut builder = LogicalPlanBuilder::from(rows.build_guarded(&restrictions)?);
     for filter in filters {
         builder = builder.filter(filter).map_err(internal)?;
     }
@@ -322,7 +346,10 @@ fn column_value(
 ) -> Result<Expr> {
     let value = match member.kind {
         MemberKind::Dimension | MemberKind::Segment => rows.row_member(member),
-        MemberKind::Measure => rows.measure_of_row(member),
+        MemberKind::Measure => match &member.mask {
+            Some(mask) => rows.measure_mask(member, mask.shown_where.as_ref()),
+            None => rows.measure_of_row(member),
+        },
     };
     match value {
         Err(error) if error.sqlstate == "0A000" && !planning.mentioned.contains(&name.to_lowercase()) => {
@@ -333,9 +360,19 @@ fn column_value(
     }
 }
 
-fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>) -> Result<LogicalPlan> {
+/// `conditions` stand above the table.
+fn read_table(
+    scan: &TableScan,
+    source: &ViewTableSource,
+    conditions: &[Expr],
+    planning: Planning<'_>,
+) -> Result<LogicalPlan> {
     let model = &planning.catalog.model;
-    let leg_scan = LegScan { reference: scan.table_name.clone(), table: std::sync::Arc::clone(&source.table) };
+    let leg_scan = LegScan {
+        reference: scan.table_name.clone(),
+        table: std::sync::Arc::clone(&source.table),
+        defaults: source.defaults.clone(),
+    };
     let columns: Vec<Column> = scan.projected_schema.columns();
     let mut hints = Hints::new(model);
     // Measures' cubes come first, as in a grouped query, so that the same root decides which rows there are.
@@ -345,6 +382,9 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     if hints.paths.is_empty() {
         hints.default_of(&leg_scan);
     }
+    let named: Vec<&Column> = columns.iter().filter(|column| column.name != JOIN_FIELD).collect();
+    let restrictions = Restrictions::of(std::slice::from_ref(&leg_scan), named, planning)?;
+    restrictions.guards.iter().try_for_each(|guard| hints.condition(&guard.condition))?;
     let tree = choose_join_tree(model, &hints.paths)?;
     let asked = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
     refuse_several_roots(asked.clone())?;
@@ -352,6 +392,7 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     let mut rows = JoinedRows::new(planning, tree);
     let named = columns.iter().filter_map(|column| source.table.columns.get(&column.name));
     rows.switches = Some(cross_switches(named, model));
+    rows.asks(std::slice::from_ref(&leg_scan), conditions)?;
     let mut projection = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
         let wanted = scan.projected_schema.field(index).data_type();
@@ -367,5 +408,8 @@ fn read_table(scan: &TableScan, source: &ViewTableSource, planning: Planning<'_>
     if projection.is_empty() {
         projection.push(datafusion_expr::lit(1_i64).alias("one"));
     }
-    LogicalPlanBuilder::from(rows.build()?).project(projection).and_then(LogicalPlanBuilder::build).map_err(internal)
+    LogicalPlanBuilder::from(rows.build_guarded(&restrictions)?)
+        .project(projection)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(internal)
 }

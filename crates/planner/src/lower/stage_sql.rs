@@ -160,6 +160,7 @@ impl<'a> JoinedRows<'a> {
             view,
             values_of: None,
             field: Field::new(name, data_type, true),
+            mask: None,
         })
     }
 
@@ -352,6 +353,7 @@ impl<'a> JoinedRows<'a> {
             view,
             values_of: None,
             field: Field::new(&reference.member, arrow::datatypes::DataType::Boolean, true),
+            mask: None,
         };
         let data_type = match kind {
             MemberKind::Segment => return Ok(column),

@@ -73,7 +73,8 @@ fn any_sub_query(model: &Model, dimension: &Dimension, wanted: fn(&Dimension) ->
             | TemplatePart::ThisCube
             | TemplatePart::Cube(_)
             | TemplatePart::CubeSql(_)
-            | TemplatePart::Context(_) => false,
+            | TemplatePart::Context(_)
+            | TemplatePart::Parameter(_) => false,
         })
 }
 
@@ -188,7 +189,15 @@ impl<'a> JoinedRows<'a> {
             let field = Field::new(&name, self.type_of(value)?, true);
             let path = vec![role.name().to_owned()];
             let member = key.naming.name.clone();
-            let column = MemberColumn { kind: MemberKind::Dimension, path, member, view: None, values_of: None, field };
+            let column = MemberColumn {
+                kind: MemberKind::Dimension,
+                path,
+                member,
+                view: None,
+                values_of: None,
+                field,
+                mask: None,
+            };
             columns.insert(name.clone(), column);
             group.push(Expr::Column(Column::new(Some(reference.clone()), name)));
         }
@@ -202,6 +211,7 @@ impl<'a> JoinedRows<'a> {
                 view: None,
                 values_of: None,
                 field: measure.field.clone(),
+                mask: None,
             };
             columns.insert(name.clone(), column);
             aggregates.push(Asked::Measure { column: Column::new(Some(reference.clone()), name), filter: None });
@@ -212,7 +222,7 @@ impl<'a> JoinedRows<'a> {
         let table = Arc::new(ViewTable::new(relation.to_owned(), columns, None));
         Ok(Question {
             within: Within::default(),
-            scans: vec![LegScan { reference, table }],
+            scans: vec![LegScan { reference, table, defaults: Vec::new() }],
             group,
             joined: Vec::new(),
             aggregates,

@@ -12,12 +12,15 @@ use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use crate::catalog::ViewTable;
 use crate::expand::choose_join_tree::JoinTree;
+use crate::policy::Restrictions;
 
 /// A view table under the name that the leg's expressions use for it.
 #[derive(Debug, Clone)]
 pub struct LegScan {
     pub reference: TableReference,
     pub table: Arc<ViewTable>,
+    /// See [`ViewTableSource::defaults`](crate::catalog::ViewTableSource::defaults).
+    pub defaults: Vec<usize>,
 }
 
 /// What a leaf does with its values.
@@ -154,6 +157,7 @@ pub struct FactLeg {
     /// The cube whose rows are aggregated, where the tree repeats them: each counts once in each group (reference MM2).
     pub distinct_rows_of: Option<String>,
     pub switches: Vec<Switch>,
+    pub restrictions: Restrictions,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
 }
@@ -166,6 +170,7 @@ type Parts<'a> = (
     [&'a Vec<Expr>; 2],
     &'a Option<String>,
     &'a Vec<Switch>,
+    String,
 );
 
 impl FactLeg {
@@ -178,6 +183,7 @@ impl FactLeg {
             [&self.filters, &self.conditions],
             &self.distinct_rows_of,
             &self.switches,
+            self.restrictions.text(),
         )
     }
 }
@@ -269,7 +275,9 @@ impl UserDefinedLogicalNodeCore for FactLeg {
                 }
             }
         }
-        Ok(())
+        self.restrictions.guards.iter().try_for_each(|guard| {
+            write!(f, ", {} {}", if guard.is_policy { "row filter" } else { "default filter" }, guard.condition)
+        })
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {

@@ -8,8 +8,8 @@ use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, FetchType, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Projection, SkipType,
-    Sort, SortExpr, TableScan,
+    Aggregate, Distinct, Expr, FetchType, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    SkipType, Sort, SortExpr, TableScan,
 };
 
 use super::fragment::Fragment;
@@ -18,6 +18,7 @@ use super::group_local::group_local;
 use super::rules::{Comparison, Rules, SqlType, Term, rules};
 use super::select::{Input, JoinKind, OrderKey, Output, Relation, Select};
 use super::translate::Scope;
+use crate::fence::Fence;
 use crate::{RemoteSource, RemoteTable};
 
 /// A subtree after folding.
@@ -46,6 +47,17 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
         return Ok(match scan_of_remote(scan)? {
             Some(remote) => Folded::Remote(remote),
             None => Folded::Local(plan),
+        });
+    }
+    if let Some((below, schema)) = Fence::closed(&plan) {
+        return Ok(match fold(below.as_ref().clone())? {
+            Folded::Remote(remote) => {
+                let select = with_fields_of(remote.select.fenced(), schema)?;
+                Folded::Remote(Remote { select, schema: Arc::clone(schema), source: remote.source })
+            }
+            local @ (Folded::Filtered(..) | Folded::Local(_)) => {
+                Folded::Local(Fence::opened(local.into_plan()?, Arc::clone(schema)))
+            }
         });
     }
     let mut inputs = Vec::with_capacity(plan.inputs().len());
@@ -266,8 +278,7 @@ fn same_columns(planned: &DFSchema, pushed: &DFSchema) -> Result<()> {
 }
 
 /// A select to compute expressions in: its outputs are bare columns and nothing is grouped, made distinct or cut off yet.
-fn rows_of(input: &Remote) -> Select {
-    let select = input.select.clone();
+fn rows_of(select: Select) -> Select {
     if select.is_rows() && select.has_bare_outputs() { select } else { select.wrapped() }
 }
 
@@ -314,11 +325,59 @@ fn fold_projection(node: &Projection, input: &Remote) -> Option<Select> {
     Some(select)
 }
 
+/// A condition that may stand beside those of a fenced select, in any order: it fails on no value, so that it tells nothing of the rows
+/// that the others leave out. Only then can the source use an index for it.
+fn behind_fence(conjunct: &Expr, select: &Select, input: &Remote) -> Option<Fragment> {
+    let is_only_fenced = select.is_fenced
+        && select.limit.is_none()
+        && select.offset == 0
+        && select.group_by.is_none()
+        && !select.distinct
+        && select.order_by.is_empty();
+    if !is_only_fenced {
+        return None;
+    }
+    let never_fails = |expr: &Expr| match expr {
+        Expr::Column(column) => input
+            .schema
+            .maybe_index_of_column(column)
+            .and_then(|index| select.outputs[index].sql.as_column())
+            .is_some_and(|id| select.inputs[id.input].is_bare_column(id.column)),
+        Expr::BinaryExpr(binary) => matches!(
+            binary.op,
+            Operator::And
+                | Operator::Or
+                | Operator::Eq
+                | Operator::NotEq
+                | Operator::Lt
+                | Operator::LtEq
+                | Operator::Gt
+                | Operator::GtEq
+        ),
+        Expr::Literal(..) | Expr::Not(_) | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::InList(_) => true,
+        _ => false,
+    };
+    let may_fail = conjunct.exists(|expr| Ok(!never_fails(expr))).unwrap_or(true);
+    if may_fail { None } else { input.scope(select).condition(conjunct) }
+}
+
 /// The conjuncts that the source can test go down, the others stay above.
 fn fold_filter(node: &Filter, input: &Remote) -> (Select, Vec<Expr>) {
-    let mut select = rows_of(input);
+    let mut conjuncts = split_conjunction_owned(node.predicate.clone());
+    let mut inner = input.select.clone();
+    conjuncts.retain(|conjunct| match behind_fence(conjunct, &inner, input) {
+        Some(condition) => {
+            inner.filter.push(condition);
+            false
+        }
+        None => true,
+    });
+    if conjuncts.is_empty() {
+        return (inner, vec![]);
+    }
+    let mut select = rows_of(inner);
     let mut staying = vec![];
-    for conjunct in split_conjunction_owned(node.predicate.clone()) {
+    for conjunct in conjuncts {
         match input.scope(&select).condition(&conjunct) {
             Some(condition) => select.filter.push(condition),
             None => staying.push(conjunct),
@@ -331,7 +390,7 @@ fn fold_aggregate(node: &Aggregate, input: &Remote) -> Option<Select> {
     if node.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
         return None;
     }
-    let mut select = rows_of(input);
+    let mut select = rows_of(input.select.clone());
     select.order_by.clear();
     let scope = input.scope(&select);
     let distinct = node.aggr_expr.iter().any(is_distinct);
@@ -378,7 +437,7 @@ fn is_distinct(aggregate: &Expr) -> bool {
 }
 
 fn fold_distinct(input: &Remote) -> Option<Select> {
-    let mut select = rows_of(input);
+    let mut select = rows_of(input.select.clone());
     select.order_by.clear();
     let rules = input.rules();
     for column in &mut select.outputs {
@@ -392,7 +451,7 @@ fn fold_distinct(input: &Remote) -> Option<Select> {
 }
 
 fn fold_sort(node: &Sort, input: &Remote) -> Option<Select> {
-    let mut select = rows_of(input);
+    let mut select = rows_of(input.select.clone());
     let scope = input.scope(&select);
     let rules = input.rules();
     let mut keys = Vec::with_capacity(node.expr.len());

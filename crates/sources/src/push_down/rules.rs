@@ -269,7 +269,7 @@ pub(super) fn text_literal(expr: &Expr) -> Option<&str> {
 }
 
 /// Whether a value can be a bind parameter at both kinds of sources: no NUL in text, years 0001 to 9999.
-pub(super) fn travels(value: &ScalarValue) -> bool {
+pub(crate) fn travels(value: &ScalarValue) -> bool {
     /// 0001-01-01 and 9999-12-31 as days since 1970-01-01.
     const DAYS: std::ops::RangeInclusive<i64> = -719_162..=2_932_896;
     const DAY_US: i64 = 86_400_000_000;

@@ -28,6 +28,8 @@ pub(crate) struct Select {
     pub order_by: Vec<OrderKey>,
     pub offset: usize,
     pub limit: Option<usize>,
+    /// Nothing of an outer select may be computed before the conditions of this one.
+    pub is_fenced: bool,
 }
 
 /// A relation in FROM, or in an EXISTS for semi and anti joins, as `t{position}`.
@@ -37,6 +39,18 @@ pub(crate) struct Input {
     pub join: JoinKind,
     /// All of them must hold. Empty for the first.
     pub on: Vec<Fragment>,
+}
+
+impl Input {
+    /// Whether a column is one of the relation's, by its name alone: to read it cannot fail.
+    pub fn is_bare_column(&self, column: usize) -> bool {
+        match &self.relation {
+            Relation::Base(base) => {
+                base.columns[column].chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '"' | '`'))
+            }
+            Relation::Select(_) => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +72,18 @@ pub(crate) enum Relation {
 /// A relation as the model's author wrote it, and the row expressions over it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Base {
-    pub relation: Arc<str>,
+    pub relation: Vec<RelationPiece>,
     pub alias: Arc<str>,
     pub columns: Vec<Arc<str>>,
+}
+
+/// A piece of a relation's SQL.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RelationPiece {
+    /// The author's text.
+    Text(Arc<str>),
+    /// A value, bound.
+    Value(Fragment),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +118,7 @@ impl Select {
             order_by: vec![],
             offset: 0,
             limit: None,
+            is_fenced: false,
         }
     }
 
@@ -112,8 +136,9 @@ impl Select {
         Self::over(Relation::Select(Box::new(self)), outputs)
     }
 
+    /// Cut off, or fenced, which a source takes for the same.
     pub fn is_limited(&self) -> bool {
-        self.offset > 0 || self.limit.is_some()
+        self.offset > 0 || self.limit.is_some() || self.is_fenced
     }
 
     /// Whether this is only a join of inputs with a filter: nothing grouped, made distinct or cut off.
@@ -123,6 +148,13 @@ impl Select {
 
     pub fn has_bare_outputs(&self) -> bool {
         self.outputs.iter().all(|output| output.sql.as_column().is_some())
+    }
+
+    /// The same rows, of which an outer select sees nothing before its own conditions hold: sources do not merge a select that is cut off
+    /// with an outer one, nor move a condition into it.
+    pub fn fenced(self) -> Self {
+        let rows = if self.is_rows() { self } else { self.wrapped() };
+        Self { is_fenced: true, ..rows }
     }
 
     /// Skips `skip` rows of what this gives, then ends after `fetch`.
@@ -275,6 +307,12 @@ impl Writer {
             self.text(" OFFSET ");
             self.number(select.offset);
         }
+        if select.is_fenced && select.limit.is_none() && select.offset == 0 {
+            self.text(match self.dialect {
+                Dialect::Postgres => " OFFSET 0",
+                Dialect::MySql => " LIMIT 18446744073709551615",
+            });
+        }
     }
 
     fn input(&mut self, index: usize, input: &Input, used: &BTreeSet<usize>) {
@@ -301,7 +339,12 @@ impl Writer {
             self.text("SELECT 1 AS c0");
         }
         self.text(" FROM ");
-        self.sql.push_str(&base.relation);
+        for piece in &base.relation {
+            match piece {
+                RelationPiece::Text(text) => self.sql.push_str(text),
+                RelationPiece::Value(value) => self.fragment(value),
+            }
+        }
         self.text(" AS ");
         self.sql.push_str(&base.alias);
     }

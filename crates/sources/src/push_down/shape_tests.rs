@@ -15,11 +15,14 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ColumnarValue;
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
 use super::{push_down, remote_statements, remote_statements_of_exec};
-use crate::{BaseColumn, Dialect, RemoteSource, RemoteTable, SourceColumn, SourceError, Statement};
+use crate::{
+    BaseColumn, Dialect, Fence, FencePlanner, RemoteSource, RemoteTable, SourceColumn, SourceError, Statement,
+};
 
 /// Answers every statement with two rows of ones.
 #[derive(Debug)]
@@ -251,5 +254,81 @@ async fn a_projected_scan_sends_only_its_columns() -> Result<(), Box<dyn Error>>
     assert_eq!(sent, ["SELECT t0.c1 AS c0 FROM (SELECT t.n AS c1 FROM things AS t) AS t0 LIMIT 1"]);
     let batches = datafusion::physical_plan::collect(exec, context.task_ctx()).await?;
     assert_eq!(batches[0].schema().field(0).name(), "n");
+    Ok(())
+}
+
+/// The rows that a condition on `n` lets through, behind a fence.
+fn fenced(dialect: Dialect) -> Result<LogicalPlanBuilder, Box<dyn Error>> {
+    let below = scan(dialect, "t")?.filter(col("t.n").eq(lit(1_i64)))?.build()?;
+    let schema = Arc::clone(below.schema());
+    Ok(LogicalPlanBuilder::from(Fence::above(below, schema)))
+}
+
+#[test]
+fn a_select_below_a_fence_is_merged_with_nothing() -> Result<(), Box<dyn Error>> {
+    let groups = |dialect| fenced(dialect)?.aggregate([col("t.id")], Vec::<Expr>::new())?.build().map_err(Box::from);
+    let groups: &dyn Fn(Dialect) -> Result<LogicalPlan, Box<dyn Error>> = &groups;
+    assert_eq!(
+        statements(&groups(Dialect::Postgres)?)?,
+        [concat!(
+            "SELECT t0.c0 AS c0 FROM (SELECT t0.c0 AS c0 FROM (SELECT t.id AS c0, t.n AS c1 FROM things AS t) AS t0 ",
+            "WHERE (t0.c1 = $1::int8) OFFSET 0) AS t0 GROUP BY t0.c0"
+        )]
+    );
+    assert_eq!(
+        statements(&groups(Dialect::MySql)?)?,
+        [concat!(
+            "SELECT t0.c0 AS c0 FROM (SELECT t0.c0 AS c0 FROM (SELECT t.id AS c0, t.n AS c1 FROM things AS t) AS t0 ",
+            "WHERE (t0.c1 = CAST(? AS SIGNED)) LIMIT 18446744073709551615) AS t0 GROUP BY t0.c0"
+        )]
+    );
+    Ok(())
+}
+
+#[test]
+fn only_a_condition_that_cannot_fail_goes_behind_a_fence() -> Result<(), Box<dyn Error>> {
+    let plan = fenced(Dialect::Postgres)?.filter(col("t.id").gt(lit(5_i64)))?.build()?;
+    assert_eq!(
+        statements(&plan)?,
+        [concat!(
+            "SELECT t0.c0 AS c0, t0.c1 AS c1, t0.c2 AS c2 FROM (SELECT t.id AS c0, t.n AS c1, ",
+            "((t.mood)::pg_catalog.text COLLATE pg_catalog.\"C\") AS c2 FROM things AS t) AS t0 ",
+            "WHERE (t0.c1 = $1::int8) AND (t0.c0 > $2::int8) OFFSET 0"
+        )]
+    );
+    // The cast of a text is no bare column.
+    let plan = fenced(Dialect::Postgres)?.filter(col("t.mood").eq(lit("x")))?.build()?;
+    assert_eq!(
+        statements(&plan)?,
+        [concat!(
+            "SELECT t0.c0 AS c0, t0.c1 AS c1, t0.c2 AS c2 FROM (SELECT t0.c0 AS c0, t0.c1 AS c1, t0.c2 AS c2 ",
+            "FROM (SELECT t.id AS c0, t.n AS c1, ((t.mood)::pg_catalog.text COLLATE pg_catalog.\"C\") AS c2 ",
+            "FROM things AS t) AS t0 WHERE (t0.c1 = $1::int8) OFFSET 0) AS t0 WHERE (t0.c2 = $2::text)"
+        )]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_stays_here_stays_in_order_too() -> Result<(), Box<dyn Error>> {
+    let halved = create_udf(
+        "halved",
+        vec![DataType::Int64],
+        DataType::Boolean,
+        Volatility::Immutable,
+        Arc::new(|_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))),
+    );
+    let below = scan(Dialect::Postgres, "t")?.filter(halved.call(vec![col("t.n")]))?.build()?;
+    let schema = Arc::clone(below.schema());
+    let plan = LogicalPlanBuilder::from(Fence::above(below, schema)).filter(halved.call(vec![col("t.id")]))?.build()?;
+    let pushed = push_down(plan)?;
+    let state = SessionContext::new().state();
+    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FencePlanner)]);
+    let exec = planner.create_physical_plan(&pushed, &state).await?;
+    let shown = displayable(exec.as_ref()).indent(true).to_string();
+    let kinds: Vec<&str> = shown.lines().map(|line| line.trim().split([':', ',']).next().unwrap_or_default()).collect();
+    let fence = kinds.iter().position(|kind| *kind == "FenceExec").ok_or_else(|| shown.clone())?;
+    assert_eq!(kinds.iter().position(|kind| *kind == "FilterExec"), Some(fence - 1), "{shown}");
+    assert!(kinds[fence + 1..].contains(&"FilterExec"), "{shown}");
     Ok(())
 }

@@ -1,0 +1,222 @@
+//! What access policies do to rows: filters above each cube's scan and above joined rows, and masks in the place of values.
+//!
+//! A cube's row filter stands directly above its scan, in every leg and whatever joins it: the same as if the table held only the rows
+//! that may be seen, so that a LEFT JOIN to it stays one. It would be wrong above the join: customers without a visible order would be
+//! gone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use belvedere_functions::Zone;
+use belvedere_model::{DimensionKind, Mask};
+use datafusion_common::{Column, ScalarValue, TableReference};
+use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder};
+
+use crate::bind::operators;
+use crate::catalog::MemberColumn;
+use crate::error::{PlanError, Result};
+use crate::expand::choose_join_tree::{choose_join_tree, cube_of};
+use crate::expand::hints::Hints;
+use crate::members;
+use crate::nodes::row_barrier::RowBarrier;
+use crate::policy::condition::Condition;
+use crate::policy::grants::Rows;
+use crate::policy::{Guard, Restrictions};
+
+use super::joined_rows::{JoinedRows, Scope, internal};
+
+impl JoinedRows<'_> {
+    /// The joined rows that a query may read: see [`JoinedRows::build`].
+    ///
+    /// # Errors
+    /// As [`JoinedRows::build`], and what a filter of the model says that cannot be done.
+    pub fn build_guarded(mut self, restrictions: &Restrictions) -> Result<LogicalPlan> {
+        self.asked = Arc::clone(&restrictions.asked);
+        let mut policies = Vec::new();
+        let mut defaults = Vec::new();
+        let mut closes = false;
+        for Guard { condition, zone, is_policy } in &restrictions.guards {
+            let holds = self.condition(condition, *zone)?;
+            if *is_policy {
+                closes |= *condition != Condition::Never;
+                policies.push(holds);
+            } else {
+                defaults.push(holds);
+            }
+        }
+        let mut plan = filtered(self.build()?, policies)?;
+        if closes {
+            plan = RowBarrier::above(plan);
+        }
+        filtered(plan, defaults)
+    }
+
+    /// The scan at a node with the rows that the user may see, and the measures that its sub-query dimensions have on them.
+    pub(super) fn guarded_scan(&mut self, node: &str) -> Result<LogicalPlan> {
+        let keys = self.sub_query_key(node)?;
+        let rows = self.visible_rows(node)?;
+        self.with_measures(rows, node, &keys)
+    }
+
+    fn visible_rows(&mut self, node: &str) -> Result<LogicalPlan> {
+        let cube = self.cube(cube_of(node))?;
+        let nothing = BTreeSet::new();
+        let rows = match self.is_trusted {
+            true => Rows::All,
+            false => {
+                let asked = self.asked.get(&cube.naming.name).unwrap_or(&nothing);
+                self.planning.catalog.policies.rows(cube, asked)?
+            }
+        };
+        match rows {
+            // What its own SQL lets through for this user is as good as a policy's.
+            Rows::All if members::reads_context(self.model(), cube) => Ok(RowBarrier::above(self.scan(node)?)),
+            Rows::All => self.scan(node),
+            // Without a row there is nothing to keep anything from.
+            Rows::Where(Condition::Never) => filtered(self.scan(node)?, vec![datafusion_expr::lit(false)]),
+            Rows::Where(condition) => self.scan_where(node, &condition),
+        }
+    }
+
+    /// Reads on its own what the filter tests: all rows of the cubes that it reaches, whatever their policies are, because it is the
+    /// model's author who compares with them.
+    fn scan_where(&mut self, node: &str, condition: &Condition) -> Result<LogicalPlan> {
+        let name = cube_of(node);
+        let mut hints = Hints::new(self.model());
+        hints.add(vec![name.to_owned()]);
+        hints.condition(condition)?;
+        let tree = choose_join_tree(self.model(), &hints.paths)?;
+        let beyond = || {
+            PlanError::unsupported(format!(
+                "the row filter of cube \"{name}\" reads other cubes in a way that is not supported"
+            ))
+            .detail("It may read cubes of which each of its rows has one at most.")
+        };
+        if tree.root != name || tree.multiplies(self.model(), name) {
+            return Err(beyond());
+        }
+        let mut inner = JoinedRows::new(self.planning, tree);
+        inner.is_trusted = true;
+        inner.conditions.clone_from(&self.conditions);
+        inner.take_columns(self, node);
+        let wanted = inner.columns_of(name);
+        let holds = inner.condition(condition, self.planning.catalog.policies.zone())?;
+        let plan = filtered(inner.build()?, vec![holds])?;
+        let columns = wanted.into_iter().map(|column| {
+            let value = Expr::Column(Column::new(Some(TableReference::bare(name)), column.clone()));
+            value.alias_qualified(Some(TableReference::bare(node)), column)
+        });
+        let plan =
+            LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(internal)?;
+        Ok(RowBarrier::above(plan))
+    }
+
+    /// A masked member's value on a row.
+    ///
+    /// # Errors
+    /// 0A000 for a mask that is not of the member's type.
+    pub(super) fn masked_row_member(&mut self, column: &MemberColumn, shown_where: Option<&Condition>) -> Result<Expr> {
+        let Some(condition) = shown_where else {
+            return self.mask(column, &column.field.data_type().clone());
+        };
+        let own = MemberColumn { mask: None, ..column.clone() };
+        let value = self.row_member(&own)?;
+        let data_type = self.type_of(&value)?;
+        let holds = self.condition(condition, self.planning.catalog.policies.zone())?;
+        let mask = self.mask(column, &data_type)?;
+        Ok(Expr::Case(Case::new(None, vec![(Box::new(holds), Box::new(value))], Some(Box::new(mask)))))
+    }
+
+    fn mask(&mut self, column: &MemberColumn, data_type: &DataType) -> Result<Expr> {
+        let model = self.model();
+        let name = &column.member;
+        match column.mask_of(model) {
+            None => Ok(Expr::Literal(ScalarValue::try_from(data_type).map_err(internal)?, None)),
+            Some(Mask::Literal(value)) => {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                literal_mask((!value.is_null()).then_some(text.as_str()), data_type, name)
+            }
+            Some(Mask::Sql(template)) => {
+                let (None, Some(dimension)) = (&column.view, column.dimension(model)) else {
+                    return Err(PlanError::unsupported(format!("the mask of \"{name}\" by SQL is not supported here"))
+                        .hint("Write a value as the mask, or a mask in the cube."));
+                };
+                let role = self.role(&column.path)?;
+                let boolean = dimension.kind == DimensionKind::Boolean;
+                let stored = self.scoped_value(&Scope::Cube(role), template, boolean, 0)?;
+                let shown = self.shown(dimension, stored)?;
+                let found = self.type_of(&shown)?;
+                if found == *data_type {
+                    return Ok(shown);
+                }
+                if belvedere_functions::comparison_type(&found, data_type).is_none_or(|common| common != *data_type) {
+                    return Err(PlanError::unsupported(format!(
+                        "the mask of \"{name}\" is of type {}, and the member is of type {}",
+                        operators::pg_name(&found),
+                        operators::pg_name(data_type)
+                    ))
+                    .hint("Cast the mask's sql."));
+                }
+                operators::cast_exactly(shown, &found, data_type, &self.planning.session.in_utc()).map_err(internal)
+            }
+        }
+    }
+
+    /// What a user sees in the place of a masked measure, in every group and on every row.
+    ///
+    /// # Errors
+    /// 0A000 for a measure that is shown for some rows, and for a mask by SQL.
+    pub(crate) fn measure_mask(&mut self, column: &MemberColumn, shown_where: Option<&Condition>) -> Result<Expr> {
+        let name = &column.member;
+        if shown_where.is_some() {
+            return Err(PlanError::unsupported(format!(
+                "measure \"{name}\" is masked for some rows and shown for others, which is not supported"
+            ))
+            .detail("One access policy shows it under a row filter, another one masks it."));
+        }
+        if let Some(Mask::Sql(template)) = column.mask_of(self.model()) {
+            let value = constant(&template.text).ok_or_else(|| {
+                PlanError::unsupported(format!("the mask of measure \"{name}\" by SQL is not supported"))
+                    .hint("Write a value as the mask, such as `mask: -1`.")
+            })?;
+            return literal_mask(value, column.field.data_type(), name);
+        }
+        self.mask(column, &column.field.data_type().clone())
+    }
+}
+
+/// The text of `-1`, `'hidden'` or `NULL`, written as SQL; `None` for other SQL.
+fn constant(sql: &str) -> Option<Option<&str>> {
+    let sql = sql.trim();
+    if sql.eq_ignore_ascii_case("null") {
+        return Some(None);
+    }
+    if let Some(text) = sql.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        return (!text.contains(['\'', '\\'])).then_some(Some(text));
+    }
+    let digits = sql.strip_prefix('-').unwrap_or(sql);
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
+        && digits.matches('.').count() <= 1;
+    is_number.then_some(Some(sql))
+}
+
+fn literal_mask(text: Option<&str>, data_type: &DataType, name: &str) -> Result<Expr> {
+    let value = match text {
+        None => ScalarValue::try_from(data_type).map_err(internal)?,
+        Some(text) => belvedere_functions::parse_literal(text, data_type, None, &Zone::UTC).map_err(|_| {
+            PlanError::unsupported(format!("the mask of \"{name}\" is no {}", operators::pg_name(data_type)))
+                .hint("Give it a mask of its own type.")
+        })?,
+    };
+    Ok(Expr::Literal(value, None))
+}
+
+fn filtered(plan: LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPlan> {
+    let mut builder = LogicalPlanBuilder::from(plan);
+    for condition in conditions {
+        builder = builder.filter(condition).map_err(internal)?;
+    }
+    builder.build().map_err(internal)
+}
