@@ -215,7 +215,8 @@ async fn watch(mut loaded: Loaded, remotes: Vec<Arc<dyn RemoteSource>>, mut file
 
 /// One small question to each source that is away; with the first answer the model is typed again.
 async fn retry(loaded: &mut Loaded, remotes: &[Arc<dyn RemoteSource>]) {
-    let away = loaded.status.unreachable_sources();
+    // A source may have answered something since, and its cubes still wait for their types.
+    let away = [loaded.status.unreachable_sources(), loaded.engine.untyped_sources()].concat();
     let mut back = false;
     for source in remotes.iter().filter(|source| away.iter().any(|name| name == source.name())) {
         // The observer of the source notes whether it answers.

@@ -155,6 +155,13 @@ impl Engine {
         loaded.problems
     }
 
+    /// The data sources that could not be asked when the model was loaded.
+    #[must_use]
+    pub fn untyped_sources(&self) -> Vec<String> {
+        let snapshot = self.snapshot();
+        self.sources.keys().filter(|name| snapshot.all.sources.is_untyped(name)).cloned().collect()
+    }
+
     /// Types a model at its sources without taking it in.
     pub async fn check_model(&self, model: Arc<Model>) -> Vec<SourceProblem> {
         load_catalog(model, Arc::clone(&self.sources), &self.functions).await.problems

@@ -37,9 +37,9 @@ pub struct LoadedCatalog {
 
 /// Asks every source about its cubes.
 ///
-/// A source that cannot be reached leaves its cubes with declared types.
+/// A source that cannot be reached leaves its cubes with declared types, for the catalog; they cannot be queried.
 pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, functions: &Arc<Functions>) -> LoadedCatalog {
-    let untyped = TypedSources { sources: Arc::clone(&sources), types: HashMap::new() };
+    let untyped = TypedSources { sources: Arc::clone(&sources), ..TypedSources::default() };
     let untyped = Catalog {
         model: Arc::clone(&model),
         tables: indexmap::IndexMap::new(),
@@ -107,7 +107,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
             }
         }
     }
-    let typed = TypedSources { sources, types };
+    let typed = TypedSources { sources, types, untyped: unreachable.into_keys().collect() };
     LoadedCatalog { catalog: tables::catalog(model, Arc::new(typed), functions), problems }
 }
 

@@ -1,6 +1,6 @@
 //! The configured data sources, and what the planner may ask of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use belvedere_functions::Zone;
@@ -35,6 +35,8 @@ pub struct TypedSources {
     pub sources: Arc<DataSources>,
     /// By cube, then by row expression.
     pub types: HashMap<String, HashMap<String, TypedExpr>>,
+    /// The sources that could not be asked.
+    pub untyped: HashSet<String>,
 }
 
 impl Sources for TypedSources {
@@ -50,6 +52,10 @@ impl Sources for TypedSources {
 
     fn zone(&self, data_source: &str) -> Zone {
         self.sources.get(data_source).map_or(Zone::UTC, |source| source.zone)
+    }
+
+    fn is_untyped(&self, data_source: &str) -> bool {
+        self.untyped.contains(data_source)
     }
 
     fn typed(&self, cube: &str, sql: &str) -> Option<TypedExpr> {

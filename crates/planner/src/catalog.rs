@@ -72,6 +72,9 @@ pub trait Sources: Debug + Send + Sync {
     /// The type of `sql` over the relation of `cube`; `None` when the source could not be asked.
     fn typed(&self, cube: &str, sql: &str) -> Option<TypedExpr>;
 
+    /// Whether a data source could not be asked when the model was loaded, so that no type of it is known.
+    fn is_untyped(&self, data_source: &str) -> bool;
+
     /// A base scan at a database: `SELECT columns FROM relation AS alias`.
     fn base_table(
         &self,

@@ -140,6 +140,10 @@ impl Sources for Fake {
         Zone::UTC
     }
 
+    fn is_untyped(&self, _data_source: &str) -> bool {
+        false
+    }
+
     fn typed(&self, cube: &str, sql: &str) -> Option<TypedExpr> {
         self.setup.columns.get(cube)?;
         match self.bound_type(cube, sql) {
@@ -193,6 +197,10 @@ impl Sources for NoSources {
 
     fn zone(&self, _: &str) -> Zone {
         Zone::UTC
+    }
+
+    fn is_untyped(&self, _data_source: &str) -> bool {
+        false
     }
 
     fn typed(&self, _: &str, _: &str) -> Option<TypedExpr> {

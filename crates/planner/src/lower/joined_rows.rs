@@ -878,6 +878,13 @@ impl<'a> JoinedRows<'a> {
             let relation = members::relation_sql(self.model(), cube)?;
             return files::base_plan(self.planning, cube, &relation, alias, &columns, &name);
         }
+        // Read by the types that the model declares, a value may be another one than the source's.
+        if self.planning.catalog.sources.is_untyped(&cube.data_source) {
+            return Err(PlanError::new("08001", format!("data source \"{}\" cannot be reached", cube.data_source))
+                .hint(
+                    "It was away when the model was loaded, and is asked again every few seconds. The log says why.",
+                ));
+        }
         let source: Arc<dyn TableSource> = self
             .planning
             .catalog
