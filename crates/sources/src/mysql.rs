@@ -46,6 +46,10 @@ impl RemoteSource for MySqlSource {
         Dialect::MySql
     }
 
+    fn binary_collation(&self) -> &'static str {
+        self.pool.connector.binary_collation()
+    }
+
     async fn describe(&self, sql: &str) -> Result<Vec<SourceColumn>, SourceError> {
         let mut prefer = Prefer::Reused;
         loop {

@@ -2,7 +2,7 @@
 //!
 //! A multi-stage measure (reference 1.9) reads other measures, and dimensions of its grain; a rolling window (1.8) is a plain measure over
 //! other rows. Both stand beside leaves in the expressions of calculated measures, as columns that
-//! [`stages`](crate::expand::stages) computes.
+//! `expand::stages` computes.
 
 use arrow::datatypes::Field;
 use belvedere_model::{

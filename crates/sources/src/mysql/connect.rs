@@ -1,6 +1,7 @@
 //! Opens, resets and kills MySQL connections.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +14,10 @@ use crate::{Address, RemoteConfig, SourceError, TlsMode};
 
 /// Where Debian, and most others, keep the certificates that the system trusts.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// By code point, trailing blanks count.
+const MARIADB_COLLATION: &str = "utf8mb4_nopad_bin";
+const MYSQL_COLLATION: &str = "utf8mb4_0900_bin";
 
 /// Strings that a session makes (literals, parameters, concatenations) compare by code point and keep their trailing blanks.
 /// Only MariaDB reads `/*M!`, only MySQL 8 reads `/*!80017`.
@@ -43,6 +48,8 @@ pub(super) struct MySqlConnector {
     without_tls: Option<Opts>,
     connect_timeout: Duration,
     pub(super) statement_timeout: Option<Duration>,
+    /// Known from the first connection on.
+    binary_collation: OnceLock<&'static str>,
 }
 
 impl std::fmt::Debug for MySqlConnector {
@@ -104,6 +111,7 @@ impl MySqlConnector {
             without_tls,
             connect_timeout: remote.connect_timeout,
             statement_timeout: remote.statement_timeout,
+            binary_collation: OnceLock::new(),
         })
     }
 
@@ -112,6 +120,22 @@ impl MySqlConnector {
             (Err(Error::Driver(DriverError::NoClientSslFlagFromServer)), Some(opts)) => Conn::new(opts.clone()).await,
             (opened, _) => opened,
         }
+    }
+
+    /// See [`RemoteSource::binary_collation`](crate::RemoteSource::binary_collation); MariaDB's until the server was asked.
+    pub(super) fn binary_collation(&self) -> &'static str {
+        self.binary_collation.get().copied().unwrap_or(MARIADB_COLLATION)
+    }
+
+    /// Each of the two knows only its own name for it.
+    async fn learn_collation(&self, conn: &mut Conn) -> Result<(), Error> {
+        if self.binary_collation.get().is_none() {
+            let version: Option<String> = conn.query_first("SELECT VERSION()").await?;
+            let is_mariadb = version.is_none_or(|version| version.contains("MariaDB"));
+            // Another connection may have been first with the same answer.
+            self.binary_collation.get_or_init(|| if is_mariadb { MARIADB_COLLATION } else { MYSQL_COLLATION });
+        }
+        Ok(())
     }
 
     /// Ends a connection and what it runs, over a connection of its own.
@@ -164,7 +188,12 @@ impl Connector for MySqlConnector {
 
     async fn connect(&self) -> Result<Conn, SourceError> {
         let unreachable = |reason: String| SourceError::Unreachable { source_name: self.source_name.clone(), reason };
-        match timeout(self.connect_timeout, self.open()).await {
+        let opening = async {
+            let mut conn = self.open().await?;
+            self.learn_collation(&mut conn).await?;
+            Ok(conn)
+        };
+        match timeout(self.connect_timeout, opening).await {
             Ok(Ok(conn)) => Ok(conn),
             Ok(Err(Error::Server(server))) => Err(unreachable(server.message)),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
