@@ -63,6 +63,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
                 mentioned: &mentioned,
                 notices: &notices,
                 depth: 0,
+                is_trusted: false,
             };
             for (sql, expression) in typed.iter_mut().filter(|(_, expression)| is_bare_numeric(expression)) {
                 if let Some(derived) = numeric_type(planning, cube, sql, columns) {
@@ -229,8 +230,15 @@ fn relation_place(cube: &Cube) -> Place {
 fn describe_files(catalog: &Catalog, functions: &Arc<Functions>, cube: &Cube, wanted: &[BaseExpression]) -> Described {
     let session = tables::neutral_session();
     let (mentioned, notices) = Default::default();
-    let planning =
-        Planning { catalog, functions, session: &session, mentioned: &mentioned, notices: &notices, depth: 0 };
+    let planning = Planning {
+        catalog,
+        functions,
+        session: &session,
+        mentioned: &mentioned,
+        notices: &notices,
+        depth: 0,
+        is_trusted: false,
+    };
     let mut described = Described { typed: HashMap::new(), refused: Vec::new() };
     let Ok(relation) = members::relation_sql(&catalog.model, cube) else { return described };
     let alias = SourceDialect::Files.quoted(members::alias_of(cube));

@@ -85,7 +85,15 @@ fn plan_watched(
     let plan = add_default_filters(plan).map_err(to_error)?;
     watch(Rule::AddDefaultFilters, Tree::Plan(&plan));
     let notices = RefCell::new(Vec::new());
-    let planning = Planning { catalog, functions, session, mentioned: &bound.mentioned, notices: &notices, depth: 0 };
+    let planning = Planning {
+        catalog,
+        functions,
+        session,
+        mentioned: &bound.mentioned,
+        notices: &notices,
+        depth: 0,
+        is_trusted: false,
+    };
     let plan = build_legs(plan, planning).map_err(to_error)?;
     watch(Rule::BuildLegs, Tree::Plan(&plan));
     let plan = lower_watched(plan, planning, watch).map_err(to_error)?;

@@ -44,6 +44,7 @@ pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Fun
             mentioned: &mentioned,
             notices: &notices,
             depth: 0,
+            is_trusted: false,
         };
         for view in model.views.values().filter(|view| view.naming.public) {
             tables.insert(view.naming.name.clone(), Arc::new(view_table(planning, view)));
@@ -267,8 +268,15 @@ pub struct BaseExpression {
 pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMap<String, Vec<BaseExpression>> {
     let session = neutral_session();
     let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
-    let planning =
-        Planning { catalog, functions, session: &session, mentioned: &mentioned, notices: &notices, depth: 0 };
+    let planning = Planning {
+        catalog,
+        functions,
+        session: &session,
+        mentioned: &mentioned,
+        notices: &notices,
+        depth: 0,
+        is_trusted: false,
+    };
     let mut found: HashMap<String, Vec<BaseExpression>> = HashMap::new();
     for cube in catalog.model.cubes.values() {
         let tree = JoinTree::of(&cube.naming.name);

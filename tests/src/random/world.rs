@@ -655,7 +655,9 @@ fn add_policies(seed: u64, world: &mut World) {
 }
 
 fn row_filter(dice: &mut Dice, cube: &Cube) -> (String, String) {
-    let dimension = dice.pick(&cube.dimensions);
+    // A filter reads sub-query dimensions over all rows, a query over those that are seen.
+    let of_rows: Vec<&Dimension> = cube.dimensions.iter().filter(|dimension| dimension.sub_query.is_none()).collect();
+    let dimension = *dice.pick(&of_rows);
     let sql = format!("({})", dimension.sql);
     let filters: &[(&str, &str)] = match dimension.kind {
         _ if dice.chance(10) => &[("set", "# IS NOT NULL"), ("notSet", "# IS NULL")],

@@ -24,7 +24,7 @@ use crate::policy::condition::Condition;
 use crate::policy::grants::Rows;
 use crate::policy::{Guard, Restrictions};
 
-use super::joined_rows::{JoinedRows, Scope, internal};
+use super::joined_rows::{JoinedRows, Planning, Scope, internal};
 
 impl JoinedRows<'_> {
     /// The joined rows that a query may read: see [`JoinedRows::build`].
@@ -62,7 +62,7 @@ impl JoinedRows<'_> {
     fn visible_rows(&mut self, node: &str) -> Result<LogicalPlan> {
         let cube = self.cube(cube_of(node))?;
         let nothing = BTreeSet::new();
-        let rows = match self.is_trusted {
+        let rows = match self.planning.is_trusted {
             true => Rows::All,
             false => {
                 let asked = self.asked.get(&cube.naming.name).unwrap_or(&nothing);
@@ -96,8 +96,8 @@ impl JoinedRows<'_> {
         if tree.root != name || tree.multiplies(self.model(), name) {
             return Err(beyond());
         }
-        let mut inner = JoinedRows::new(self.planning, tree);
-        inner.is_trusted = true;
+        let planning = Planning { is_trusted: true, ..self.planning };
+        let mut inner = JoinedRows::new(planning, tree);
         inner.conditions.clone_from(&self.conditions);
         inner.take_columns(self, node);
         let wanted = inner.columns_of(name);

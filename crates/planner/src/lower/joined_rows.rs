@@ -53,6 +53,8 @@ pub struct Planning<'a> {
     pub notices: &'a RefCell<Vec<String>>,
     /// How many sub-query dimensions this is inside of.
     pub depth: usize,
+    /// Inside a row filter: it reads all rows, because it is the model's author who compares with them.
+    pub is_trusted: bool,
 }
 
 /// A join's SQL may use a sub-query dimension whose measure needs that join.
@@ -137,8 +139,6 @@ pub struct JoinedRows<'a> {
     sub_query: Option<bool>,
     /// See [`Restrictions::asked`](crate::policy::Restrictions::asked).
     pub(super) asked: Arc<BTreeMap<String, BTreeSet<String>>>,
-    /// What a row filter itself reads is not restricted by others.
-    pub(super) is_trusted: bool,
     /// What the query asks, for the places in the SQL of cubes that ask for it.
     pub(super) conditions: Vec<AskedCondition>,
     /// Names of base columns count from here.
@@ -159,7 +159,6 @@ impl<'a> JoinedRows<'a> {
             within: Vec::new(),
             sub_query: None,
             asked: Arc::default(),
-            is_trusted: false,
             conditions: Vec::new(),
             names_from: 0,
         }
