@@ -129,6 +129,7 @@ impl Engine {
             sources: Arc::new(crate::sources::TypedSources::default()),
             policies: Arc::default(),
             hidden: Arc::default(),
+            rollups: Arc::default(),
         };
         let (snapshot, _) = watch::channel(Arc::new(Snapshot::new(empty, &config, 0)));
         let started = clock.now();

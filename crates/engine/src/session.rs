@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use belvedere_planner::pipeline;
 use belvedere_planner::policy::Identity;
-use belvedere_planner::session::SessionFacts;
+use belvedere_planner::session::{RollupSettings, SessionFacts};
 use belvedere_sources::push_down;
 use chrono::{DateTime, Datelike, Utc};
 use dashmap::DashMap;
@@ -90,6 +90,7 @@ struct PlanSettings {
     database: String,
     /// Policies are in the plan.
     identity: Arc<Identity>,
+    rollups: RollupSettings,
 }
 
 /// An optimized plan with its push-down, ready to be started any number of times.
@@ -165,6 +166,7 @@ impl EngineSession {
             database: self.login.database.clone(),
             zone: self.settings.zone(),
             now: self.now(),
+            rollups: self.settings.rollups(),
         }
     }
 
@@ -181,6 +183,7 @@ impl EngineSession {
             user: self.login.user.clone(),
             database: self.login.database.clone(),
             identity: Arc::clone(&self.identity),
+            rollups: self.settings.rollups(),
         }
     }
 

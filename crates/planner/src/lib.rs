@@ -19,7 +19,9 @@ pub mod parse;
 pub mod pipeline;
 pub mod policy;
 pub mod rewrite;
+pub mod rollups;
 pub mod session;
+pub mod substitute;
 pub mod tables;
 pub mod types;
 

@@ -8,6 +8,7 @@ pub mod joined_rows;
 pub mod lower_leg;
 pub mod read_rows;
 mod row_conditions;
+pub mod scan_rollup;
 pub mod stage_sql;
 mod sub_queries;
 
@@ -37,6 +38,8 @@ pub(crate) fn lower_watched(plan: LogicalPlan, planning: Planning<'_>, watch: &m
     watch(Rule::PruneColumns, Tree::Plan(&plan));
     let plan = read_rows::read_rows(plan, planning)?;
     watch(Rule::ReadRows, Tree::Plan(&plan));
+    let plan = scan_rollup::scan_rollups(plan, planning)?;
+    watch(Rule::ScanRollups, Tree::Plan(&plan));
     let plan = lower_leg::lower_legs(plan, planning)?;
     watch(Rule::LowerLegs, Tree::Plan(&plan));
     Ok(plan)

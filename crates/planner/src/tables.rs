@@ -1,7 +1,6 @@
 //! The tables that a model's public views and cubes are to SQL, with PostgreSQL's types.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -17,7 +16,7 @@ use crate::expand::choose_join_tree::JoinTree;
 use crate::functions::Functions;
 use crate::lower::calculated::Leaves;
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope};
-use crate::session::SessionFacts;
+use crate::session::{RollupSettings, SessionFacts};
 use crate::types;
 
 /// Builds the catalog of a model.
@@ -32,17 +31,19 @@ pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Fun
         sources,
         policies: Arc::default(),
         hidden: Arc::default(),
+        rollups: Arc::default(),
     };
     let session = neutral_session();
     let mut tables = IndexMap::new();
     {
-        let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
+        let (mentioned, notices, report) = Default::default();
         let planning = Planning {
             catalog: &catalog,
             functions,
             session: &session,
             mentioned: &mentioned,
             notices: &notices,
+            report: &report,
             depth: 0,
             is_trusted: false,
         };
@@ -65,6 +66,7 @@ pub fn neutral_session() -> SessionFacts {
         database: String::new(),
         zone: belvedere_functions::Zone::UTC,
         now: chrono::DateTime::UNIX_EPOCH,
+        rollups: RollupSettings::default(),
     }
 }
 
@@ -164,7 +166,14 @@ fn cube_table(planning: Planning<'_>, cube: &Cube) -> ViewTable {
     ViewTable::new(cube.naming.name.clone(), columns, unsupported)
 }
 
-fn column(planning: Planning<'_>, cube: &Cube, kind: MemberKind, path: Vec<String>, member: &str) -> MemberColumn {
+/// A member of a cube as a column.
+pub(crate) fn column(
+    planning: Planning<'_>,
+    cube: &Cube,
+    kind: MemberKind,
+    path: Vec<String>,
+    member: &str,
+) -> MemberColumn {
     let field = member_field(planning, cube, kind, member).unwrap_or_else(|_| declared(cube, kind, member));
     MemberColumn {
         kind,
@@ -267,13 +276,14 @@ pub struct BaseExpression {
 #[must_use]
 pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMap<String, Vec<BaseExpression>> {
     let session = neutral_session();
-    let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
+    let (mentioned, notices, report) = Default::default();
     let planning = Planning {
         catalog,
         functions,
         session: &session,
         mentioned: &mentioned,
         notices: &notices,
+        report: &report,
         depth: 0,
         is_trusted: false,
     };

@@ -5,6 +5,7 @@
 //! its leaves, with the meaning of its cube's dialect, so that leaves may come from anywhere.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use belvedere_model::{
@@ -12,7 +13,7 @@ use belvedere_model::{
 };
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
-use datafusion_expr::{Case, Expr, ExprSchemable, lit};
+use datafusion_expr::{AggregateUDF, Case, Expr, ExprSchemable, lit};
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::Token;
 
@@ -44,6 +45,13 @@ pub struct Leaves {
 }
 
 impl Leaves {
+    /// Adds the leaves of another, each once.
+    pub(crate) fn take(&mut self, other: Self) {
+        for leaf in other.leaves {
+            self.add(leaf);
+        }
+    }
+
     fn add(&mut self, leaf: Leaf) -> Expr {
         let index = self.leaves.iter().position(|known| known.of == leaf.of).unwrap_or_else(|| {
             self.leaves.push(leaf);
@@ -508,10 +516,10 @@ impl<'a> JoinedRows<'a> {
             LeafKind::Count => ("count", false),
             LeafKind::CountDistinct => ("count", true),
             LeafKind::CountDistinctApprox => {
-                let estimate = belvedere_functions::sketch::count_distinct_approx();
-                let call = AggregateFunction::new_udf(estimate, vec![input], false, None, vec![], None);
-                return Ok(Expr::AggregateFunction(call));
+                return Ok(aggregate_call(belvedere_functions::sketch::count_distinct_approx(), input));
             }
+            LeafKind::Sketch => return Ok(aggregate_call(belvedere_functions::sketch::sketch_of_keys(), input)),
+            LeafKind::Set => return Ok(aggregate_call(belvedere_functions::sets::set_of_values(), input)),
             LeafKind::Sum => ("sum", false),
             LeafKind::Min => ("min", false),
             LeafKind::Max => ("max", false),
@@ -578,7 +586,7 @@ impl<'a> JoinedRows<'a> {
                     )],
                     Some(Box::new(lit(ScalarValue::Int64(Some(0))))),
                 )),
-                LeafKind::Sum | LeafKind::Min | LeafKind::Max => {
+                LeafKind::Sum | LeafKind::Min | LeafKind::Max | LeafKind::Sketch | LeafKind::Set => {
                     let found = leaf.input.get_type(&rows).map_err(internal)?;
                     if found == wanted { leaf.input.clone() } else { datafusion_expr::cast(leaf.input.clone(), wanted) }
                 }
@@ -587,6 +595,11 @@ impl<'a> JoinedRows<'a> {
         }
         substitute(over_leaves, &values)
     }
+}
+
+/// An aggregate of one argument.
+pub(crate) fn aggregate_call(function: Arc<AggregateUDF>, input: Expr) -> Expr {
+    Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![input], false, None, vec![], None))
 }
 
 /// The SQL of a calculated measure: whose it is, where it was reached, and its parts.

@@ -35,6 +35,8 @@ use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{Switch, SwitchValue};
 use crate::session::SessionFacts;
+use crate::substitute::Report;
+use crate::substitute::cover_members::{STORED, stored_column};
 use crate::types;
 
 /// The wall clock of a zone at an instant, and back.
@@ -51,6 +53,8 @@ pub struct Planning<'a> {
     pub mentioned: &'a HashSet<String>,
     /// Sentences for NOTICE, added while lowering.
     pub notices: &'a RefCell<Vec<String>>,
+    /// What became of legs, added while substituting.
+    pub report: &'a RefCell<Report>,
     /// How many sub-query dimensions this is inside of.
     pub depth: usize,
     /// Inside a row filter: it reads all rows, because it is the model's author who compares with them.
@@ -143,6 +147,24 @@ pub struct JoinedRows<'a> {
     pub(super) conditions: Vec<AskedCondition>,
     /// Names of base columns count from here.
     names_from: usize,
+    /// Where these rows are a rollup's: all that they have.
+    stored: Option<Stored>,
+}
+
+/// A member that a rollup stores as a column of [`STORED`].
+#[derive(Debug, Clone)]
+pub(crate) struct StoredColumn {
+    pub node: String,
+    pub member: String,
+    pub is_segment: bool,
+    pub field: Field,
+}
+
+#[derive(Debug)]
+struct Stored {
+    columns: Vec<StoredColumn>,
+    /// Columns beside those of members.
+    others: Vec<Field>,
 }
 
 impl<'a> JoinedRows<'a> {
@@ -161,6 +183,29 @@ impl<'a> JoinedRows<'a> {
             asked: Arc::default(),
             conditions: Vec::new(),
             names_from: 0,
+            stored: None,
+        }
+    }
+
+    /// Values come from the columns of a rollup from here on; what they do not give is refused.
+    pub(crate) fn reads_only(&mut self, columns: Vec<StoredColumn>, others: Vec<Field>) {
+        self.stored = Some(Stored { columns, others });
+    }
+
+    /// A member that the rollup stores; `None` where these rows are no rollup's, or it has no such member.
+    fn stored_member(&self, node: &str, member: &str, is_segment: bool) -> Option<(Expr, &Field)> {
+        let columns = &self.stored.as_ref()?.columns;
+        let column = columns
+            .iter()
+            .find(|column| column.node == node && column.member == member && column.is_segment == is_segment)?;
+        Some((stored_column(column.field.name()), &column.field))
+    }
+
+    /// What a rollup does not have is no error of the query: whoever asks goes on to another one.
+    fn refuse_in_rollup(&self, what: &str) -> Result<()> {
+        match self.stored {
+            None => Ok(()),
+            Some(_) => Err(PlanError::unsupported(format!("the rollup does not store {what}"))),
         }
     }
 
@@ -222,6 +267,10 @@ impl<'a> JoinedRows<'a> {
     pub fn dimension(&mut self, path: &[String], member: &str) -> Result<Expr> {
         let role = self.role(path)?;
         let dimension = dimension_named(role.cube, member)?;
+        // As it was shown when the rollup was built, in the same zone.
+        if let Some((value, _)) = self.stored_member(&role.node, member, false) {
+            return Ok(value);
+        }
         let stored = self.stored_dimension(&role, dimension, 0)?;
         self.shown(dimension, stored)
     }
@@ -296,6 +345,14 @@ impl<'a> JoinedRows<'a> {
 
     /// The value as the source stores it, for joins and for other members' SQL.
     pub(crate) fn stored_dimension(&mut self, role: &Role<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
+        if let Some((value, field)) = self.stored_member(&role.node, &dimension.naming.name, false) {
+            // A rollup has times as they are shown: those of another zone than UTC are not what the source stores.
+            let is_shown =
+                matches!(field.data_type(), DataType::Timestamp(..)) && self.planning.session.zone != Zone::UTC;
+            if !is_shown || granularity::is_wall_clock(self.model(), dimension) {
+                return Ok(value);
+            }
+        }
         self.dimension_value(&Scope::Cube(role.clone()), dimension, depth)
     }
 
@@ -464,6 +521,9 @@ impl<'a> JoinedRows<'a> {
     pub fn segment(&mut self, path: &[String], member: &str) -> Result<Expr> {
         let role = self.role(path)?;
         let segment = role.cube.segments.get(member).ok_or_else(|| missing(role.name(), member))?;
+        if let Some((value, _)) = self.stored_member(&role.node, member, true) {
+            return Ok(value);
+        }
         if let Some(unsupported) = &segment.unsupported {
             return Err(not_yet(role.name(), member, &unsupported.feature));
         }
@@ -532,9 +592,13 @@ impl<'a> JoinedRows<'a> {
         if let Some(dimension) = owner.cube.dimensions.get(&reference.member) {
             return self.stored_dimension(&owner, dimension, depth + 1);
         }
+        if let Some((value, _)) = self.stored_member(&owner.node, &reference.member, true) {
+            return Ok(value);
+        }
         if let Some(segment) = owner.cube.segments.get(&reference.member) {
             return self.row_value(&owner, &segment.sql, true, depth + 1);
         }
+        self.refuse_in_rollup(&reference.member)?;
         if let (Some(is_restricted), Scope::Cube(role)) = (self.sub_query, scope) {
             return self.measure_of_owner(role, reference, is_restricted, depth);
         }
@@ -680,6 +744,7 @@ impl<'a> JoinedRows<'a> {
     /// A column of the cube's base scan, added once. A `timestamp` is UTC whatever its source's zone is.
     pub(crate) fn base_column(&mut self, role: &Role<'a>, sql: &str, boolean: bool) -> Result<Expr> {
         let cube = role.cube;
+        self.refuse_in_rollup(sql)?;
         let dialect = self.dialect(cube)?;
         let (sql, typed) = typed_base(self.planning.catalog, cube, sql, boolean, dialect);
         let next = self.next_column();
@@ -748,6 +813,10 @@ impl<'a> JoinedRows<'a> {
             for column in columns {
                 fields.push((Some(TableReference::bare(cube.clone())), Arc::new(column.field.clone())));
             }
+        }
+        if let Some(stored) = &self.stored {
+            let stored = stored.columns.iter().map(|column| &column.field).chain(&stored.others);
+            fields.extend(stored.map(|field| (Some(TableReference::bare(STORED)), Arc::new(field.clone()))));
         }
         fields.extend(self.sub_query_fields());
         for (name, switch) in &self.crossed {

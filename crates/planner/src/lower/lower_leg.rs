@@ -15,6 +15,8 @@ use crate::expand::hints::member;
 use crate::expand::split_facts::{group_name, typed_as};
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LegAggregate, LegLeaf, LegScan};
 use crate::rewrite::CUSTOM_GRANULARITY;
+use crate::substitute::cover_members::STORED;
+use crate::substitute::substitute;
 
 use super::joined_rows::{JoinedRows, Planning, internal};
 use super::sub_queries::Restriction;
@@ -53,6 +55,9 @@ impl JoinedRows<'_> {
                         let (granularity, column) = granularity_call(&call)?;
                         self.column_at_granularity(member(scans, column)?, granularity)?
                     }
+                    Expr::Column(column) if column.relation.as_ref().is_some_and(|of| of.table() == STORED) => {
+                        Expr::Column(column)
+                    }
                     Expr::Column(column) => self.row_member(member(scans, &column)?)?,
                     node => return Ok(Transformed::no(node)),
                 };
@@ -65,7 +70,8 @@ impl JoinedRows<'_> {
 
     /// A sub-query inside a leg's filter is hidden from the walk over the plan: it is lowered here.
     fn lowered(&self, subquery: Subquery) -> datafusion_common::Result<Subquery> {
-        let plan = super::lower(subquery.subquery.as_ref().clone(), self.planning)?;
+        let plan = substitute(subquery.subquery.as_ref().clone(), self.planning)?;
+        let plan = super::lower(plan, self.planning)?;
         Ok(subquery.with_plan(Arc::new(plan)))
     }
 }
@@ -168,6 +174,8 @@ impl JoinedRows<'_> {
             LeafKind::Count
             | LeafKind::CountDistinct
             | LeafKind::CountDistinctApprox
+            | LeafKind::Sketch
+            | LeafKind::Set
             | LeafKind::Sum
             | LeafKind::Min
             | LeafKind::Max => value,

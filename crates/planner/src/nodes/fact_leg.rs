@@ -33,6 +33,10 @@ pub enum LeafKind {
     Sum,
     Min,
     Max,
+    /// What a rollup stores of an estimate.
+    Sketch,
+    /// What a rollup stores of a distinct count that can be added up.
+    Set,
 }
 
 impl LeafKind {
@@ -40,7 +44,7 @@ impl LeafKind {
     #[must_use]
     pub fn ignores_repetition(self) -> bool {
         match self {
-            Self::CountDistinct | Self::CountDistinctApprox | Self::Min | Self::Max => true,
+            Self::CountDistinct | Self::CountDistinctApprox | Self::Min | Self::Max | Self::Sketch | Self::Set => true,
             Self::Count | Self::Sum => false,
         }
     }
@@ -50,7 +54,7 @@ impl LeafKind {
     pub fn counts(self) -> bool {
         match self {
             Self::Count | Self::CountDistinct | Self::CountDistinctApprox => true,
-            Self::Sum | Self::Min | Self::Max => false,
+            Self::Sum | Self::Min | Self::Max | Self::Sketch | Self::Set => false,
         }
     }
 
@@ -62,6 +66,8 @@ impl LeafKind {
             Self::Sum => "sum",
             Self::Min => "min",
             Self::Max => "max",
+            Self::Sketch => "sketch",
+            Self::Set => "set",
         }
     }
 }

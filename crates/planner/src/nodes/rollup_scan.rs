@@ -1,0 +1,157 @@
+//! A leg that is answered from a rollup: rows of some of its partitions, and rows of the source for what they do not hold.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion_common::{DFSchemaRef, Result};
+use datafusion_expr::{Expr, LogicalPlan, TableSource, UserDefinedLogicalNodeCore};
+
+use crate::nodes::fact_leg::FactLeg;
+use crate::rollups::RollupName;
+
+/// How the values that a rollup stores become an aggregate's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Merge {
+    /// Counts are added up; none is 0.
+    Count,
+    Sum,
+    Min,
+    Max,
+    Sketch,
+    Set,
+    BoolAnd,
+    BoolOr,
+    /// The distinct values of an expression over stored columns.
+    CountDistinct,
+}
+
+/// One aggregate of the leg over the rollup's columns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct Merged {
+    pub merge: Merge,
+    /// Over the rollup's columns.
+    pub value: Expr,
+}
+
+#[derive(Clone)]
+pub struct RollupScan {
+    /// What is answered.
+    pub leg: FactLeg,
+    pub rollup: RollupName,
+    pub table: Arc<dyn TableSource>,
+    /// Those that are read, by position.
+    pub partitions: Vec<usize>,
+    pub partitions_of_all: usize,
+    pub rows_read: u64,
+    /// Over the rollup's columns, as the leg's groups.
+    pub group: Vec<Expr>,
+    /// Over the rollup's columns; all must hold.
+    pub filters: Vec<Expr>,
+    /// As the leg's aggregates.
+    pub merged: Vec<Merged>,
+    /// What the source gives beside: legs whose aggregates are those values that can be merged.
+    pub live: Vec<FactLeg>,
+}
+
+/// A source's rows weigh as much as many stored ones.
+const LIVE_LEG_ROWS: u64 = 100_000;
+
+impl RollupScan {
+    /// What reading it costs, in rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows_read + LIVE_LEG_ROWS * self.live.len() as u64
+    }
+
+    fn parts(&self) -> (&RollupName, &Vec<usize>, &Vec<Expr>, &Vec<Expr>, &Vec<Merged>, &Vec<FactLeg>) {
+        (&self.rollup, &self.partitions, &self.group, &self.filters, &self.merged, &self.live)
+    }
+}
+
+impl fmt::Debug for RollupScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RollupScan").field(&self.parts()).finish()
+    }
+}
+
+impl PartialEq for RollupScan {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts() && self.leg == other.leg
+    }
+}
+
+impl Eq for RollupScan {}
+
+impl Hash for RollupScan {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialOrd for RollupScan {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.parts().partial_cmp(&other.parts())
+    }
+}
+
+fn list(items: &[impl fmt::Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for Merged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.merge {
+            Merge::Count => "add counts",
+            Merge::Sum => "add",
+            Merge::Min => "min",
+            Merge::Max => "max",
+            Merge::Sketch => "estimate of the union",
+            Merge::Set => "size of the union",
+            Merge::BoolAnd => "and",
+            Merge::BoolOr => "or",
+            Merge::CountDistinct => "count distinct",
+        };
+        write!(f, "{word} of {}", self.value)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for RollupScan {
+    fn name(&self) -> &'static str {
+        "RollupScan"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.leg.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        vec![]
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "RollupScan: {}, partitions {} of {}, group=[{}], merged=[{}], filters=[{}]",
+            self.rollup,
+            self.partitions.len(),
+            self.partitions_of_all,
+            list(&self.group),
+            list(&self.merged),
+            list(&self.filters)
+        )?;
+        self.live.iter().try_for_each(|leg| {
+            let added = &leg.filters[self.leg.filters.len().min(leg.filters.len())..];
+            write!(f, ", from the source where [{}]", list(added))
+        })
+    }
+
+    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {
+        Ok(self.clone())
+    }
+}

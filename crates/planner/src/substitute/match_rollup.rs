@@ -1,0 +1,585 @@
+//! Whether a rollup answers a leg, and how (reference 4.4).
+//!
+//! *Additive*: every leaf is stored so that it can be added up over the groups that the leg does not tell apart: then the rollup may be
+//! finer than the leg. *Exact*: a plain distinct count, or a leaf of which one row counts in several groups, is read as it is; then each
+//! group of the leg must be one row of the rollup: all of its dimensions are grouped by, or pinned to one value.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion_common::{DFSchema, TableReference};
+use datafusion_expr::expr::AggregateFunction;
+use datafusion_expr::utils::split_conjunction_owned;
+use datafusion_expr::{Case, Expr, Operator};
+use indexmap::IndexMap;
+
+use crate::catalog::{MemberColumn, ViewTable};
+use crate::error::{PlanError, Result};
+use crate::expand::choose_join_tree::cube_of;
+use crate::expand::time_range::Core;
+use crate::lower::joined_rows::{Planning, internal};
+use crate::members;
+use crate::nodes::fact_leg::{FactLeg, LeafKind, LegAggregate, LegLeaf, LegScan, SwitchValue};
+use crate::nodes::rollup_scan::{Merge, Merged, RollupScan};
+use crate::policy::grants::Rows;
+use crate::rollups::{PartitionRange, Rollup, RollupLayout, StoredLeaf, StoredRollup, Stores, Walk, walk_to, walks_of};
+
+use super::cover_members::{Cover, stored_column, within};
+use super::cover_time::{Span, whole_buckets};
+use super::refusal::Refusal;
+
+type Answer<T> = Result<std::result::Result<T, Refusal>>;
+
+/// Returns with a refusal.
+macro_rules! or_refuse {
+    ($answer:expr) => {
+        match $answer {
+            Ok(value) => value,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    };
+}
+
+/// The scan of `rollup` that answers `leg`, or why there is none.
+///
+/// # Errors
+/// The outer one for our own contradictions.
+pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> Answer<RollupScan> {
+    let layout = match &rollup.layout {
+        Ok(layout) => layout,
+        Err(error) => return Ok(Err(Refusal::Unusable { reason: error.message.clone() })),
+    };
+    or_refuse!(same_rows(leg, layout, planning)?);
+    let stored = or_refuse!(readable(rollup, planning));
+    let mut matching = Matching {
+        leg,
+        layout,
+        stored,
+        planning,
+        cover: Cover::new(leg, layout, planning),
+        needs_one_row: None,
+        filters: Vec::new(),
+        edges: Vec::new(),
+        spans: Vec::new(),
+    };
+    let mut group = Vec::new();
+    for expr in &leg.group {
+        group.push(or_refuse!(matching.cover.covered(expr)?));
+    }
+    or_refuse!(matching.cover_filters()?);
+    let mut merged = Vec::new();
+    for aggregate in &leg.aggregates {
+        merged.push(or_refuse!(matching.merged(aggregate)?));
+    }
+    if let Some(refusal) = &matching.needs_one_row
+        && !matching.has_one_row_a_group(&group)
+    {
+        return Ok(Err(refusal.clone()));
+    }
+    let Reads { partitions, rows_read, live } = or_refuse!(matching.reads()?);
+    if let Some(refusal) = matching.needs_one_row.clone()
+        && !live.is_empty()
+    {
+        return Ok(Err(refusal));
+    }
+    let mut legs = Vec::new();
+    for condition in live {
+        legs.push(or_refuse!(matching.live_leg(condition)?));
+    }
+    let mut filters = std::mem::take(&mut matching.filters);
+    filters.extend(matching.whole_spans()?);
+    Ok(Ok(RollupScan {
+        leg: leg.clone(),
+        rollup: rollup.name.clone(),
+        table: stored.rows.table(&partitions),
+        partitions_of_all: stored.partitions.len(),
+        partitions,
+        rows_read,
+        group,
+        filters,
+        merged,
+        live: legs,
+    }))
+}
+
+/// Whether the rollup's joined rows are the leg's, and everyone may see them.
+fn same_rows(leg: &FactLeg, layout: &RollupLayout, planning: Planning<'_>) -> Answer<()> {
+    if leg.tree.root != layout.root {
+        return Ok(Err(Refusal::OtherRoot { wanted: leg.tree.root.clone(), stored: layout.root.clone() }));
+    }
+    let known: BTreeSet<&Walk> = layout
+        .columns
+        .iter()
+        .filter_map(|column| match &column.stores {
+            Stores::Leaf(leaf) => Some(leaf.walks.iter().collect::<Vec<_>>()),
+            Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => Some(vec![at]),
+        })
+        .flatten()
+        .collect();
+    let has = |walk: &Walk| walk.len() == 1 || known.iter().any(|known| known.starts_with(walk));
+    if let Some(walk) = walks_of(&leg.tree).into_iter().find(|walk| !has(walk)) {
+        return Ok(Err(Refusal::JoinMissing { cubes: walk }));
+    }
+    let nothing = BTreeSet::new();
+    for node in leg.tree.nodes() {
+        let cube = members::cube_named(&planning.catalog.model, cube_of(node))?;
+        let asked = leg.restrictions.asked.get(&cube.naming.name).unwrap_or(&nothing);
+        let is_filtered = !matches!(planning.catalog.policies.rows(cube, asked)?, Rows::All);
+        if is_filtered || members::reads_context(&planning.catalog.model, cube) {
+            return Ok(Err(Refusal::RowFilter { cube: cube.naming.name.clone() }));
+        }
+    }
+    for guard in &leg.restrictions.guards {
+        return Ok(Err(if guard.is_policy {
+            let view = leg.scans.first().map(|scan| scan.table.name.clone());
+            Refusal::RowFilter { cube: view.unwrap_or_default() }
+        } else {
+            Refusal::DefaultFilter
+        }));
+    }
+    let crossed = leg.switches.iter().find(|switch| matches!(switch.value, SwitchValue::Crossed(_)));
+    Ok(match crossed {
+        Some(switch) => Err(Refusal::Switch { member: switch.member.clone() }),
+        None => Ok(()),
+    })
+}
+
+/// The rows of the session's zone, where they are fresh enough.
+fn readable<'r>(rollup: &'r Rollup, planning: Planning<'_>) -> std::result::Result<&'r StoredRollup, Refusal> {
+    if rollup.stored.is_empty() {
+        return Err(Refusal::NotBuilt);
+    }
+    let zone = planning.session.zone;
+    let Some(stored) = rollup.stored.iter().find(|stored| stored.zone == zone) else {
+        let built = rollup.stored.iter().map(|stored| stored.zone.name()).collect();
+        return Err(Refusal::OtherZone { zone: zone.name(), built });
+    };
+    if let Some(allowed) = planning.session.rollups.max_staleness {
+        let age = planning.session.now.timestamp_micros() - stored.built_at;
+        if age > allowed {
+            return Err(Refusal::Stale { seconds: age / 1_000_000, allowed: allowed / 1_000_000 });
+        }
+    }
+    Ok(stored)
+}
+
+struct Matching<'a, 'r> {
+    leg: &'a FactLeg,
+    layout: &'r RollupLayout,
+    stored: &'r StoredRollup,
+    planning: Planning<'a>,
+    cover: Cover<'a>,
+    /// The refusal unless each group is one row of the rollup.
+    needs_one_row: Option<Refusal>,
+    /// Over the rollup's columns.
+    filters: Vec<Expr>,
+    /// Stored times of which the leg's range cuts through buckets.
+    edges: Vec<(usize, Core)>,
+    /// The ranges that conditions give, by stored time.
+    spans: Vec<(usize, Span)>,
+}
+
+/// What is read: partitions, and conditions on what the source gives beside.
+struct Reads {
+    partitions: Vec<usize>,
+    rows_read: u64,
+    live: Vec<Expr>,
+}
+
+impl Matching<'_, '_> {
+    fn cover_filters(&mut self) -> Answer<()> {
+        for filter in &self.leg.filters {
+            for part in split_conjunction_owned(filter.clone()) {
+                let ranges = self.cover.range_in(&part)?;
+                for (time, _, span) in &ranges {
+                    self.spans.push((*time, *span));
+                }
+                match self.cover.covered(&part)? {
+                    Ok(covered) => self.filters.push(covered),
+                    Err(refusal) => {
+                        let Some((time, core, _)) = ranges.into_iter().next() else { return Ok(Err(refusal)) };
+                        if !self.edges.iter().any(|(known, _)| *known == time) {
+                            self.edges.push((time, core));
+                        }
+                    }
+                }
+            }
+        }
+        if self.edges.len() > 1 {
+            return Ok(Err(self.too_coarse(self.edges[1].0)));
+        }
+        Ok(Ok(()))
+    }
+
+    fn too_coarse(&self, time: usize) -> Refusal {
+        let time = &self.cover.times[time];
+        let shown = match &self.layout.columns[time.position].stores {
+            Stores::Time { at, member, .. } => format!("{}.{member}", at.last().map_or("", String::as_str)),
+            _ => String::new(),
+        };
+        Refusal::TooCoarse { member: shown, stored: time.granularity.clone() }
+    }
+
+    /// All that conditions say of a stored time.
+    fn asked(&self, time: usize) -> Span {
+        let member = |time: usize| match &self.layout.columns[self.cover.times[time].position].stores {
+            Stores::Time { at, member, .. } => Some((at.clone(), member.clone())),
+            _ => None,
+        };
+        let wanted = member(time);
+        self.spans.iter().filter(|(known, _)| member(*known) == wanted).fold(Span::ALL, |all, (_, span)| all.and(span))
+    }
+
+    fn merged(&mut self, aggregate: &LegAggregate) -> Answer<Merged> {
+        match aggregate {
+            LegAggregate::Leaf(leaf) => self.merged_leaf(leaf),
+            LegAggregate::OverRows(Expr::AggregateFunction(call)) => self.merged_call(call),
+            LegAggregate::OverRows(other) => Ok(Err(Refusal::RowsNeeded { aggregate: other.to_string() })),
+            LegAggregate::CountRows { .. } => Ok(Err(Refusal::RowsNeeded { aggregate: "COUNT(*)".to_owned() })),
+        }
+    }
+
+    fn merged_leaf(&mut self, leaf: &LegLeaf) -> Answer<Merged> {
+        let model = &self.planning.catalog.model;
+        let tree = &self.leg.tree;
+        let node = tree.node_at(model, &leaf.path).unwrap_or(&tree.root);
+        let at = walk_to(tree, node);
+        let mut within_walks = Vec::new();
+        for (path, measure) in &leaf.within {
+            let node = tree.node_at(model, path).unwrap_or(&tree.root);
+            within_walks.push((walk_to(tree, node), measure.clone()));
+        }
+        let walks = walks_of(tree);
+        let is_same = |stored: &StoredLeaf| {
+            stored.measure == leaf.measure && stored.at.last() == at.last() && stored.origin == leaf.origin
+        };
+        let kinds: &[(LeafKind, Merge)] = match leaf.kind {
+            LeafKind::Count => &[(LeafKind::Count, Merge::Count)],
+            LeafKind::CountDistinct => &[(LeafKind::Set, Merge::Set), (LeafKind::CountDistinct, Merge::Count)],
+            LeafKind::CountDistinctApprox => &[(LeafKind::Sketch, Merge::Sketch)],
+            LeafKind::Sum => &[(LeafKind::Sum, Merge::Sum)],
+            LeafKind::Min => &[(LeafKind::Min, Merge::Min)],
+            LeafKind::Max => &[(LeafKind::Max, Merge::Max)],
+            LeafKind::Sketch | LeafKind::Set => &[],
+        };
+        let shown = format!("{}.{}", leaf.cube(), leaf.measure);
+        let mut differs = None;
+        for (kind, merge) in kinds {
+            for column in &self.layout.columns {
+                let Stores::Leaf(stored) = &column.stores else { continue };
+                if !is_same(stored) {
+                    continue;
+                }
+                let fits = stored.kind == *kind
+                    && stored.at == at
+                    && stored.within == within_walks
+                    && walks.is_subset(&stored.walks);
+                if !fits {
+                    differs = Some(if stored.kind == LeafKind::CountDistinct && leaf.kind == LeafKind::Count {
+                        Refusal::Multiplied { measure: shown.clone() }
+                    } else {
+                        Refusal::MeasureDiffers { measure: shown.clone() }
+                    });
+                    continue;
+                }
+                if stored.is_repeated {
+                    if walks != stored.walks {
+                        return Ok(Err(Refusal::Multiplied { measure: shown }));
+                    }
+                    self.needs_one_row.get_or_insert(Refusal::Multiplied { measure: shown });
+                } else if stored.kind == LeafKind::CountDistinct {
+                    self.needs_one_row.get_or_insert(Refusal::NotAdditive { measure: shown });
+                }
+                let mut value = stored_column(&column.name);
+                if let Some(filter) = &leaf.filter {
+                    value = where_holds(value, or_refuse!(self.cover.covered(filter)?));
+                }
+                return Ok(Ok(Merged { merge: *merge, value }));
+            }
+        }
+        Ok(Err(differs.unwrap_or(Refusal::MeasureMissing { measure: shown })))
+    }
+
+    /// An aggregate over dimensions that repetition leaves as it is.
+    fn merged_call(&mut self, call: &AggregateFunction) -> Answer<Merged> {
+        let name = call.func.name();
+        let merge = match (name, call.params.distinct) {
+            ("min", _) => Merge::Min,
+            ("max", _) => Merge::Max,
+            ("bool_and" | "every", _) => Merge::BoolAnd,
+            ("bool_or", _) => Merge::BoolOr,
+            ("count", true) => Merge::CountDistinct,
+            _ => return Ok(Err(Refusal::RowsNeeded { aggregate: format!("{name}(…)") })),
+        };
+        let [argument] = call.params.args.as_slice() else {
+            return Ok(Err(Refusal::RowsNeeded { aggregate: format!("{name}(…)") }));
+        };
+        let mut value = or_refuse!(self.cover.covered(argument)?);
+        if let Some(filter) = &call.params.filter {
+            value = where_holds(value, or_refuse!(self.cover.covered(filter)?));
+        }
+        Ok(Ok(Merged { merge, value }))
+    }
+
+    /// Whether no two rows of the rollup fall into one group.
+    fn has_one_row_a_group(&self, group: &[Expr]) -> bool {
+        let filters: Vec<Expr> =
+            self.filters.iter().flat_map(|filter| split_conjunction_owned(filter.clone())).collect();
+        self.layout.groups().all(|column| {
+            let own = stored_column(&column.name);
+            let is_pin = |filter: &Expr| match filter {
+                Expr::BinaryExpr(binary) if binary.op == Operator::Eq => {
+                    let is = |one: &Expr, other: &Expr| *one == own && matches!(other, Expr::Literal(..));
+                    is(&binary.left, &binary.right) || is(&binary.right, &binary.left)
+                }
+                Expr::IsTrue(inner) => **inner == own,
+                other => *other == own,
+            };
+            group.contains(&own) || filters.iter().any(is_pin)
+        })
+    }
+
+    /// The conditions that keep out the buckets that a range cuts through.
+    fn whole_spans(&self) -> Result<Vec<Expr>> {
+        let mut conditions = Vec::new();
+        for (time, _) in &self.edges {
+            let stored = &self.cover.times[*time];
+            if let Some(unit) = &stored.unit {
+                let whole = whole_buckets(self.asked(*time), unit, self.planning)?;
+                conditions.push(within(&stored.column, whole));
+            }
+        }
+        Ok(conditions)
+    }
+
+    fn reads(&self) -> Answer<Reads> {
+        let partitioned = self.layout.partitioned_by.as_ref().map(|(position, _)| *position);
+        let cut = self.edges.first();
+        let of_partitions =
+            partitioned.and_then(|position| self.cover.times.iter().position(|time| time.position == position));
+        // Whole buckets of the cut time, and all of it.
+        let cut_spans = match cut {
+            None => None,
+            Some((time, _)) => {
+                let asked = self.asked(*time);
+                let stored = &self.cover.times[*time];
+                let Some(unit) = &stored.unit else { return Ok(Err(self.too_coarse(*time))) };
+                let whole = whole_buckets(asked, unit, self.planning)?;
+                if whole.is_empty() {
+                    let Refusal::TooCoarse { member, stored } = self.too_coarse(*time) else {
+                        return Err(PlanError::internal("a time that is too coarse for another reason"));
+                    };
+                    return Ok(Err(Refusal::NoWholeBucket { member, stored }));
+                }
+                Some((asked, whole))
+            }
+        };
+        let Some(position) = partitioned else {
+            let live = match (cut, cut_spans) {
+                (Some((_, core)), Some((asked, whole))) => {
+                    asked.minus(&[whole]).into_iter().map(|span| live_condition(core, span)).collect()
+                }
+                _ => Vec::new(),
+            };
+            return Ok(Ok(Reads {
+                partitions: (0..self.stored.partitions.len()).collect(),
+                rows_read: self.stored.partitions.iter().map(|partition| partition.rows).sum(),
+                live,
+            }));
+        };
+        let is_same_time = |one: usize, other: usize| {
+            let key = |time: usize| match &self.layout.columns[self.cover.times[time].position].stores {
+                Stores::Time { at, member, .. } => Some((at.clone(), member.clone())),
+                _ => None,
+            };
+            key(one) == key(other)
+        };
+        let (asked, wanted) = match (of_partitions, cut, cut_spans) {
+            (Some(time), Some((cut, _)), Some((asked, whole))) if is_same_time(time, *cut) => (asked, whole),
+            (Some(time), _, _) => (self.asked(time), self.asked(time)),
+            (None, _, _) => (Span::ALL, Span::ALL),
+        };
+        let may_be_null = asked == Span::ALL;
+        let held = self.held(asked);
+        let read: Vec<Span> = held.iter().map(|span| span.and(&wanted)).filter(|span| !span.is_empty()).collect();
+        let mut partitions = Vec::new();
+        let mut has_null = false;
+        for (index, partition) in self.stored.partitions.iter().enumerate() {
+            let reads = match partition.range {
+                PartitionRange::Whole => true,
+                PartitionRange::Between { start, end } => !Span::new(start, end).and(&wanted).is_empty(),
+                PartitionRange::NoTime => {
+                    has_null = true;
+                    may_be_null
+                }
+            };
+            if reads {
+                partitions.push(index);
+            }
+        }
+        let mut missing = asked.minus(&read);
+        let other_cut = cut.filter(|(cut, _)| of_partitions.is_none_or(|time| !is_same_time(time, *cut)));
+        if let Some((_, core)) = other_cut {
+            if !missing.is_empty() || (may_be_null && !has_null) {
+                return Ok(Err(Refusal::NotBuilt));
+            }
+            let Some((asked, whole)) = cut_spans else { return Err(PlanError::internal("a cut without a span")) };
+            let live = asked.minus(&[whole]).into_iter().map(|span| live_condition(core, span)).collect();
+            return Ok(Ok(self.with_rows(partitions, live)));
+        }
+        if read.is_empty() && !missing.is_empty() {
+            return Ok(Err(Refusal::NotBuilt));
+        }
+        missing.retain(|span| !span.is_empty());
+        let mut live = Vec::new();
+        if !missing.is_empty() || (may_be_null && !has_null) {
+            let Some(time) = self.live_time(position) else { return Ok(Err(Refusal::NotBuilt)) };
+            live.extend(missing.into_iter().map(|span| within(&time, span)));
+            if may_be_null && !has_null {
+                live.push(Expr::IsNull(Box::new(time)));
+            }
+        }
+        Ok(Ok(self.with_rows(partitions, live)))
+    }
+
+    fn with_rows(&self, partitions: Vec<usize>, live: Vec<Expr>) -> Reads {
+        let rows_read = partitions.iter().map(|index| self.stored.partitions[*index].rows).sum();
+        Reads { partitions, rows_read, live }
+    }
+
+    /// The spans that partitions hold. Where the build had no border of its own, nothing was before its first partition and after its last one,
+    /// which is as good as held for a query without a border there.
+    fn held(&self, asked: Span) -> Vec<Span> {
+        let mut held: Vec<Span> = self
+            .stored
+            .partitions
+            .iter()
+            .filter_map(|partition| match partition.range {
+                PartitionRange::Whole => Some(Span::ALL),
+                PartitionRange::Between { start, end } => Some(Span::new(start, end)),
+                PartitionRange::NoTime => None,
+            })
+            .collect();
+        held.sort_by_key(|span| span.from);
+        if held.is_empty()
+            && self.stored.covers == crate::rollups::Cover::default()
+            && !self.stored.partitions.is_empty()
+        {
+            // There was no time at all.
+            return vec![Span::ALL];
+        }
+        if asked.from.is_none()
+            && self.stored.covers.from.is_none()
+            && let Some(first) = held.first_mut()
+        {
+            first.from = None;
+        }
+        if asked.to.is_none()
+            && self.stored.covers.to.is_none()
+            && let Some(last) = held.iter_mut().max_by_key(|span| span.to)
+        {
+            last.to = None;
+        }
+        held
+    }
+
+    /// The time that partitions, as a column of a scan that is added to the leg; `None` where the leg has no such place.
+    fn live_time(&self, position: usize) -> Option<Expr> {
+        let scan = self.live_scan(position)?;
+        let column = scan.table.columns.values().next()?;
+        let time = Expr::Column(datafusion_common::Column::new(Some(scan.reference.clone()), LIVE_TIME));
+        Some(if column.field.data_type() == &DataType::Date32 {
+            datafusion_expr::cast(time, DataType::Timestamp(TimeUnit::Microsecond, None))
+        } else {
+            time
+        })
+    }
+
+    fn live_scan(&self, position: usize) -> Option<LegScan> {
+        let Stores::Time { at, member, .. } = &self.layout.columns[position].stores else { return None };
+        let tree = &self.leg.tree;
+        tree.nodes().find(|node| walk_to(tree, node) == *at)?;
+        let cube = members::cube_named(&self.planning.catalog.model, at.last()?).ok()?;
+        let kind = belvedere_model::MemberKind::Dimension;
+        let column: MemberColumn = crate::tables::column(self.planning, cube, kind, at.clone(), member);
+        let mut columns = IndexMap::new();
+        columns.insert(LIVE_TIME.to_owned(), column);
+        let table = ViewTable::new(LIVE_SCAN.to_owned(), columns, None);
+        Some(LegScan { reference: TableReference::bare(LIVE_SCAN), table: Arc::new(table), defaults: Vec::new() })
+    }
+
+    /// The leg under one condition more, with values that can be merged.
+    fn live_leg(&self, condition: Expr) -> Answer<FactLeg> {
+        let mut leg = self.leg.clone();
+        let names_live_time = condition
+            .column_refs()
+            .iter()
+            .any(|column| column.relation.as_ref().is_some_and(|relation| relation.table() == LIVE_SCAN));
+        if names_live_time {
+            let position = self.layout.partitioned_by.as_ref().map_or(0, |(position, _)| *position);
+            leg.scans.extend(self.live_scan(position));
+        }
+        leg.filters.push(condition);
+        let mut fields: Vec<Field> = leg.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        for (index, aggregate) in leg.aggregates.iter_mut().enumerate() {
+            let field = &mut fields[self.leg.group.len() + index];
+            match aggregate {
+                LegAggregate::Leaf(leaf) => match leaf.kind {
+                    LeafKind::Count | LeafKind::Sum | LeafKind::Min | LeafKind::Max => {}
+                    LeafKind::CountDistinctApprox => {
+                        leaf.kind = LeafKind::Sketch;
+                        *field = field.clone().with_data_type(DataType::Binary);
+                    }
+                    LeafKind::CountDistinct => {
+                        let set = self.layout.columns.iter().find_map(|column| match &column.stores {
+                            Stores::Leaf(stored) if stored.kind == LeafKind::Set && stored.measure == leaf.measure => {
+                                Some(column.field.data_type().clone())
+                            }
+                            _ => None,
+                        });
+                        let Some(set) = set else {
+                            return Ok(Err(Refusal::CannotCombine {
+                                aggregate: format!("measure \"{}\"", leaf.measure),
+                            }));
+                        };
+                        leaf.kind = LeafKind::Set;
+                        *field = field.clone().with_data_type(set);
+                    }
+                    LeafKind::Sketch | LeafKind::Set => {
+                        return Err(PlanError::internal("a query asks for what only rollups store"));
+                    }
+                },
+                LegAggregate::OverRows(Expr::AggregateFunction(call)) if call.func.name() != "count" => {}
+                LegAggregate::OverRows(other) => {
+                    return Ok(Err(Refusal::CannotCombine { aggregate: other.to_string() }));
+                }
+                LegAggregate::CountRows { .. } => {
+                    return Ok(Err(Refusal::CannotCombine { aggregate: "COUNT(*)".to_owned() }));
+                }
+            }
+        }
+        let schema = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
+        leg.schema = Arc::new(schema);
+        Ok(Ok(leg))
+    }
+}
+
+/// The scan that is added to a leg for the time that partitions, and its column.
+const LIVE_SCAN: &str = "rollup:live";
+const LIVE_TIME: &str = "time";
+
+/// The condition that a leg's own time lies in a span.
+fn live_condition(core: &Core, span: Span) -> Expr {
+    let timestamp = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let time = match &core.expr {
+        Expr::Column(_) if core.is_date => datafusion_expr::cast(core.expr.clone(), timestamp),
+        other => other.clone(),
+    };
+    within(&time, span)
+}
+
+/// A value where a condition holds.
+fn where_holds(value: Expr, condition: Expr) -> Expr {
+    Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None))
+}
