@@ -1,0 +1,7 @@
+//! Stores in memory and in folders: what is written is read, whatever happens in between.
+
+mod basics;
+mod collection;
+mod damage;
+mod leases;
+mod shop;
