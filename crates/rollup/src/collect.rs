@@ -1,8 +1,9 @@
 //! Collection: deletes what nobody can read any more.
 //!
 //! In this order, so that nothing is deleted that a version names which somebody may still begin to read: old manifests first, then
-//! another look at who reads what, then the files that no manifest names that is left. A file of a build is deleted only when its
-//! lease's number is smaller than that of the newest version: then it can never be published (see `lease.rs`).
+//! another look at who reads what, then the files that no manifest names that is left. A file that no manifest ever named may be one of
+//! a build; it is deleted only when its lease's number is smaller than that of the newest version: then it can never be published
+//! (see `lease.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::files::SMALL_FILE_BYTES;
 use crate::lease::{lease_path, micros, numbered};
 use crate::store::manifest_path;
 use crate::write::fencing_of;
-use crate::{Quarantined, RollupKey, Store, StoreError};
+use crate::{Manifest, Quarantined, RollupKey, Store, StoreError};
 
 /// How long a collection may hold the lease of a rollup that it cleans.
 const LEASE: Duration = Duration::from_secs(60);
@@ -94,7 +95,11 @@ impl Store {
             return Ok(());
         }
         let old = self.old_versions(folder, newest_version, options.grace).await?;
+        let mut was_named = HashSet::new();
         for version in &old {
+            if let Some(manifest) = self.load_for_collection(folder, *version).await? {
+                was_named.extend(files_of(&manifest));
+            }
             self.inner.files.delete(&manifest_path(folder, *version)).await?;
             collected.manifests += 1;
         }
@@ -117,7 +122,8 @@ impl Store {
             published = raised;
         }
         let mut deleted = Vec::new();
-        for name in unused().filter(|name| fencing_of(name).is_some_and(|number| number < published)) {
+        let over = |name: &String| fencing_of(name).is_some_and(|number| number < published);
+        for name in unused().filter(|name| was_named.contains(&path(name)) || over(name)) {
             self.inner.files.delete(&path(name)).await?;
             deleted.push(path(name));
         }
@@ -235,6 +241,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn files_of(manifest: &Manifest) -> impl Iterator<Item = String> {
+    manifest.partitions.iter().flat_map(|partition| &partition.files).map(|file| file.path.clone())
 }
 
 /// The number of the lease in the name of a folder for sorting.

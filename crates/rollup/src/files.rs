@@ -3,7 +3,9 @@
 //! Everything goes through `object_store`, except writing to a folder: its version 0.13 never calls fsync, so a power cut could
 //! leave a manifest without the files that it names. There the order is: bytes, fsync of the file, its name, fsync of the folder.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path as FilePath, PathBuf};
@@ -39,8 +41,9 @@ pub(crate) struct Files {
     prefix: String,
     /// The folder, if it is one.
     local: Option<PathBuf>,
-    /// Makes names of unfinished files different.
-    unfinished: AtomicU64,
+    /// Makes names of unfinished files different: a number that only this object has, and a count. Not the process's number, which
+    /// two containers that share a volume may both have.
+    unfinished: (u64, AtomicU64),
 }
 
 /// How a file could not be read.
@@ -63,7 +66,12 @@ pub(crate) enum Created {
 
 impl Files {
     pub(crate) fn over(objects: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self { objects, prefix: prefix.trim_matches('/').to_owned(), local: None, unfinished: AtomicU64::new(0) }
+        Self {
+            objects,
+            prefix: prefix.trim_matches('/').to_owned(),
+            local: None,
+            unfinished: (random(), AtomicU64::new(0)),
+        }
     }
 
     pub(crate) fn in_folder(folder: &FilePath) -> io::Result<Self> {
@@ -287,7 +295,8 @@ impl Files {
     }
 
     fn unfinished_name(&self) -> String {
-        format!("{UNFINISHED}{}-{}", std::process::id(), self.unfinished.fetch_add(1, Ordering::Relaxed))
+        let (own, count) = &self.unfinished;
+        format!("{UNFINISHED}{own:016x}-{}", count.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -364,6 +373,11 @@ impl Drop for Sink {
     }
 }
 
+/// A number that nobody else has: the keys of hash maps come from the system's randomness.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 pub(crate) fn unavailable(action: &'static str, path: &str, source: io::Error) -> StoreError {
     StoreError::Unavailable { action, path: path.to_owned(), source }
 }
@@ -400,7 +414,7 @@ fn write_unfinished(place: &FilePath, name: &str, bytes: &[u8]) -> io::Result<Pa
     make_folder(folder)?;
     let unfinished = folder.join(name);
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()
     };

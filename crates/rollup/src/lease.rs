@@ -54,7 +54,7 @@ pub(crate) struct LeaseFile {
 impl Store {
     /// Takes the lease of a rollup, until `now` plus `lasts`; None while somebody else, or an earlier run of this holder, has it.
     ///
-    /// `now` is in UTC microseconds, by a clock that the workers of one store roughly share.
+    /// `now` is in UTC microseconds, by the store's clock ([`Store::now`]), which the workers of one store roughly share.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] or [`StoreError::Full`] if the lease cannot be written.

@@ -130,7 +130,8 @@ impl Store {
         let empty = Manifest {
             format: Format::ours(),
             key: key.clone(),
-            version: newest.highest + 1,
+            // Not a number that was used before an old state was put back: somebody may still hold that version.
+            version: newest.highest.max(self.highest_seen(&key)) + 1,
             structure: String::new(),
             schema: Arc::new(Schema::empty()),
             index_schemas: BTreeMap::new(),

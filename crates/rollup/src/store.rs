@@ -297,6 +297,11 @@ impl Store {
         Ok(self.newest(&key.folder()).await?.manifest.map_or(0, |manifest| manifest.fencing))
     }
 
+    /// The highest version of a rollup that this process has ever seen; 0 if none.
+    pub(crate) fn highest_seen(&self, key: &RollupKey) -> u64 {
+        self.known().highest.get(&key.folder()).copied().unwrap_or(0)
+    }
+
     /// None if one was collected meanwhile, so that the listing is out of date.
     async fn newest_of(&self, folder: &str, versions: &[u64]) -> Result<Option<Newest>, StoreError> {
         let mut newest = Newest { highest: versions.last().copied().unwrap_or(0), ..Newest::default() };

@@ -3,5 +3,7 @@
 mod basics;
 mod collection;
 mod damage;
+mod kills;
 mod leases;
+mod s3;
 mod shop;

@@ -1,9 +1,7 @@
 //! Writing a partition: rows to Parquet files that nothing refers to yet, in bounded memory.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +42,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::task::yield_now;
 
 use crate::error::is_full;
-use crate::files::{Sink, make_folder, not_written};
+use crate::files::{Sink, make_folder, not_written, random};
 use crate::lease::Lease;
 use crate::{PartitionRange, RollupPartition, Store, StoreError, StoredFile, StoredTable};
 
@@ -216,8 +214,7 @@ impl<'a> Build<'a> {
         on_progress: OnProgress,
     ) -> Result<Self, StoreError> {
         let folder = lease.key().folder();
-        // A number that nobody else has: keys of hash maps come from the system's randomness.
-        let random = RandomState::new().build_hasher().finish();
+        let random = random();
         let name = format!("data/{folder}/{:020}-{random:016x}", lease.fencing());
         let given = &store.inner.options;
         let spill = match (&given.spill_folder, store.inner.files.folder()) {

@@ -56,7 +56,7 @@ async fn what_was_written_is_found_and_read_by_another_process() {
     assert_eq!(manifest.schema, schema());
     let batches = other.read(manifest, &days_of(&(0..7000)), &StoredTable::Main, None).await.expect("rows");
     let read = concat_batches(&schema(), &batches).expect("one batch");
-    assert_eq!(totals(&[read.clone()]), totals(&[batch(0..7000)]));
+    assert_eq!(totals(std::slice::from_ref(&read)), totals(&[batch(0..7000)]));
     // Sorted by day: seven rows a day, NULL countries last.
     assert_eq!(read.slice(0, 7).column(0), batch(0..7).column(0));
     assert!(read.column(1).is_null(6));

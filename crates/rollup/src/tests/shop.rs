@@ -37,7 +37,7 @@ pub(super) fn schema() -> SchemaRef {
 
 /// Rows of these numbers: each day has seven countries, every eleventh of which is NULL.
 pub(super) fn batch(numbers: Range<i64>) -> RecordBatch {
-    let day: TimestampMicrosecondArray = numbers.clone().map(|n| Some(n / 7 * DAY)).collect();
+    let day: TimestampMicrosecondArray = numbers.clone().map(|n| Some(n / 7 % 50_000_000 * DAY)).collect();
     let country: StringArray = numbers
         .clone()
         .map(|n| (n % 11 != 0).then(|| ["DE", "FR", "JP", "PE", "ÅL", "ZA", "US"][(n % 7) as usize]))
