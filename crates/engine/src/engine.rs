@@ -8,6 +8,8 @@ use belvedere_model::Model;
 use belvedere_planner::catalog::Catalog;
 use belvedere_planner::functions::Functions;
 use belvedere_planner::policy::{self, Identity};
+use belvedere_planner::rollups::{RollupName, StoredRollup};
+use belvedere_rollup::StoreError;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use dashmap::DashMap;
@@ -15,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::load::{SourceProblem, load_catalog};
 use crate::planning_pool::PlanningPool;
+use crate::rollups::{Defined, RollupKeeper};
 use crate::run::Runner;
 use crate::session::{EngineSession, KnownStatements};
 use crate::settings::Settings;
@@ -35,6 +38,8 @@ pub struct Snapshot {
     users: Vec<String>,
     defaults: Settings,
     seen: DashMap<Identity, Arc<Seen>>,
+    /// What the model defines; what is built of it is in the catalog.
+    defined: Arc<Defined>,
     /// Counts up with every model that is taken in.
     pub version: u64,
 }
@@ -48,14 +53,24 @@ pub struct Seen {
 }
 
 impl Snapshot {
-    fn new(all: Catalog, config: &EngineConfig, version: u64) -> Self {
+    fn new(all: Catalog, defined: Arc<Defined>, config: &EngineConfig, version: u64) -> Self {
         Self {
             all,
+            defined,
             users: config.users.iter().map(|user| user.name.clone()).collect(),
             defaults: Settings::new("", config.time_zone, config.statement_timeout, false),
             seen: DashMap::new(),
             version,
         }
+    }
+
+    /// All of the model, with the rollups that are built. Not for users' statements.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.all
+    }
+
+    pub(crate) fn defined(&self) -> &Arc<Defined> {
+        &self.defined
     }
 
     /// The tables, columns and rows that access policies grant. There are as many identities as users in the configuration.
@@ -113,6 +128,10 @@ pub struct Engine {
     places: Arc<Semaphore>,
     users: DashMap<String, User>,
     known_statements: KnownStatements,
+    /// `None`: no rollups are read.
+    keeper: Option<Arc<RollupKeeper>>,
+    /// Held while a snapshot is made from the one before.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Engine {
@@ -131,7 +150,7 @@ impl Engine {
             hidden: Arc::default(),
             rollups: Arc::default(),
         };
-        let (snapshot, _) = watch::channel(Arc::new(Snapshot::new(empty, &config, 0)));
+        let (snapshot, _) = watch::channel(Arc::new(Snapshot::new(empty, Arc::default(), &config, 0)));
         let started = clock.now();
         Ok(Self {
             functions,
@@ -145,14 +164,57 @@ impl Engine {
             users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
             config,
             known_statements: KnownStatements::default(),
+            keeper: None,
+            changing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The same engine with a store of rollups; before the first model is loaded.
+    #[must_use]
+    pub fn with_rollups(self, keeper: RollupKeeper) -> Self {
+        Self { keeper: Some(Arc::new(keeper)), ..self }
+    }
+
+    /// Where rollups are kept.
+    #[must_use]
+    pub fn rollup_keeper(&self) -> Option<&Arc<RollupKeeper>> {
+        self.keeper.as_ref()
+    }
+
+    /// Takes in what the store has of the model's rollups; whether anything changed.
+    ///
+    /// # Errors
+    /// The store's, when it cannot be read: what was known stays.
+    pub async fn see_rollups(&self) -> Result<bool, StoreError> {
+        let _changing = self.changing.lock().await;
+        let Some(keeper) = &self.keeper else { return Ok(false) };
+        let snapshot = self.snapshot();
+        let Some(stored) = keeper.stored(snapshot.defined(), false).await? else { return Ok(false) };
+        let catalog = with_stored(snapshot.all.clone(), snapshot.defined(), stored);
+        let next = Snapshot::new(catalog, Arc::clone(snapshot.defined()), &self.config, snapshot.version + 1);
+        self.snapshot.send_replace(Arc::new(next));
+        Ok(true)
     }
 
     /// Types a model at its sources and puts it in the place of the one before. Running statements keep theirs.
     pub async fn load_model(&self, model: Arc<Model>) -> Vec<SourceProblem> {
         let loaded = load_catalog(model, Arc::clone(&self.sources), &self.functions).await;
+        let _changing = self.changing.lock().await;
+        let mut catalog = loaded.catalog;
+        let zones = self.keeper.as_ref().map_or_else(Vec::new, |keeper| keeper.zones.clone());
+        let defined = Arc::new(self.define_rollups(&catalog, &zones));
+        let stored = match &self.keeper {
+            None => Vec::new(),
+            Some(keeper) => {
+                keeper.stored(&defined, true).await.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the rollups cannot be read: queries are answered from the sources");
+                    Vec::new()
+                })
+            }
+        };
+        catalog = with_stored(catalog, &defined, stored);
         let version = self.snapshot.borrow().version + 1;
-        self.snapshot.send_replace(Arc::new(Snapshot::new(loaded.catalog, &self.config, version)));
+        self.snapshot.send_replace(Arc::new(Snapshot::new(catalog, defined, &self.config, version)));
         loaded.problems
     }
 
@@ -210,6 +272,14 @@ impl Engine {
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
+}
+
+/// A catalog with the rollups that are built.
+fn with_stored(catalog: Catalog, defined: &Defined, stored: Vec<(RollupName, StoredRollup)>) -> Catalog {
+    let rollups = defined.rollups.with_stored(|rollup| {
+        stored.iter().filter(|(name, _)| *name == rollup.name).map(|(_, stored)| stored.clone()).collect()
+    });
+    Catalog { rollups: Arc::new(rollups), ..catalog }
 }
 
 /// The engine behind a shared handle, as front ends want it.

@@ -11,6 +11,7 @@ mod explain;
 mod guc_duration;
 pub mod load;
 mod planning_pool;
+pub mod rollups;
 mod run;
 mod session;
 mod settings;

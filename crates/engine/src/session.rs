@@ -6,14 +6,18 @@ use async_trait::async_trait;
 use belvedere_planner::pipeline;
 use belvedere_planner::policy::Identity;
 use belvedere_planner::session::{RollupSettings, SessionFacts};
+use belvedere_planner::substitute::Report;
+use belvedere_rollup::StoreError;
 use belvedere_sources::push_down;
 use chrono::{DateTime, Datelike, Utc};
 use dashmap::DashMap;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 use futures::{StreamExt, stream};
@@ -97,6 +101,7 @@ struct PlanSettings {
 struct Planned {
     logical: LogicalPlan,
     notices: Vec<String>,
+    rollups: Report,
     /// Where its operators keep nothing from one run to the next.
     physical: OnceLock<Arc<dyn ExecutionPlan>>,
 }
@@ -226,11 +231,13 @@ impl EngineSession {
         snapshot: &Arc<Snapshot>,
         stop: Stop,
     ) -> Result<Outcome, SqlError> {
+        // How old a rollup may be is asked anew each time.
+        let planned = planned.filter(|_| self.settings.rollups().max_staleness.is_none());
         let planned = match planned.and_then(OnceLock::get) {
             Some(known) => Arc::clone(known),
             None => {
                 let keeps = parameters.is_empty();
-                let fresh = Arc::new(self.planned(sql, bound, parameters, snapshot, &stop).await?);
+                let fresh = Arc::new(self.planned(sql, bound, parameters.clone(), snapshot, &stop).await?);
                 if let Some(cell) = planned.filter(|_| keeps) {
                     // Another session may have been first with the same plan.
                     let _: Result<(), Arc<Planned>> = cell.set(Arc::clone(&fresh));
@@ -238,7 +245,7 @@ impl EngineSession {
                 fresh
             }
         };
-        let physical = self.physical(&planned).await?;
+        let (planned, stream) = self.started(planned, sql, bound, parameters, &stop).await?;
         let schema: SchemaRef = Arc::clone(planned.logical.schema().inner());
         // A modifier is the one that Describe promised: what a column is computed from below may have another.
         let described = bound.plan.schema().fields().iter();
@@ -251,7 +258,6 @@ impl EngineSession {
                 ..columns::column_of(field)
             })
             .collect();
-        let stream = self.engine.runner().start(physical).map_err(|error| from_datafusion(&error))?;
         let rows = guarded(stream, stop);
         let notices = planned
             .notices
@@ -265,6 +271,44 @@ impl EngineSession {
             tag: "SELECT".to_owned(),
             effects: Effects { notices, ..Effects::default() },
         })
+    }
+
+    /// Starts a plan. Where that finds that a stored partition is damaged before there is any row, the statement is planned again without it.
+    async fn started(
+        &self,
+        mut planned: Arc<Planned>,
+        sql: &str,
+        bound: &pipeline::Bound,
+        parameters: Vec<ScalarValue>,
+        stop: &Stop,
+    ) -> Result<(Arc<Planned>, SendableRecordBatchStream), SqlError> {
+        loop {
+            let physical = self.physical(&planned).await?;
+            let mut rows = self.engine.runner().start(physical).map_err(|error| from_datafusion(&error))?;
+            if planned.rollups.used.is_empty() {
+                return Ok((planned, rows));
+            }
+            let first = tokio::select! {
+                why = stop.stopped() => return Err(why),
+                first = rows.next() => first,
+            };
+            let damaged = match &first {
+                Some(Err(error)) => StoreError::find_in(error).map(ToString::to_string),
+                Some(Ok(_)) | None => None,
+            };
+            if let Some(damage) = damaged {
+                tracing::warn!(%damage, "a rollup cannot be read, the query is answered without the partition");
+                // Quarantined now. Each time there is one less, so this ends.
+                if self.engine.see_rollups().await.unwrap_or(false) {
+                    let snapshot = self.engine.snapshot();
+                    planned = Arc::new(self.planned(sql, bound, parameters.clone(), &snapshot, stop).await?);
+                    continue;
+                }
+            }
+            let schema = rows.schema();
+            let rows = RecordBatchStreamAdapter::new(schema, stream::iter(first).chain(rows));
+            return Ok((planned, Box::pin(rows)));
+        }
     }
 
     async fn physical(&self, planned: &Planned) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
@@ -302,6 +346,7 @@ impl EngineSession {
             Ok::<_, belvedere_planner::error::PlanError>(Planned {
                 logical,
                 notices: planned.notices,
+                rollups: planned.rollups,
                 physical: OnceLock::new(),
             })
         };
@@ -698,7 +743,7 @@ impl EngineSession {
                 } else {
                     vec![]
                 };
-                let lines = explain::render(&planned.logical, &stages, options.format, depth)
+                let lines = explain::render(&planned.logical, &planned.rollups, &stages, options.format, depth)
                     .map_err(|error| from_datafusion(&error))?;
                 let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
                 let mut outcome = text_rows(&[("QUERY PLAN", lines)], "EXPLAIN");

@@ -167,6 +167,8 @@ pub struct StoredRollup {
     pub partitions: Vec<StoredPartition>,
     /// Times outside of this were left out of the build: `[from, to)` on the wall clock of the zone, open where the model says nothing.
     pub covers: Cover,
+    /// No partition of those that were built is missing.
+    pub is_whole: bool,
     pub rows: Arc<dyn StoredRows>,
 }
 
@@ -197,7 +199,10 @@ pub enum PartitionRange {
 /// Gives the rows of a rollup to a plan.
 pub trait StoredRows: fmt::Debug + Send + Sync {
     /// The table of some partitions, by position; its columns are those of [`RollupLayout::schema`].
-    fn table(&self, partitions: &[usize]) -> Arc<dyn TableSource>;
+    ///
+    /// # Errors
+    /// A partition that is not there.
+    fn table(&self, partitions: &[usize]) -> datafusion_common::Result<Arc<dyn TableSource>>;
 }
 
 /// What one column of a rollup holds.

@@ -246,8 +246,8 @@ impl TableSource for Table {
 struct Rows(SchemaRef);
 
 impl StoredRows for Rows {
-    fn table(&self, partitions: &[usize]) -> Arc<dyn TableSource> {
-        Arc::new(Table { sql: format!("partitions {partitions:?}"), schema: Arc::clone(&self.0) })
+    fn table(&self, partitions: &[usize]) -> datafusion_common::Result<Arc<dyn TableSource>> {
+        Ok(Arc::new(Table { sql: format!("partitions {partitions:?}"), schema: Arc::clone(&self.0) }))
     }
 }
 
@@ -443,6 +443,7 @@ impl goldenscript::Runner for Scripts {
                     built_at: self.session.now.timestamp_micros() - age * 1_000_000,
                     partitions,
                     covers,
+                    is_whole: true,
                     rows: Arc::new(Rows(layout.schema())),
                 };
                 let catalog = self.catalog.as_mut().ok_or("no model")?;

@@ -92,7 +92,7 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
     Ok(Ok(RollupScan {
         leg: leg.clone(),
         rollup: rollup.name.clone(),
-        table: stored.rows.table(&partitions),
+        table: stored.rows.table(&partitions).map_err(internal)?,
         partitions_of_all: stored.partitions.len(),
         partitions,
         rows_read,
@@ -462,6 +462,9 @@ impl Matching<'_, '_> {
             })
             .collect();
         held.sort_by_key(|span| span.from);
+        if !self.stored.is_whole {
+            return held;
+        }
         if held.is_empty()
             && self.stored.covers == crate::rollups::Cover::default()
             && !self.stored.partitions.is_empty()
