@@ -7,7 +7,7 @@ use std::time::Duration;
 use belvedere_model::Model;
 use belvedere_planner::catalog::Catalog;
 use belvedere_planner::functions::Functions;
-use belvedere_planner::policy::{self, Identity};
+use belvedere_planner::policy::{self, DefaultMasks, Identity};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use dashmap::DashMap;
@@ -96,6 +96,8 @@ pub struct EngineConfig {
     pub connections_max: usize,
     /// Empty: anyone may log in.
     pub users: Vec<User>,
+    /// What masked members show that have no mask of their own.
+    pub masks: DefaultMasks,
     pub planning_threads: usize,
 }
 
@@ -175,13 +177,15 @@ impl Engine {
     /// What access policies know of a user. A name that no password stood for is nobody's.
     fn identity(&self, user: &str) -> Identity {
         let zone = self.config.time_zone.into();
+        let masks = self.config.masks.clone();
         match self.users.get(user) {
-            None => Identity::nobody(zone),
+            None => Identity { masks, ..Identity::nobody(zone) },
             Some(known) => Identity {
                 user: Some(known.name.clone()),
                 groups: known.groups.iter().cloned().collect(),
                 attributes: known.attributes.clone(),
                 zone,
+                masks,
             },
         }
     }

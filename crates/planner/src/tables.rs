@@ -320,7 +320,13 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
             let mut rows = JoinedRows::new(planning, tree.clone());
             let mut leaves = Leaves::default();
             let owner = rows.role(std::slice::from_ref(&cube.naming.name));
-            let _: Result<_> = owner.and_then(|owner| rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0));
+            let _: Result<_> = owner.and_then(|owner| {
+                if let Some(Mask::Sql(template)) = &measure.details.mask {
+                    let scope = Scope::Cube(owner.clone());
+                    let _: Result<_> = rows.mask_by_sql(&scope, &measure.naming.name, template, None, &mut leaves);
+                }
+                rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0)
+            });
             let place = measure.sql.as_ref().map_or(&measure.naming.place, |template| &template.place);
             collect(format!("measure \"{name}\""), place, rows);
         }

@@ -106,6 +106,11 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
                 let over = rows.over_rows(&leg.scans, expr)?;
                 arguments_as_columns(over, group.len(), &mut inputs)?
             }
+            LegAggregate::HiddenRows(hidden) => {
+                let filter = hidden.filter.as_ref().map(|filter| rows.over_rows(&leg.scans, filter)).transpose()?;
+                let value = rows.hidden_row(hidden, filter)?;
+                rows.leaf_aggregate(LeafKind::Max, input_column(value, group.len(), &mut inputs))?
+            }
             LegAggregate::CountRows { filter } => {
                 let filter = filter.as_ref().map(|filter| rows.over_rows(&leg.scans, filter)).transpose()?;
                 let counted = match filter {

@@ -347,7 +347,7 @@ fn column_value(
     let value = match member.kind {
         MemberKind::Dimension | MemberKind::Segment => rows.row_member(member),
         MemberKind::Measure => match &member.mask {
-            Some(mask) => rows.measure_mask(member, mask.shown_where.as_ref()),
+            Some(mask) => rows.masked_measure_of_row(member, mask.shown_where.as_ref()),
             None => rows.measure_of_row(member),
         },
     };
