@@ -10,13 +10,13 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use belvedere_functions::Zone;
 use belvedere_model::{DimensionKind, Mask, MeasureKind, MemberKind, Model};
-use datafusion_common::{Column, ScalarValue, TableReference};
-use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion_common::{Column, NullEquality, ScalarValue, TableReference};
+use datafusion_expr::{Case, Expr, Join, JoinConstraint, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 
 use crate::bind::operators;
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
-use crate::expand::choose_join_tree::{choose_join_tree, cube_of};
+use crate::expand::choose_join_tree::{JoinTree, choose_join_tree, cube_of};
 use crate::expand::hints::Hints;
 use crate::members;
 use crate::nodes::fact_leg::HiddenRows;
@@ -89,22 +89,24 @@ impl JoinedRows<'_> {
         hints.add(vec![name.to_owned()]);
         hints.condition(condition)?;
         let tree = choose_join_tree(self.model(), &hints.paths)?;
-        let beyond = || {
-            PlanError::unsupported(format!(
+        if tree.root != name {
+            return Err(PlanError::unsupported(format!(
                 "the row filter of cube \"{name}\" reads other cubes in a way that is not supported"
             ))
-            .detail("It may read cubes of which each of its rows has one at most.")
-        };
-        if tree.root != name || tree.multiplies(self.model(), name) {
-            return Err(beyond());
+            .detail("It may read cubes that joins lead to from this one."));
         }
         let planning = Planning { is_trusted: true, ..self.planning };
-        let mut inner = JoinedRows::new(planning, tree);
+        let meets_several = tree.multiplies(self.model(), name);
+        let mut inner = JoinedRows::new(planning, if meets_several { JoinTree::of(name) } else { tree.clone() });
         inner.conditions.clone_from(&self.conditions);
         inner.take_columns(self, node);
         let wanted = inner.columns_of(name);
-        let holds = inner.condition(condition, self.planning.catalog.policies.zone())?;
-        let plan = filtered(inner.build()?, vec![holds])?;
+        let plan = if meets_several {
+            self.rows_with_a_match(inner, tree, condition)?
+        } else {
+            let holds = inner.condition(condition, self.planning.catalog.policies.zone())?;
+            filtered(inner.build()?, vec![holds])?
+        };
         let columns = wanted.into_iter().map(|column| {
             let value = Expr::Column(Column::new(Some(TableReference::bare(name)), column.clone()));
             value.alias_qualified(Some(TableReference::bare(node)), column)
@@ -112,6 +114,57 @@ impl JoinedRows<'_> {
         let plan =
             LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(internal)?;
         Ok(RowBarrier::above(plan))
+    }
+
+    /// The rows of a tree's root that meet one row, of those that are joined to them, for which the condition holds: each once.
+    ///
+    /// Conditions of the query are not put into the SQL of cubes here: the row that lets another one pass need not be one that is asked for.
+    fn rows_with_a_match(
+        &self,
+        mut rows: JoinedRows<'_>,
+        tree: JoinTree,
+        condition: &Condition,
+    ) -> Result<LogicalPlan> {
+        let name = tree.root.clone();
+        let zone = rows.planning.catalog.policies.zone();
+        let cube = rows.cube(&name)?;
+        if cube.primary_key().next().is_none() {
+            return Err(PlanError::unsupported(format!(
+                "the row filter of cube \"{name}\" reads a cube of which a row may have several, and \"{name}\" has no primary key"
+            ))
+            .detail("A row passes where one of them does, and is told apart from others by its key."));
+        }
+        let mut joined = JoinedRows::new(rows.planning, tree);
+        let keys = rows.primary_key(&name)?;
+        joined.names_after(&rows);
+        let passing = joined.primary_key(&name)?;
+        let holds = joined.condition(condition, zone)?;
+        let relation = TableReference::bare(format!("{name}:passing"));
+        let named = |index: usize| format!("p{index}");
+        let columns = passing
+            .into_iter()
+            .enumerate()
+            .map(|(index, key)| key.alias_qualified(Some(relation.clone()), named(index)));
+        let right = LogicalPlanBuilder::from(filtered(joined.build()?, vec![holds])?)
+            .project(columns)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(internal)?;
+        let on = keys
+            .into_iter()
+            .enumerate()
+            .map(|(index, key)| (key, Expr::Column(Column::new(Some(relation.clone()), named(index)))));
+        let on: Vec<(Expr, Expr)> = on.collect();
+        let join = Join::try_new(
+            Arc::new(rows.build()?),
+            Arc::new(right),
+            on,
+            None,
+            JoinType::LeftSemi,
+            JoinConstraint::On,
+            NullEquality::NullEqualsNothing,
+            false,
+        );
+        Ok(LogicalPlan::Join(join.map_err(internal)?))
     }
 
     /// A masked member's value on a row.

@@ -850,6 +850,11 @@ impl<'a> JoinedRows<'a> {
         self.names_from = other.columns.values().map(Vec::len).sum();
     }
 
+    /// Takes no name that another has for its columns.
+    pub(super) fn names_after(&mut self, other: &JoinedRows<'_>) {
+        self.names_from = other.names_from + other.columns.values().map(Vec::len).sum::<usize>();
+    }
+
     /// The names of a node's base columns collected so far.
     pub(super) fn columns_of(&self, node: &str) -> Vec<String> {
         let columns = self.columns.get(node).into_iter().flatten();
