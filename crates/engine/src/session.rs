@@ -96,6 +96,8 @@ struct PlanSettings {
 struct Planned {
     logical: LogicalPlan,
     notices: Vec<String>,
+    /// Another moment has another plan.
+    of_moment: bool,
     /// Where its operators keep nothing from one run to the next.
     physical: OnceLock<Arc<dyn ExecutionPlan>>,
 }
@@ -228,7 +230,7 @@ impl EngineSession {
             None => {
                 let keeps = parameters.is_empty();
                 let fresh = Arc::new(self.planned(sql, bound, parameters, snapshot, &stop).await?);
-                if let Some(cell) = planned.filter(|_| keeps) {
+                if let Some(cell) = planned.filter(|_| keeps && !fresh.of_moment) {
                     // Another session may have been first with the same plan.
                     let _: Result<(), Arc<Planned>> = cell.set(Arc::clone(&fresh));
                 }
@@ -299,6 +301,7 @@ impl EngineSession {
             Ok::<_, belvedere_planner::error::PlanError>(Planned {
                 logical,
                 notices: planned.notices,
+                of_moment: planned.of_moment,
                 physical: OnceLock::new(),
             })
         };

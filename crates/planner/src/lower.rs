@@ -7,6 +7,7 @@ mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
 pub mod read_rows;
+mod relative_dates;
 mod row_conditions;
 pub mod stage_sql;
 mod sub_queries;

@@ -9,7 +9,7 @@
 //!
 //! [`Rule`] lists the rules inside the stages. What comes after (DataFusion's own rules, push-down) belongs to the engine.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub struct Planned {
     pub plan: LogicalPlan,
     /// Sentences for NOTICE.
     pub notices: Vec<String>,
+    /// A date of the model relative to now is in the plan: another moment has another one.
+    pub of_moment: bool,
 }
 
 /// Binds a query: the first half, which Describe needs.
@@ -84,20 +86,21 @@ fn plan_watched(
     watch(Rule::PutValues, Tree::Plan(&plan));
     let plan = add_default_filters(plan).map_err(to_error)?;
     watch(Rule::AddDefaultFilters, Tree::Plan(&plan));
-    let notices = RefCell::new(Vec::new());
+    let (notices, of_moment) = (RefCell::new(Vec::new()), Cell::new(false));
     let planning = Planning {
         catalog,
         functions,
         session,
         mentioned: &bound.mentioned,
         notices: &notices,
+        of_moment: &of_moment,
         depth: 0,
         is_trusted: false,
     };
     let plan = build_legs(plan, planning).map_err(to_error)?;
     watch(Rule::BuildLegs, Tree::Plan(&plan));
     let plan = lower_watched(plan, planning, watch).map_err(to_error)?;
-    Ok(Planned { plan, notices: notices.into_inner() })
+    Ok(Planned { plan, notices: notices.into_inner(), of_moment: of_moment.get() })
 }
 
 /// Our rules, in the order in which they run.

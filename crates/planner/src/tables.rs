@@ -1,6 +1,6 @@
 //! The tables that a model's public views and cubes are to SQL, with PostgreSQL's types.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -36,13 +36,14 @@ pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Fun
     let session = neutral_session();
     let mut tables = IndexMap::new();
     {
-        let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
+        let (mentioned, notices, of_moment) = (HashSet::new(), RefCell::new(Vec::new()), Cell::new(false));
         let planning = Planning {
             catalog: &catalog,
             functions,
             session: &session,
             mentioned: &mentioned,
             notices: &notices,
+            of_moment: &of_moment,
             depth: 0,
             is_trusted: false,
         };
@@ -267,13 +268,14 @@ pub struct BaseExpression {
 #[must_use]
 pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMap<String, Vec<BaseExpression>> {
     let session = neutral_session();
-    let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
+    let (mentioned, notices, of_moment) = (HashSet::new(), RefCell::new(Vec::new()), Cell::new(false));
     let planning = Planning {
         catalog,
         functions,
         session: &session,
         mentioned: &mentioned,
         notices: &notices,
+        of_moment: &of_moment,
         depth: 0,
         is_trusted: false,
     };

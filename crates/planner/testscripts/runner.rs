@@ -456,6 +456,9 @@ fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
         for notice in planned.notices.iter().filter(|_| last == Rule::LowerLegs) {
             writeln!(text, "NOTICE: {notice}")?;
         }
+        if planned.of_moment && last == Rule::LowerLegs {
+            writeln!(text, "of this moment")?;
+        }
     }
     writeln!(text, "{step_text}")?;
     if let (Rule::LowerLegs, Ok((_, planned))) = (last, &trace.result) {

@@ -1,6 +1,6 @@
 //! The rows of one join tree: base scans of its cubes, left-joined from the root, and member values as expressions over them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -51,6 +51,8 @@ pub struct Planning<'a> {
     pub mentioned: &'a HashSet<String>,
     /// Sentences for NOTICE, added while lowering.
     pub notices: &'a RefCell<Vec<String>>,
+    /// Set where the plan holds for this moment only: a date relative to now is in it.
+    pub of_moment: &'a Cell<bool>,
     /// How many sub-query dimensions this is inside of.
     pub depth: usize,
     /// Inside a row filter: it reads all rows, because it is the model's author who compares with them.
