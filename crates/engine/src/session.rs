@@ -295,9 +295,10 @@ impl EngineSession {
         let seen = snapshot.seen_by(&self.identity);
         let work = move || {
             let planned = pipeline::plan(&bound, parameters, &seen.catalog, &functions, &facts)?;
-            let logical = runner
-                .logical(planned.plan, facts.zone)
-                .map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))?;
+            let logical = runner.logical(planned.plan.clone(), facts.zone).map_err(|error| {
+                let in_words = belvedere_planner::bind::subqueries::refused_correlation(&planned.plan);
+                in_words.unwrap_or_else(|| belvedere_planner::bind::errors::plan_error(error, &[]))
+            })?;
             Ok::<_, belvedere_planner::error::PlanError>(Planned {
                 logical,
                 notices: planned.notices,
