@@ -1,6 +1,7 @@
 //! Turns legs and row reads into scans, joins, filters and aggregates; none of our nodes is left.
 
 mod asked_conditions;
+mod asked_members;
 pub mod calculated;
 mod guarded_rows;
 mod join_conditions;

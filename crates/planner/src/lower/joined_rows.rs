@@ -264,7 +264,7 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// Wall-clock time in a zone.
-    fn local(&self, value: Expr, data_type: &DataType, zone: Zone) -> Result<Expr> {
+    pub(super) fn local(&self, value: Expr, data_type: &DataType, zone: Zone) -> Result<Expr> {
         match data_type {
             DataType::Timestamp(TimeUnit::Microsecond, None) if zone == Zone::UTC => Ok(value),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
@@ -581,6 +581,17 @@ impl<'a> JoinedRows<'a> {
     /// Where it names a granularity, all time in it is the wall clock of the session's zone: it would be wrong to compare that with
     /// stored time.
     pub(super) fn mixed_value(&mut self, scope: &Scope<'a>, marked: &Marked, depth: usize) -> Result<Expr> {
+        self.mixed_value_with(scope, marked, &HashMap::new(), depth)
+    }
+
+    /// As [`JoinedRows::mixed_value`]; `given` are the values of identifiers that are no columns.
+    pub(super) fn mixed_value_with(
+        &mut self,
+        scope: &Scope<'a>,
+        marked: &Marked,
+        given: &HashMap<String, Expr>,
+        depth: usize,
+    ) -> Result<Expr> {
         let dialect = self.scope_dialect(scope, marked)?;
         let ast = parse_member(&marked.text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
@@ -589,7 +600,10 @@ impl<'a> JoinedRows<'a> {
         let cuts_time = granularity::names_granularity(self.model(), &[marked.template()], depth);
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
-            let value = self.identifier_value(scope, marked, idents, depth);
+            let value = match idents {
+                [only] if let Some(value) = given.get(only) => Ok(value.clone()),
+                idents => self.identifier_value(scope, marked, idents, depth),
+            };
             match value.and_then(|value| if cuts_time { self.on_wall_clock(marked, idents, value) } else { Ok(value) })
             {
                 Ok(value) => {
@@ -616,6 +630,11 @@ impl<'a> JoinedRows<'a> {
 
     /// Stored time on the wall clock; what names a granularity is there already.
     fn on_wall_clock(&self, marked: &Marked, idents: &[String], value: Expr) -> Result<Expr> {
+        if let [only] = idents
+            && let Some(TemplatePart::Parameter(_)) = marked.reference(only)
+        {
+            return Ok(value);
+        }
         if let [only] = idents
             && let Some(TemplatePart::Member(reference)) = marked.reference(only)
         {
@@ -645,6 +664,9 @@ impl<'a> JoinedRows<'a> {
         match (idents, scope) {
             ([only], scope) => match (marked.reference(only).cloned(), scope) {
                 (Some(TemplatePart::Member(reference)), _) => self.referenced(scope, &reference, depth),
+                (Some(TemplatePart::Parameter(parameter)), Scope::Cube(role)) => {
+                    self.parameter_value(role, &parameter, depth)
+                }
                 (Some(_), _) => Err(PlanError::unsupported(format!(
                     "a member of \"{}\" uses a whole cube as a value",
                     scope.name()
