@@ -7,6 +7,7 @@ mod guarded_rows;
 mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
+mod mapped_times;
 pub mod read_rows;
 mod relative_dates;
 mod row_conditions;

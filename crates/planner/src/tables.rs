@@ -305,6 +305,12 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
                 _ => &dimension.naming.place,
             };
             collect(format!("dimension \"{name}\""), place, rows);
+            for sql in dimension.details.time_shifts.iter().filter_map(|shift| shift.sql.as_ref()) {
+                let mut rows = JoinedRows::new(planning, tree.clone());
+                let owner = rows.role(std::slice::from_ref(&cube.naming.name));
+                let _: Result<_> = owner.and_then(|owner| rows.row_value(&owner, sql, false, 0));
+                collect(format!("a time shift of dimension \"{name}\""), &sql.place, rows);
+            }
             for (granularity, defined) in &dimension.granularities {
                 let GranularityValue::Sql(template) = &defined.value else { continue };
                 let mut rows = JoinedRows::new(planning, tree.clone());

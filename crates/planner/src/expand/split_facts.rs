@@ -1012,6 +1012,7 @@ impl<'a> Splitter<'a> {
             restrictions: self.restrictions_of(group),
             distinct_rows_of: distinct_rows_of.map(str::to_owned),
             switches: self.switches.clone(),
+            mapped: self.question.within.mapped.clone(),
             schema: Arc::new(schema),
         })
     }

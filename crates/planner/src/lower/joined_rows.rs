@@ -33,7 +33,7 @@ use crate::files;
 use crate::functions::Functions;
 use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
-use crate::nodes::fact_leg::{Switch, SwitchValue};
+use crate::nodes::fact_leg::{MappedTime, Switch, SwitchValue};
 use crate::session::SessionFacts;
 use crate::types;
 
@@ -143,6 +143,10 @@ pub struct JoinedRows<'a> {
     pub(super) asked: Arc<BTreeMap<String, BTreeSet<String>>>,
     /// What the query asks, for the places in the SQL of cubes that ask for it.
     pub(super) conditions: Vec<AskedCondition>,
+    /// Calendars whose joins are those of another time.
+    pub(crate) mapped: Vec<MappedTime>,
+    /// The one whose join is being evaluated, and whether its time was met there.
+    pub(super) joining: Option<(MappedTime, bool)>,
     /// Names of base columns count from here.
     names_from: usize,
 }
@@ -162,6 +166,8 @@ impl<'a> JoinedRows<'a> {
             sub_query: None,
             asked: Arc::default(),
             conditions: Vec::new(),
+            mapped: Vec::new(),
+            joining: None,
             names_from: 0,
         }
     }
@@ -312,6 +318,9 @@ impl<'a> JoinedRows<'a> {
         }
         if let Some(unsupported) = &dimension.unsupported {
             return Err(not_yet(scope.name(), &dimension.naming.name, &unsupported.feature));
+        }
+        if let Some(mapped) = self.mapped_value(scope, dimension, depth)? {
+            return Ok(mapped);
         }
         let details = &dimension.details;
         let outer = self.sub_query;
@@ -800,6 +809,7 @@ impl<'a> JoinedRows<'a> {
     /// As [`JoinedRows::dimension`], for join conditions.
     pub fn build(mut self) -> Result<LogicalPlan> {
         self.refuse_unusable()?;
+        self.refuse_unmapped()?;
         let edges = self.tree.edges.clone();
         let mut joins = Vec::with_capacity(edges.len());
         for edge in edges {

@@ -85,6 +85,7 @@ pub(crate) fn granularity_call(call: &ScalarFunction) -> Result<(&str, &Column)>
 pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     let mut rows = JoinedRows::new(planning, leg.tree.clone());
     rows.switches = Some(leg.switches.clone());
+    rows.mapped.clone_from(&leg.mapped);
     rows.restriction = Restriction::of(&leg.scans, &leg.conditions, &leg.restrictions);
     let group = leg.group.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     let filters = leg.filters.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;

@@ -183,6 +183,16 @@ impl Switch {
     }
 }
 
+/// A time of a calendar that joins to it read as one of its time shifts maps it (reference K2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct MappedTime {
+    /// The calendar.
+    pub cube: String,
+    pub dimension: String,
+    /// Position among the dimension's time shifts.
+    pub shift: usize,
+}
+
 #[derive(Debug, Clone)]
 pub struct FactLeg {
     /// What the expressions' columns belong to.
@@ -199,6 +209,7 @@ pub struct FactLeg {
     /// The cube whose rows are aggregated, where the tree repeats them: each counts once in each group (reference MM2).
     pub distinct_rows_of: Option<String>,
     pub switches: Vec<Switch>,
+    pub mapped: Vec<MappedTime>,
     pub restrictions: Restrictions,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
@@ -212,6 +223,7 @@ type Parts<'a> = (
     [&'a Vec<Expr>; 2],
     &'a Option<String>,
     &'a Vec<Switch>,
+    &'a Vec<MappedTime>,
     String,
 );
 
@@ -225,6 +237,7 @@ impl FactLeg {
             [&self.filters, &self.conditions],
             &self.distinct_rows_of,
             &self.switches,
+            &self.mapped,
             self.restrictions.text(),
         )
     }
@@ -322,6 +335,9 @@ impl UserDefinedLogicalNodeCore for FactLeg {
                     write!(f, ", {}.{} crossed with {}", switch.cube, switch.member, values.join(", "))?;
                 }
             }
+        }
+        for MappedTime { cube, dimension, shift } in &self.mapped {
+            write!(f, ", joined by shift {shift} of {cube}.{dimension}")?;
         }
         self.restrictions.guards.iter().try_for_each(|guard| {
             write!(f, ", {} {}", if guard.is_policy { "row filter" } else { "default filter" }, guard.condition)
