@@ -97,7 +97,7 @@ pub struct EngineConfig {
     /// Empty: anyone may log in.
     pub users: Vec<User>,
     /// What masked members show that have no mask of their own.
-    pub masks: DefaultMasks,
+    pub masks: Arc<DefaultMasks>,
     pub planning_threads: usize,
 }
 
@@ -177,7 +177,7 @@ impl Engine {
     /// What access policies know of a user. A name that no password stood for is nobody's.
     fn identity(&self, user: &str) -> Identity {
         let zone = self.config.time_zone.into();
-        let masks = self.config.masks.clone();
+        let masks = Arc::clone(&self.config.masks);
         match self.users.get(user) {
             None => Identity { masks, ..Identity::nobody(zone) },
             Some(known) => Identity {

@@ -271,8 +271,10 @@ impl EngineSession {
             return Ok(Arc::clone(known));
         }
         let zone = self.settings.zone();
-        let plan =
-            self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| from_datafusion(&error))?;
+        let plan = self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| {
+            let in_words = belvedere_planner::bind::subqueries::refused_correlation(&planned.logical);
+            in_words.map_or_else(|| from_datafusion(&error), |refused| from_plan(&refused, ""))
+        })?;
         if keeps_no_state(&plan) {
             // Another session may have been first with the same plan.
             let _: Result<(), Arc<dyn ExecutionPlan>> = planned.physical.set(Arc::clone(&plan));

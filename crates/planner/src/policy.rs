@@ -15,6 +15,7 @@ mod restrictions;
 mod seen_by;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use belvedere_functions::Zone;
 use belvedere_model::{ContextPath, ContextValue, Cube};
@@ -38,7 +39,7 @@ pub struct Identity {
     /// Dates in row filters are days of this zone: a session's own zone must not move the border.
     pub zone: Zone,
     /// What members show that are masked and say nothing of how.
-    pub masks: DefaultMasks,
+    pub masks: Arc<DefaultMasks>,
 }
 
 /// The masks of members that have none of their own (reference A6), as text; NULL where there is none either.
@@ -63,7 +64,7 @@ impl Identity {
     /// Nobody in particular, in no group.
     #[must_use]
     pub fn nobody(zone: Zone) -> Self {
-        Self { user: None, groups: BTreeSet::new(), attributes: BTreeMap::new(), zone, masks: DefaultMasks::default() }
+        Self { user: None, groups: BTreeSet::new(), attributes: BTreeMap::new(), zone, masks: Arc::default() }
     }
 
     /// What a path of the model leads to.

@@ -82,8 +82,9 @@ pub fn refused_correlation(plan: &LogicalPlan) -> Option<PlanError> {
 /// Whether an outer column stands in a condition that is no equality.
 fn compares_unequally(plan: &LogicalPlan) -> Result<bool> {
     plan.exists(|node| {
-        let LogicalPlan::Filter(filter) = node else { return Ok(false) };
-        Ok(split_conjunction(&filter.predicate).into_iter().any(|condition| {
+        // A scan may have taken a filter in.
+        let conditions = node.expressions();
+        Ok(conditions.iter().flat_map(split_conjunction).any(|condition| {
             let is_equality = matches!(condition, Expr::BinaryExpr(binary) if binary.op == Operator::Eq);
             condition.contains_outer() && !is_equality
         }))
