@@ -65,6 +65,18 @@ struct Settings {
     /// A session's zone until the client sets one [BELVEDERE_TIME_ZONE]
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
+    /// What masked text shows that has no mask of its own [BELVEDERE_MASK_STRING]
+    #[arg(long, value_name = "TEXT")]
+    mask_string: Option<String>,
+    /// What masked numbers show [BELVEDERE_MASK_NUMBER]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    mask_number: Option<String>,
+    /// What masked booleans show [BELVEDERE_MASK_BOOLEAN]
+    #[arg(long, value_name = "BOOLEAN")]
+    mask_boolean: Option<String>,
+    /// What masked times show [BELVEDERE_MASK_TIME]
+    #[arg(long, value_name = "TIME")]
+    mask_time: Option<String>,
     /// How long a statement may run, or `off` [BELVEDERE_STATEMENT_TIMEOUT]
     #[arg(long, value_name = "DURATION")]
     statement_timeout: Option<String>,
@@ -103,6 +115,10 @@ impl Settings {
             ("models", self.models),
             ("storage", self.storage),
             ("time_zone", self.time_zone),
+            ("mask_string", self.mask_string),
+            ("mask_number", self.mask_number),
+            ("mask_boolean", self.mask_boolean),
+            ("mask_time", self.mask_time),
             ("statement_timeout", self.statement_timeout),
             ("memory", self.memory),
             ("connections", self.connections),

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use belvedere_engine::Zone;
+use belvedere_engine::{DefaultMasks, Zone};
 use belvedere_model::{Diagnostic, Place, Severity};
 use belvedere_sources::{FilesConfig, RemoteConfig};
 use chrono_tz::Tz;
@@ -40,6 +40,8 @@ pub struct Config {
     pub time_zone: Tz,
     pub tls: Option<Tls>,
     pub users: Vec<User>,
+    /// What masked members show that have no mask of their own.
+    pub masks: DefaultMasks,
     pub data_sources: Vec<DataSourceConfig>,
     /// How rollups are refreshed; nothing uses it yet.
     pub refresh: Refresh,

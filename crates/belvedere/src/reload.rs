@@ -161,6 +161,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("http", old.http.as_ref().map(|http| &http.value) != new.http.as_ref().map(|http| &http.value)),
         ("time_zone", old.time_zone != new.time_zone),
         ("users", users(old) != users(new)),
+        ("masks", old.masks != new.masks),
         ("data_sources", sources(old) != sources(new)),
         ("limits", old.limits != new.limits),
         ("log", old.log != new.log),

@@ -115,6 +115,7 @@ pub fn engine(
         memory_bytes: config.limits.memory_bytes,
         connections_max: config.limits.connections,
         users,
+        masks: Arc::new(config.masks.clone()),
         planning_threads: std::thread::available_parallelism().map_or(2, usize::from),
     };
     let engine = Engine::new(engine_config, sources, Arc::new(SystemClock)).map_err(|error| {

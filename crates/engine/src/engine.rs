@@ -7,7 +7,7 @@ use std::time::Duration;
 use belvedere_model::Model;
 use belvedere_planner::catalog::Catalog;
 use belvedere_planner::functions::Functions;
-use belvedere_planner::policy::{self, Identity};
+use belvedere_planner::policy::{self, DefaultMasks, Identity};
 use belvedere_planner::rollups::{RollupName, StoredRollup};
 use belvedere_rollup::StoreError;
 use chrono::{DateTime, Utc};
@@ -111,6 +111,8 @@ pub struct EngineConfig {
     pub connections_max: usize,
     /// Empty: anyone may log in.
     pub users: Vec<User>,
+    /// What masked members show that have no mask of their own.
+    pub masks: Arc<DefaultMasks>,
     pub planning_threads: usize,
 }
 
@@ -238,13 +240,15 @@ impl Engine {
     /// What access policies know of a user. A name that no password stood for is nobody's.
     fn identity(&self, user: &str) -> Identity {
         let zone = self.config.time_zone.into();
+        let masks = Arc::clone(&self.config.masks);
         match self.users.get(user) {
-            None => Identity::nobody(zone),
+            None => Identity { masks, ..Identity::nobody(zone) },
             Some(known) => Identity {
                 user: Some(known.name.clone()),
                 groups: known.groups.iter().cloned().collect(),
                 attributes: known.attributes.clone(),
                 zone,
+                masks,
             },
         }
     }

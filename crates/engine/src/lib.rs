@@ -22,6 +22,7 @@ mod utility;
 
 pub use api::*;
 pub use belvedere_functions::Zone;
+pub use belvedere_planner::policy::DefaultMasks;
 pub use engine::{Clock, Engine, EngineBackend, EngineConfig, Snapshot, User};
 pub use error::*;
 pub use settings::{SERVER_VERSION, parse_zone};

@@ -56,7 +56,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
         let Some(wanted) = expressions.get(&cube.naming.name) else { continue };
         let numerics = |typed: &mut HashMap<String, TypedExpr>, columns: &[Field]| {
             let session = tables::neutral_session();
-            let (mentioned, notices, report) = Default::default();
+            let (mentioned, notices, report, of_moment) = Default::default();
             let planning = Planning {
                 catalog: &untyped,
                 functions,
@@ -64,6 +64,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
                 mentioned: &mentioned,
                 notices: &notices,
                 report: &report,
+                of_moment: &of_moment,
                 depth: 0,
                 is_trusted: false,
             };
@@ -231,7 +232,7 @@ fn relation_place(cube: &Cube) -> Place {
 /// The SQL of file cubes is ours: binding it gives the types.
 fn describe_files(catalog: &Catalog, functions: &Arc<Functions>, cube: &Cube, wanted: &[BaseExpression]) -> Described {
     let session = tables::neutral_session();
-    let (mentioned, notices, report) = Default::default();
+    let (mentioned, notices, report, of_moment) = Default::default();
     let planning = Planning {
         catalog,
         functions,
@@ -239,6 +240,7 @@ fn describe_files(catalog: &Catalog, functions: &Arc<Functions>, cube: &Cube, wa
         mentioned: &mentioned,
         notices: &notices,
         report: &report,
+        of_moment: &of_moment,
         depth: 0,
         is_trusted: false,
     };

@@ -203,7 +203,7 @@ impl Engine {
         work: impl FnOnce(Planning<'_>) -> Result<T, PlanError>,
     ) -> Result<T, SqlError> {
         let session = self.build_session(zone);
-        let (mentioned, notices, report) = Default::default();
+        let (mentioned, notices, report, of_moment) = Default::default();
         work(Planning {
             catalog,
             functions: self.functions(),
@@ -211,6 +211,7 @@ impl Engine {
             mentioned: &mentioned,
             notices: &notices,
             report: &report,
+            of_moment: &of_moment,
             depth: 0,
             // Rows of all users: who may read what is decided when a query is answered.
             is_trusted: true,

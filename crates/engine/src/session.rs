@@ -102,6 +102,8 @@ struct Planned {
     logical: LogicalPlan,
     notices: Vec<String>,
     rollups: Report,
+    /// Another moment has another plan.
+    of_moment: bool,
     /// Where its operators keep nothing from one run to the next.
     physical: OnceLock<Arc<dyn ExecutionPlan>>,
 }
@@ -238,7 +240,7 @@ impl EngineSession {
             None => {
                 let keeps = parameters.is_empty();
                 let fresh = Arc::new(self.planned(sql, bound, parameters.clone(), snapshot, &stop).await?);
-                if let Some(cell) = planned.filter(|_| keeps) {
+                if let Some(cell) = planned.filter(|_| keeps && !fresh.of_moment) {
                     // Another session may have been first with the same plan.
                     let _: Result<(), Arc<Planned>> = cell.set(Arc::clone(&fresh));
                 }
@@ -316,8 +318,10 @@ impl EngineSession {
             return Ok(Arc::clone(known));
         }
         let zone = self.settings.zone();
-        let plan =
-            self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| from_datafusion(&error))?;
+        let plan = self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| {
+            let in_words = belvedere_planner::bind::subqueries::refused_correlation(&planned.logical);
+            in_words.map_or_else(|| from_datafusion(&error), |refused| from_plan(&refused, ""))
+        })?;
         if keeps_no_state(&plan) {
             // Another session may have been first with the same plan.
             let _: Result<(), Arc<dyn ExecutionPlan>> = planned.physical.set(Arc::clone(&plan));
@@ -340,13 +344,15 @@ impl EngineSession {
         let seen = snapshot.seen_by(&self.identity);
         let work = move || {
             let planned = pipeline::plan(&bound, parameters, &seen.catalog, &functions, &facts)?;
-            let logical = runner
-                .logical(planned.plan, facts.zone)
-                .map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))?;
+            let logical = runner.logical(planned.plan.clone(), facts.zone).map_err(|error| {
+                let in_words = belvedere_planner::bind::subqueries::refused_correlation(&planned.plan);
+                in_words.unwrap_or_else(|| belvedere_planner::bind::errors::plan_error(error, &[]))
+            })?;
             Ok::<_, belvedere_planner::error::PlanError>(Planned {
                 logical,
                 notices: planned.notices,
                 rollups: planned.rollups,
+                of_moment: planned.of_moment,
                 physical: OnceLock::new(),
             })
         };

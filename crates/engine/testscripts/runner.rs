@@ -108,6 +108,7 @@ impl Scripts {
             memory_bytes: 64 << 20,
             connections_max: 2,
             users: vec![fixed],
+            masks: std::sync::Arc::default(),
             planning_threads: 1,
         };
         let files = HashMap::from([("orders".to_owned(), Arc::new(orders()?) as _)]);

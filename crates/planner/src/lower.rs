@@ -1,12 +1,15 @@
 //! Turns legs and row reads into scans, joins, filters and aggregates; none of our nodes is left.
 
 mod asked_conditions;
+pub(crate) mod asked_members;
 pub mod calculated;
 mod guarded_rows;
 mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
+mod mapped_times;
 pub mod read_rows;
+mod relative_dates;
 mod row_conditions;
 pub mod scan_rollup;
 pub mod stage_sql;

@@ -10,7 +10,7 @@
 //!
 //! [`Rule`] lists the rules inside the stages. What comes after (DataFusion's own rules, push-down) belongs to the engine.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct Planned {
     pub notices: Vec<String>,
     /// Which rollups answer which legs, and why others do not.
     pub rollups: Report,
+    /// A date of the model relative to now is in the plan: another moment has another one.
+    pub of_moment: bool,
 }
 
 /// Binds a query: the first half, which Describe needs.
@@ -90,6 +92,7 @@ fn plan_watched(
     watch(Rule::AddDefaultFilters, Tree::Plan(&plan));
     let notices = RefCell::new(Vec::new());
     let report = RefCell::new(Report::default());
+    let of_moment = Cell::new(false);
     let planning = Planning {
         catalog,
         functions,
@@ -97,6 +100,7 @@ fn plan_watched(
         mentioned: &bound.mentioned,
         notices: &notices,
         report: &report,
+        of_moment: &of_moment,
         depth: 0,
         is_trusted: false,
     };
@@ -109,7 +113,7 @@ fn plan_watched(
     if session.rollups.usage == RollupUsage::Required {
         check_required(&rollups)?;
     }
-    Ok(Planned { plan, notices: notices.into_inner(), rollups })
+    Ok(Planned { plan, notices: notices.into_inner(), rollups, of_moment: of_moment.get() })
 }
 
 /// Our rules, in the order in which they run.

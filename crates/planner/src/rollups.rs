@@ -30,6 +30,7 @@ use crate::expand::split_facts::split_facts;
 use crate::expand::time_range::Unit;
 use crate::functions::Functions;
 use crate::granularity;
+use crate::lower::asked_members::asks_for_conditions;
 use crate::lower::calculated::{Leaves, composed_path, leaf_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, internal};
 use crate::members;
@@ -83,7 +84,7 @@ impl Rollups {
     /// What a model defines, nothing of it built. Times are cut in the zone of the session.
     #[must_use]
     pub fn of_model(catalog: &Catalog, functions: &Arc<Functions>, session: &SessionFacts) -> Self {
-        let (mentioned, notices, report) = Default::default();
+        let (mentioned, notices, report, of_moment) = Default::default();
         let planning = Planning {
             catalog,
             functions,
@@ -91,6 +92,7 @@ impl Rollups {
             mentioned: &mentioned,
             notices: &notices,
             report: &report,
+            of_moment: &of_moment,
             depth: 0,
             is_trusted: true,
         };
@@ -364,6 +366,7 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
         let path = composed_path(model, &own, &reference.path);
         let owner = members::cube_named(model, reference.cube())?;
         let column = tables::column(planning, owner, kind, path, &reference.member);
+        refuse_followers(model, &column)?;
         let scan_name = format!("c{}", columns.len());
         let place = Column::new(Some(TableReference::bare(SCAN)), &scan_name);
         let mut stored = stored_name(reference);
@@ -396,6 +399,7 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
         let path = composed_path(model, &own, &reference.path);
         let owner = members::cube_named(model, reference.cube())?;
         let column = tables::column(planning, owner, MemberKind::Measure, path, &reference.member);
+        refuse_followers(model, &column)?;
         add_leaves(&column, &mut rows, &mut leaves, 0)?;
     }
     let schema_of_leaves = rows.leaf_schema(&leaves)?;
@@ -458,7 +462,6 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
         let field = question.schema.field(index).as_ref().clone();
         let stores = match &grouped {
             Grouped::Dimension(column) => {
-                refuse_followers(model, column)?;
                 let (at, member) = place(column)?;
                 Stores::Dimension { at, member }
             }
@@ -466,7 +469,6 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
                 Stores::Segment { at: place_in(&legs, model, &column.path)?, member: column.member.clone() }
             }
             Grouped::Time { column, granularity } => {
-                refuse_followers(model, column)?;
                 let (at, member) = place(column)?;
                 let unit = unit_of(column, granularity, planning)?;
                 Stores::Time { at, member, granularity: granularity.clone(), unit }
@@ -565,15 +567,17 @@ impl RollupLayout {
     }
 }
 
-/// A sub-query dimension that follows the conditions of a query has no value of its own.
+/// A member that depends on the conditions of a query has no value of its own.
 fn refuse_followers(model: &Model, column: &MemberColumn) -> Result<()> {
-    match column.dimension(model) {
-        Some(dimension) if dimension.details.propagate_filters_to_sub_query => Err(PlanError::unsupported(format!(
+    let dimension = column.dimension(model).filter(|_| column.kind == MemberKind::Dimension);
+    let follows = dimension.is_some_and(|dimension| dimension.details.propagate_filters_to_sub_query);
+    if follows || asks_for_conditions(model, column) {
+        return Err(PlanError::unsupported(format!(
             "\"{}\" has other values under other conditions, so that it cannot be stored",
             column.member
-        ))),
-        _ => Ok(()),
+        )));
     }
+    Ok(())
 }
 
 /// What is stored of a leaf.
@@ -664,6 +668,7 @@ fn leaf_column_name(leaf: &LegLeaf) -> String {
     };
     match leaf.origin {
         LeafOrigin::Value => format!("{}__{}__{part}", leaf.cube(), leaf.measure),
+        LeafOrigin::Mask(index) => format!("{}__{}__mask_{part}{index}", leaf.cube(), leaf.measure),
         LeafOrigin::Raw(index) => format!("{}__{}__{part}{index}", leaf.cube(), leaf.measure),
     }
 }

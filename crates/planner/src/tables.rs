@@ -36,7 +36,7 @@ pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Fun
     let session = neutral_session();
     let mut tables = IndexMap::new();
     {
-        let (mentioned, notices, report) = Default::default();
+        let (mentioned, notices, report, of_moment) = Default::default();
         let planning = Planning {
             catalog: &catalog,
             functions,
@@ -44,6 +44,7 @@ pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Fun
             mentioned: &mentioned,
             notices: &notices,
             report: &report,
+            of_moment: &of_moment,
             depth: 0,
             is_trusted: false,
         };
@@ -276,7 +277,7 @@ pub struct BaseExpression {
 #[must_use]
 pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMap<String, Vec<BaseExpression>> {
     let session = neutral_session();
-    let (mentioned, notices, report) = Default::default();
+    let (mentioned, notices, report, of_moment) = Default::default();
     let planning = Planning {
         catalog,
         functions,
@@ -284,6 +285,7 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
         mentioned: &mentioned,
         notices: &notices,
         report: &report,
+        of_moment: &of_moment,
         depth: 0,
         is_trusted: false,
     };
@@ -313,6 +315,12 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
                 _ => &dimension.naming.place,
             };
             collect(format!("dimension \"{name}\""), place, rows);
+            for sql in dimension.details.time_shifts.iter().filter_map(|shift| shift.sql.as_ref()) {
+                let mut rows = JoinedRows::new(planning, tree.clone());
+                let owner = rows.role(std::slice::from_ref(&cube.naming.name));
+                let _: Result<_> = owner.and_then(|owner| rows.row_value(&owner, sql, false, 0));
+                collect(format!("a time shift of dimension \"{name}\""), &sql.place, rows);
+            }
             for (granularity, defined) in &dimension.granularities {
                 let GranularityValue::Sql(template) = &defined.value else { continue };
                 let mut rows = JoinedRows::new(planning, tree.clone());
@@ -330,7 +338,13 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
             let mut rows = JoinedRows::new(planning, tree.clone());
             let mut leaves = Leaves::default();
             let owner = rows.role(std::slice::from_ref(&cube.naming.name));
-            let _: Result<_> = owner.and_then(|owner| rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0));
+            let _: Result<_> = owner.and_then(|owner| {
+                if let Some(Mask::Sql(template)) = &measure.details.mask {
+                    let scope = Scope::Cube(owner.clone());
+                    let _: Result<_> = rows.mask_by_sql(&scope, &measure.naming.name, template, None, &mut leaves);
+                }
+                rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0)
+            });
             let place = measure.sql.as_ref().map_or(&measure.naming.place, |template| &template.place);
             collect(format!("measure \"{name}\""), place, rows);
         }

@@ -574,6 +574,9 @@ fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
         for notice in planned.notices.iter().filter(|_| last == Rule::LowerLegs) {
             writeln!(text, "NOTICE: {notice}")?;
         }
+        if planned.of_moment && last == Rule::LowerLegs {
+            writeln!(text, "of this moment")?;
+        }
     }
     writeln!(text, "{step_text}")?;
     if let (Rule::Substitute, Ok((_, planned))) = (last, &trace.result) {
@@ -696,6 +699,8 @@ scripts! {
     default_filters_stand_in_for_conditions: "expand/default_filters",
     policies_stand_between_rows_and_the_user: "lower/guarded_rows",
     cubes_get_the_conditions_they_ask_for: "lower/asked_conditions",
+    conditions_stand_in_the_sql_of_members: "lower/asked_members",
+    calendars_shift_time_in_their_joins: "lower/mapped_times",
     a_leg_joins_filters_and_groups: "lower/lower_leg",
     rows_are_read_one_by_one: "lower/read_rows",
     member_values_are_written_over_base_columns: "lower/joined_rows",

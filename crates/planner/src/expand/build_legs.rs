@@ -14,7 +14,7 @@ use indexmap::IndexSet;
 use crate::bind::measures::{MEASURE, measures_in};
 use crate::error::PlanError;
 use crate::lower::joined_rows::Planning;
-use crate::nodes::fact_leg::{LegLeaf, LegScan};
+use crate::nodes::fact_leg::{LegLeaf, LegScan, MappedTime};
 use crate::policy::Restrictions;
 
 use super::absorb::{Absorbed, absorb};
@@ -52,6 +52,8 @@ pub struct Within {
     /// What policies and default filters make of the first of them, which names the members that the user asks for. It holds in all of
     /// them; `None` in the first itself, and for questions of sub-query dimensions, which no view restricts.
     pub restrictions: Option<Restrictions>,
+    /// The calendars whose joins are those of another time.
+    pub mapped: Vec<MappedTime>,
 }
 
 impl Question {

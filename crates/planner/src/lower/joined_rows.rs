@@ -1,6 +1,6 @@
 //! The rows of one join tree: base scans of its cubes, left-joined from the root, and member values as expressions over them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use crate::files;
 use crate::functions::Functions;
 use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
-use crate::nodes::fact_leg::{Switch, SwitchValue};
+use crate::nodes::fact_leg::{MappedTime, Switch, SwitchValue};
 use crate::session::SessionFacts;
 use crate::substitute::Report;
 use crate::substitute::cover_members::{STORED, stored_column};
@@ -55,6 +55,8 @@ pub struct Planning<'a> {
     pub notices: &'a RefCell<Vec<String>>,
     /// What became of legs, added while substituting.
     pub report: &'a RefCell<Report>,
+    /// Set where the plan holds for this moment only: a date relative to now is in it.
+    pub of_moment: &'a Cell<bool>,
     /// How many sub-query dimensions this is inside of.
     pub depth: usize,
     /// Inside a row filter: it reads all rows, because it is the model's author who compares with them.
@@ -145,6 +147,10 @@ pub struct JoinedRows<'a> {
     pub(super) asked: Arc<BTreeMap<String, BTreeSet<String>>>,
     /// What the query asks, for the places in the SQL of cubes that ask for it.
     pub(super) conditions: Vec<AskedCondition>,
+    /// Calendars whose joins are those of another time.
+    pub(crate) mapped: Vec<MappedTime>,
+    /// The one whose join is being evaluated, and whether its time was met there.
+    pub(super) joining: Option<(MappedTime, bool)>,
     /// Names of base columns count from here.
     names_from: usize,
     /// Where these rows are a rollup's: all that they have.
@@ -182,6 +188,8 @@ impl<'a> JoinedRows<'a> {
             sub_query: None,
             asked: Arc::default(),
             conditions: Vec::new(),
+            mapped: Vec::new(),
+            joining: None,
             names_from: 0,
             stored: None,
         }
@@ -311,7 +319,7 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// Wall-clock time in a zone.
-    fn local(&self, value: Expr, data_type: &DataType, zone: Zone) -> Result<Expr> {
+    pub(super) fn local(&self, value: Expr, data_type: &DataType, zone: Zone) -> Result<Expr> {
         match data_type {
             DataType::Timestamp(TimeUnit::Microsecond, None) if zone == Zone::UTC => Ok(value),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
@@ -367,6 +375,9 @@ impl<'a> JoinedRows<'a> {
         }
         if let Some(unsupported) = &dimension.unsupported {
             return Err(not_yet(scope.name(), &dimension.naming.name, &unsupported.feature));
+        }
+        if let Some(mapped) = self.mapped_value(scope, dimension, depth)? {
+            return Ok(mapped);
         }
         let details = &dimension.details;
         let outer = self.sub_query;
@@ -643,6 +654,17 @@ impl<'a> JoinedRows<'a> {
     /// Where it names a granularity, all time in it is the wall clock of the session's zone: it would be wrong to compare that with
     /// stored time.
     pub(super) fn mixed_value(&mut self, scope: &Scope<'a>, marked: &Marked, depth: usize) -> Result<Expr> {
+        self.mixed_value_with(scope, marked, &HashMap::new(), depth)
+    }
+
+    /// As [`JoinedRows::mixed_value`]; `given` are the values of identifiers that are no columns.
+    pub(super) fn mixed_value_with(
+        &mut self,
+        scope: &Scope<'a>,
+        marked: &Marked,
+        given: &HashMap<String, Expr>,
+        depth: usize,
+    ) -> Result<Expr> {
         let dialect = self.scope_dialect(scope, marked)?;
         let ast = parse_member(&marked.text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
@@ -651,7 +673,10 @@ impl<'a> JoinedRows<'a> {
         let cuts_time = granularity::names_granularity(self.model(), &[marked.template()], depth);
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
-            let value = self.identifier_value(scope, marked, idents, depth);
+            let value = match idents {
+                [only] if let Some(value) = given.get(only) => Ok(value.clone()),
+                idents => self.identifier_value(scope, marked, idents, depth),
+            };
             match value.and_then(|value| if cuts_time { self.on_wall_clock(marked, idents, value) } else { Ok(value) })
             {
                 Ok(value) => {
@@ -678,6 +703,11 @@ impl<'a> JoinedRows<'a> {
 
     /// Stored time on the wall clock; what names a granularity is there already.
     fn on_wall_clock(&self, marked: &Marked, idents: &[String], value: Expr) -> Result<Expr> {
+        if let [only] = idents
+            && let Some(TemplatePart::Parameter(_)) = marked.reference(only)
+        {
+            return Ok(value);
+        }
         if let [only] = idents
             && let Some(TemplatePart::Member(reference)) = marked.reference(only)
         {
@@ -707,6 +737,9 @@ impl<'a> JoinedRows<'a> {
         match (idents, scope) {
             ([only], scope) => match (marked.reference(only).cloned(), scope) {
                 (Some(TemplatePart::Member(reference)), _) => self.referenced(scope, &reference, depth),
+                (Some(TemplatePart::Parameter(parameter)), Scope::Cube(role)) => {
+                    self.parameter_value(role, &parameter, depth)
+                }
                 (Some(_), _) => Err(PlanError::unsupported(format!(
                     "a member of \"{}\" uses a whole cube as a value",
                     scope.name()
@@ -845,6 +878,7 @@ impl<'a> JoinedRows<'a> {
     /// As [`JoinedRows::dimension`], for join conditions.
     pub fn build(mut self) -> Result<LogicalPlan> {
         self.refuse_unusable()?;
+        self.refuse_unmapped()?;
         let edges = self.tree.edges.clone();
         let mut joins = Vec::with_capacity(edges.len());
         for edge in edges {
@@ -917,6 +951,11 @@ impl<'a> JoinedRows<'a> {
         }
         // Names that the other has, of whatever cube, are not taken again.
         self.names_from = other.columns.values().map(Vec::len).sum();
+    }
+
+    /// Takes no name that another has for its columns.
+    pub(super) fn names_after(&mut self, other: &JoinedRows<'_>) {
+        self.names_from = other.names_from + other.columns.values().map(Vec::len).sum::<usize>();
     }
 
     /// The names of a node's base columns collected so far.

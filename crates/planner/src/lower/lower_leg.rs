@@ -91,7 +91,8 @@ pub(crate) fn granularity_call(call: &ScalarFunction) -> Result<(&str, &Column)>
 pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     let mut rows = JoinedRows::new(planning, leg.tree.clone());
     rows.switches = Some(leg.switches.clone());
-    rows.restriction = Restriction { scans: leg.scans.clone(), filters: leg.conditions.clone() };
+    rows.mapped.clone_from(&leg.mapped);
+    rows.restriction = Restriction::of(&leg.scans, &leg.conditions, &leg.restrictions);
     let group = leg.group.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     let filters = leg.filters.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     rows.asks(&leg.scans, &leg.filters)?;
@@ -111,6 +112,11 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
             LegAggregate::OverRows(expr) => {
                 let over = rows.over_rows(&leg.scans, expr)?;
                 arguments_as_columns(over, group.len(), &mut inputs)?
+            }
+            LegAggregate::HiddenRows(hidden) => {
+                let filter = hidden.filter.as_ref().map(|filter| rows.over_rows(&leg.scans, filter)).transpose()?;
+                let value = rows.hidden_row(hidden, filter)?;
+                rows.leaf_aggregate(LeafKind::Max, input_column(value, group.len(), &mut inputs))?
             }
             LegAggregate::CountRows { filter } => {
                 let filter = filter.as_ref().map(|filter| rows.over_rows(&leg.scans, filter)).transpose()?;

@@ -51,11 +51,10 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
         Err(error) => return Ok(Err(Refusal::Unusable { reason: error.message.clone() })),
     };
     or_refuse!(same_rows(leg, layout, planning)?);
-    let stored = or_refuse!(readable(rollup, planning));
+    let stored = readable(rollup, planning);
     let mut matching = Matching {
         leg,
         layout,
-        stored,
         planning,
         cover: Cover::new(leg, layout, planning),
         needs_one_row: None,
@@ -77,7 +76,9 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
     {
         return Ok(Err(refusal.clone()));
     }
-    let Reads { partitions, rows_read, live } = or_refuse!(matching.reads()?);
+    // What the definition lacks is the better reason: it says so before there is anything built.
+    let (stored, other_zone) = or_refuse!(stored);
+    let Reads { partitions, rows_read, live } = or_refuse!(matching.reads(stored)?);
     if let Some(refusal) = matching.needs_one_row.clone()
         && !live.is_empty()
     {
@@ -89,6 +90,13 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
     }
     let mut filters = std::mem::take(&mut matching.filters);
     filters.extend(matching.whole_spans()?);
+    if let Some(refusal) = other_zone {
+        let values = merged.iter().map(|merged| &merged.value);
+        let names_time = group.iter().chain(&filters).chain(values).any(|expr| names_time(expr, layout));
+        if names_time || !legs.is_empty() {
+            return Ok(Err(refusal));
+        }
+    }
     Ok(Ok(RollupScan {
         leg: leg.clone(),
         rollup: rollup.name.clone(),
@@ -138,6 +146,9 @@ fn same_rows(leg: &FactLeg, layout: &RollupLayout, planning: Planning<'_>) -> An
             Refusal::DefaultFilter
         }));
     }
+    if let Some(mapped) = leg.mapped.first() {
+        return Ok(Err(Refusal::TimeMapped { cube: mapped.cube.clone() }));
+    }
     let crossed = leg.switches.iter().find(|switch| matches!(switch.value, SwitchValue::Crossed(_)));
     Ok(match crossed {
         Some(switch) => Err(Refusal::Switch { member: switch.member.clone() }),
@@ -145,29 +156,41 @@ fn same_rows(leg: &FactLeg, layout: &RollupLayout, planning: Planning<'_>) -> An
     })
 }
 
-/// The rows of the session's zone, where they are fresh enough.
-fn readable<'r>(rollup: &'r Rollup, planning: Planning<'_>) -> std::result::Result<&'r StoredRollup, Refusal> {
-    if rollup.stored.is_empty() {
-        return Err(Refusal::NotBuilt);
-    }
+/// Whether an expression reads a stored time: that is one of the zone that it was stored in.
+fn names_time(expr: &Expr, layout: &RollupLayout) -> bool {
+    expr.column_refs().into_iter().any(|column| {
+        layout
+            .columns
+            .iter()
+            .any(|stored| stored.name == column.name && matches!(stored.field.data_type(), DataType::Timestamp(..)))
+    })
+}
+
+/// Rows that are fresh enough, of the session's zone where there are some; else with the refusal for all that depends on it.
+fn readable<'r>(
+    rollup: &'r Rollup,
+    planning: Planning<'_>,
+) -> std::result::Result<(&'r StoredRollup, Option<Refusal>), Refusal> {
+    let Some(first) = rollup.stored.first() else { return Err(Refusal::NotBuilt) };
     let zone = planning.session.zone;
-    let Some(stored) = rollup.stored.iter().find(|stored| stored.zone == zone) else {
-        let built = rollup.stored.iter().map(|stored| stored.zone.name()).collect();
-        return Err(Refusal::OtherZone { zone: zone.name(), built });
-    };
+    let own = rollup.stored.iter().find(|stored| stored.zone == zone);
+    let other_zone = own.is_none().then(|| Refusal::OtherZone {
+        zone: zone.name(),
+        built: rollup.stored.iter().map(|stored| stored.zone.name()).collect(),
+    });
+    let stored = own.unwrap_or(first);
     if let Some(allowed) = planning.session.rollups.max_staleness {
         let age = planning.session.now.timestamp_micros() - stored.built_at;
         if age > allowed {
             return Err(Refusal::Stale { seconds: age / 1_000_000, allowed: allowed / 1_000_000 });
         }
     }
-    Ok(stored)
+    Ok((stored, other_zone))
 }
 
 struct Matching<'a, 'r> {
     leg: &'a FactLeg,
     layout: &'r RollupLayout,
-    stored: &'r StoredRollup,
     planning: Planning<'a>,
     cover: Cover<'a>,
     /// The refusal unless each group is one row of the rollup.
@@ -237,6 +260,7 @@ impl Matching<'_, '_> {
             LegAggregate::OverRows(Expr::AggregateFunction(call)) => self.merged_call(call),
             LegAggregate::OverRows(other) => Ok(Err(Refusal::RowsNeeded { aggregate: other.to_string() })),
             LegAggregate::CountRows { .. } => Ok(Err(Refusal::RowsNeeded { aggregate: "COUNT(*)".to_owned() })),
+            LegAggregate::HiddenRows(_) => Ok(Err(Refusal::RowFilter { cube: self.leg.tree.root.clone() })),
         }
     }
 
@@ -353,7 +377,7 @@ impl Matching<'_, '_> {
         Ok(conditions)
     }
 
-    fn reads(&self) -> Answer<Reads> {
+    fn reads(&self, stored_rollup: &StoredRollup) -> Answer<Reads> {
         let partitioned = self.layout.partitioned_by.as_ref().map(|(position, _)| *position);
         let cut = self.edges.first();
         let of_partitions =
@@ -383,8 +407,8 @@ impl Matching<'_, '_> {
                 _ => Vec::new(),
             };
             return Ok(Ok(Reads {
-                partitions: (0..self.stored.partitions.len()).collect(),
-                rows_read: self.stored.partitions.iter().map(|partition| partition.rows).sum(),
+                partitions: (0..stored_rollup.partitions.len()).collect(),
+                rows_read: stored_rollup.partitions.iter().map(|partition| partition.rows).sum(),
                 live,
             }));
         };
@@ -401,11 +425,11 @@ impl Matching<'_, '_> {
             (None, _, _) => (Span::ALL, Span::ALL),
         };
         let may_be_null = asked == Span::ALL;
-        let held = self.held(asked);
+        let held = Self::held(stored_rollup, asked);
         let read: Vec<Span> = held.iter().map(|span| span.and(&wanted)).filter(|span| !span.is_empty()).collect();
         let mut partitions = Vec::new();
         let mut has_null = false;
-        for (index, partition) in self.stored.partitions.iter().enumerate() {
+        for (index, partition) in stored_rollup.partitions.iter().enumerate() {
             let reads = match partition.range {
                 PartitionRange::Whole => true,
                 PartitionRange::Between { start, end } => !Span::new(start, end).and(&wanted).is_empty(),
@@ -426,7 +450,7 @@ impl Matching<'_, '_> {
             }
             let Some((asked, whole)) = cut_spans else { return Err(PlanError::internal("a cut without a span")) };
             let live = asked.minus(&[whole]).into_iter().map(|span| live_condition(core, span)).collect();
-            return Ok(Ok(self.with_rows(partitions, live)));
+            return Ok(Ok(with_rows(stored_rollup, partitions, live)));
         }
         if read.is_empty() && !missing.is_empty() {
             return Ok(Err(Refusal::NotBuilt));
@@ -440,19 +464,13 @@ impl Matching<'_, '_> {
                 live.push(Expr::IsNull(Box::new(time)));
             }
         }
-        Ok(Ok(self.with_rows(partitions, live)))
-    }
-
-    fn with_rows(&self, partitions: Vec<usize>, live: Vec<Expr>) -> Reads {
-        let rows_read = partitions.iter().map(|index| self.stored.partitions[*index].rows).sum();
-        Reads { partitions, rows_read, live }
+        Ok(Ok(with_rows(stored_rollup, partitions, live)))
     }
 
     /// The spans that partitions hold. Where the build had no border of its own, nothing was before its first partition and after its last one,
     /// which is as good as held for a query without a border there.
-    fn held(&self, asked: Span) -> Vec<Span> {
-        let mut held: Vec<Span> = self
-            .stored
+    fn held(stored: &StoredRollup, asked: Span) -> Vec<Span> {
+        let mut held: Vec<Span> = stored
             .partitions
             .iter()
             .filter_map(|partition| match partition.range {
@@ -462,24 +480,21 @@ impl Matching<'_, '_> {
             })
             .collect();
         held.sort_by_key(|span| span.from);
-        if !self.stored.is_whole {
+        if !stored.is_whole {
             return held;
         }
-        if held.is_empty()
-            && self.stored.covers == crate::rollups::Cover::default()
-            && !self.stored.partitions.is_empty()
-        {
+        if held.is_empty() && stored.covers == crate::rollups::Cover::default() && !stored.partitions.is_empty() {
             // There was no time at all.
             return vec![Span::ALL];
         }
         if asked.from.is_none()
-            && self.stored.covers.from.is_none()
+            && stored.covers.from.is_none()
             && let Some(first) = held.first_mut()
         {
             first.from = None;
         }
         if asked.to.is_none()
-            && self.stored.covers.to.is_none()
+            && stored.covers.to.is_none()
             && let Some(last) = held.iter_mut().max_by_key(|span| span.to)
         {
             last.to = None;
@@ -557,7 +572,7 @@ impl Matching<'_, '_> {
                 LegAggregate::OverRows(other) => {
                     return Ok(Err(Refusal::CannotCombine { aggregate: other.to_string() }));
                 }
-                LegAggregate::CountRows { .. } => {
+                LegAggregate::CountRows { .. } | LegAggregate::HiddenRows(_) => {
                     return Ok(Err(Refusal::CannotCombine { aggregate: "COUNT(*)".to_owned() }));
                 }
             }
@@ -566,6 +581,11 @@ impl Matching<'_, '_> {
         leg.schema = Arc::new(schema);
         Ok(Ok(leg))
     }
+}
+
+fn with_rows(stored: &StoredRollup, partitions: Vec<usize>, live: Vec<Expr>) -> Reads {
+    let rows_read = partitions.iter().map(|index| stored.partitions[*index].rows).sum();
+    Reads { partitions, rows_read, live }
 }
 
 /// The scan that is added to a leg for the time that partitions, and its column.

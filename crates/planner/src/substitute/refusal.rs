@@ -79,6 +79,10 @@ pub enum Refusal {
     Switch {
         member: String,
     },
+    /// A time shift that a calendar maps by SQL.
+    TimeMapped {
+        cube: String,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -133,6 +137,9 @@ impl fmt::Display for Refusal {
                 write!(f, "an access policy filters the rows of \"{cube}\", which it stores for everyone")
             }
             Self::DefaultFilter => f.write_str("a default filter of the view restricts the query"),
+            Self::TimeMapped { cube } => {
+                write!(f, "the query shifts a time by the SQL of the calendar \"{cube}\", which it does not store")
+            }
             Self::Switch { member } => write!(f, "the query is grouped by the switch \"{member}\""),
         }
     }
