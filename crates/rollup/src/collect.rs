@@ -70,6 +70,9 @@ impl Store {
             let none = Vec::new();
             let names = data.get(folder).unwrap_or(&none);
             let spills = spills.get(folder).unwrap_or(&none);
+            if spills.is_empty() && self.is_clean(folder, listed.get(folder), names).await? {
+                continue;
+            }
             self.collect_rollup(folder, names, spills, options, &mut collected).await?;
         }
         self.collect_leases(&mut collected).await?;
@@ -78,6 +81,15 @@ impl Store {
             collected.others += self.inner.files.delete_unfinished(folder, options.grace).await?;
         }
         Ok(collected)
+    }
+
+    /// Whether there is one version and nothing but its files, as of rollups that nobody has built since the last collection. Asks
+    /// the storage for nothing that this process knows.
+    async fn is_clean(&self, folder: &str, versions: Option<&Vec<u64>>, data: &[String]) -> Result<bool, StoreError> {
+        let Some([version]) = versions.map(Vec::as_slice) else { return Ok(false) };
+        let Some(manifest) = self.load_for_collection(folder, *version).await? else { return Ok(false) };
+        let named: HashSet<String> = files_of(&manifest).collect();
+        Ok(data.iter().all(|name| named.contains(&format!("data/{folder}/{name}"))))
     }
 
     async fn collect_rollup(
@@ -105,22 +117,21 @@ impl Store {
         }
         // Who has begun to read one of them meanwhile has said so before.
         let Some(mut in_use) = self.files_in_use(folder).await? else { return Ok(()) };
-        if let Some(manifest) = &newest.manifest {
-            in_use.extend(
-                manifest.partitions.iter().flat_map(|partition| &partition.files).map(|file| file.path.clone()),
-            );
-        }
         let path = |name: &String| format!("data/{folder}/{name}");
-        let unused = || data.iter().filter(|name| !in_use.contains(&path(name)) && fencing_of(name).is_some());
-        let numbers =
-            unused().filter_map(|name| fencing_of(name)).chain(spills.iter().filter_map(|name| spill_fencing(name)));
+        let of_builds = data.iter().filter(|name| !in_use.contains(&path(name)) && !was_named.contains(&path(name)));
+        let numbers = of_builds.filter_map(|name| fencing_of(name));
+        let numbers = numbers.chain(spills.iter().filter_map(|name| spill_fencing(name)));
         let mut published = newest.manifest.as_ref().map_or(0, |manifest| manifest.fencing);
-        if numbers.max().is_some_and(|number| number >= published)
-            && let Some(raised) =
-                self.end_dead_builds(folder, newest.manifest.as_ref().map(|manifest| &manifest.key)).await?
-        {
-            published = raised;
+        if numbers.max().is_some_and(|number| number >= published) {
+            let key = newest.manifest.as_ref().map(|manifest| &manifest.key);
+            if let Some(raised) = self.end_dead_builds(folder, key).await? {
+                published = raised;
+                // One that was thought dead may have published until the very moment of the barrier.
+                let Some(still_in_use) = self.files_in_use(folder).await? else { return Ok(()) };
+                in_use = still_in_use;
+            }
         }
+        let unused = || data.iter().filter(|name| !in_use.contains(&path(name)) && fencing_of(name).is_some());
         let mut deleted = Vec::new();
         let over = |name: &String| fencing_of(name).is_some_and(|number| number < published);
         for name in unused().filter(|name| was_named.contains(&path(name)) || over(name)) {

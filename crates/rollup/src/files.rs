@@ -404,9 +404,14 @@ pub(crate) fn make_folder(folder: &FilePath) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // Its own name must last as well.
-    sync_folder_of(folder)
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_folder(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        // Its own name must last as well.
+        _ => sync_folder_of(folder),
+    }
 }
 
 fn write_unfinished(place: &FilePath, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {

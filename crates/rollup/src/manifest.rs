@@ -63,7 +63,7 @@ pub struct Manifest {
     pub published_at: i64,
     /// The lease under which it was published.
     pub fencing: u64,
-    /// What is stored: ranges do not overlap.
+    /// What is stored, in the order of the ranges, which do not overlap.
     pub partitions: Vec<RollupPartition>,
 }
 
@@ -208,7 +208,12 @@ impl Manifest {
 
     /// The partition with exactly this range.
     pub fn partition(&self, range: &PartitionRange) -> Option<&RollupPartition> {
-        self.partitions.iter().find(|partition| &partition.range == range)
+        self.partition_at(range).map(|at| &self.partitions[at])
+    }
+
+    /// Its place: there may be ten thousand.
+    pub(crate) fn partition_at(&self, range: &PartitionRange) -> Option<usize> {
+        self.partitions.binary_search_by(|partition| partition.range.cmp(range)).ok()
     }
 
     /// Whether nothing was ever published: such a version only records who may publish.
@@ -219,14 +224,21 @@ impl Manifest {
     /// Everything that must hold of a manifest besides its digest; the contradiction if something does not.
     pub(crate) fn check(&self) -> Result<(), String> {
         let inside = format!("data/{}/", self.key.folder());
-        for (at, partition) in self.partitions.iter().enumerate() {
+        for pair in self.partitions.windows(2) {
+            let (before, after) = (&pair[0].range, &pair[1].range);
+            if before.overlaps(after) {
+                return Err(format!("the partitions {before:?} and {after:?} overlap"));
+            }
+            // In order, so that neighbours are all that can overlap.
+            if before >= after {
+                return Err(format!("the partition {after:?} comes after {before:?}"));
+            }
+        }
+        for partition in &self.partitions {
             if let PartitionRange::Between { start, end } = partition.range
                 && start >= end
             {
                 return Err(format!("the partition [{start}, {end}) is empty"));
-            }
-            if let Some(other) = self.partitions[..at].iter().find(|other| other.range.overlaps(&partition.range)) {
-                return Err(format!("the partitions {:?} and {:?} overlap", other.range, partition.range));
             }
             for file in &partition.files {
                 let name = file.path.strip_prefix(&inside).unwrap_or_default();

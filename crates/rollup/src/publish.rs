@@ -84,6 +84,9 @@ impl Store {
         let folder = key.folder();
         let mut first: Option<Newest> = None;
         for _ in 0..TRIES {
+            // Not a number that was used before an old state was put back: somebody may still hold that version. Asked before the
+            // look, which then finds whatever was seen: a version seen later must be met by this one as by any other.
+            let seen = self.highest_seen(key);
             let newest = self.newest(&folder).await?;
             let superseded =
                 |newest: u64| PublishError::Superseded { key: key.clone(), fencing: lease.fencing(), newest };
@@ -104,7 +107,7 @@ impl Store {
             if self.now() >= lease.until() {
                 return Err(PublishError::LeaseExpired { key: key.clone() });
             }
-            let next = self.next(lease, &newest, what)?;
+            let next = self.next(lease, seen, &newest, what)?;
             let bytes = next.to_bytes();
             let path = manifest_path(&folder, next.version);
             let made = match self.inner.files.create(&path, bytes.clone()).await? {
@@ -124,14 +127,13 @@ impl Store {
         Err(crate::files::unavailable("publish", &folder, std::io::Error::other("others were faster too often")).into())
     }
 
-    fn next(&self, lease: &Lease, newest: &Newest, what: &Advance<'_>) -> Result<Manifest, PublishError> {
+    fn next(&self, lease: &Lease, seen: u64, newest: &Newest, what: &Advance<'_>) -> Result<Manifest, PublishError> {
         let key = lease.key().clone();
         let invalid = |message: String| PublishError::Invalid { key: key.clone(), message };
         let empty = Manifest {
             format: Format::ours(),
             key: key.clone(),
-            // Not a number that was used before an old state was put back: somebody may still hold that version.
-            version: newest.highest.max(self.highest_seen(&key)) + 1,
+            version: newest.highest.max(seen) + 1,
             structure: String::new(),
             schema: Arc::new(Schema::empty()),
             index_schemas: BTreeMap::new(),

@@ -40,6 +40,9 @@ struct Entry {
 impl Store {
     /// The partitions whose newest content is known to be damaged, as of the last look at the manifests.
     pub fn quarantined(&self) -> Vec<Quarantined> {
+        if self.quarantine().entries.is_empty() {
+            return Vec::new();
+        }
         let newest = self.newest_known();
         let in_use: HashSet<&str> = newest
             .iter()

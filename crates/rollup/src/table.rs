@@ -71,8 +71,7 @@ impl RollupTable {
             |what: String| StoreError::NotThere { key: manifest.key.clone(), version: manifest.version, what };
         let mut files = Vec::new();
         for range in partitions {
-            let at = manifest.partitions.iter().position(|partition| &partition.range == range);
-            let at = at.ok_or_else(|| not_there(format!("partition {range:?}")))?;
+            let at = manifest.partition_at(range).ok_or_else(|| not_there(format!("partition {range:?}")))?;
             let partition = &manifest.partitions[at];
             let of_table = (0..partition.files.len()).filter(|file| partition.files[*file].table == table);
             let before = files.len();
