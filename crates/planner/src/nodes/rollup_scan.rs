@@ -58,6 +58,9 @@ pub struct RollupScan {
 /// A source's rows weigh as much as many stored ones.
 const LIVE_LEG_ROWS: u64 = 100_000;
 
+/// What tells two scans apart.
+type Parts<'s> = (&'s RollupName, &'s Vec<usize>, &'s Vec<Expr>, &'s Vec<Expr>, &'s Vec<Merged>, &'s Vec<FactLeg>);
+
 impl RollupScan {
     /// What reading it costs, in rows.
     #[must_use]
@@ -65,7 +68,7 @@ impl RollupScan {
         self.rows_read + LIVE_LEG_ROWS * self.live.len() as u64
     }
 
-    fn parts(&self) -> (&RollupName, &Vec<usize>, &Vec<Expr>, &Vec<Expr>, &Vec<Merged>, &Vec<FactLeg>) {
+    fn parts(&self) -> Parts<'_> {
         (&self.rollup, &self.partitions, &self.group, &self.filters, &self.merged, &self.live)
     }
 }

@@ -119,11 +119,10 @@ fn same_rows(leg: &FactLeg, layout: &RollupLayout, planning: Planning<'_>) -> An
     let known: BTreeSet<&Walk> = layout
         .columns
         .iter()
-        .filter_map(|column| match &column.stores {
-            Stores::Leaf(leaf) => Some(leaf.walks.iter().collect::<Vec<_>>()),
-            Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => Some(vec![at]),
+        .flat_map(|column| match &column.stores {
+            Stores::Leaf(leaf) => leaf.walks.iter().collect::<Vec<_>>(),
+            Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => vec![at],
         })
-        .flatten()
         .collect();
     let has = |walk: &Walk| walk.len() == 1 || known.iter().any(|known| known.starts_with(walk));
     if let Some(walk) = walks_of(&leg.tree).into_iter().find(|walk| !has(walk)) {
@@ -138,7 +137,7 @@ fn same_rows(leg: &FactLeg, layout: &RollupLayout, planning: Planning<'_>) -> An
             return Ok(Err(Refusal::RowFilter { cube: cube.naming.name.clone() }));
         }
     }
-    for guard in &leg.restrictions.guards {
+    if let Some(guard) = leg.restrictions.guards.first() {
         return Ok(Err(if guard.is_policy {
             let view = leg.scans.first().map(|scan| scan.table.name.clone());
             Refusal::RowFilter { cube: view.unwrap_or_default() }
