@@ -4,7 +4,7 @@ mod asked_conditions;
 pub(crate) mod asked_members;
 pub mod calculated;
 mod guarded_rows;
-mod join_conditions;
+pub(crate) mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
 mod mapped_times;

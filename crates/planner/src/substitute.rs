@@ -10,9 +10,12 @@
 
 pub mod cover_members;
 pub mod cover_time;
+pub mod match_lambda;
 pub mod match_rollup;
+pub mod match_rollup_join;
 pub mod refusal;
 
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion_common::Result;
@@ -40,11 +43,17 @@ pub struct Report {
 }
 
 /// A rollup that answers a leg.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
 pub struct UsedRollup {
     pub rollup: RollupName,
     pub partitions_read: usize,
     pub partitions: usize,
+}
+
+impl fmt::Display for UsedRollup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.partitions_read, self.partitions)
+    }
 }
 
 /// Replaces the legs that rollups answer.
@@ -76,7 +85,7 @@ fn answer(leg: &FactLeg, planning: Planning<'_>) -> crate::error::Result<Option<
         match match_rollup(leg, rollup, planning)? {
             Ok(scan) => {
                 let is_better = best.as_ref().is_none_or(|known| {
-                    planning.session.rollups.choice == RollupChoice::Smallest && scan.rows() < known.rows()
+                    planning.session.rollups.choice == RollupChoice::Smallest && scan.cost() < known.cost()
                 });
                 if is_better {
                     best = Some(scan);
@@ -84,6 +93,9 @@ fn answer(leg: &FactLeg, planning: Planning<'_>) -> crate::error::Result<Option<
             }
             Err(reason) => refused.push(Refused { rollup: rollup.name.clone(), reason }),
         }
+    }
+    if best.is_none() {
+        best = match_rollup_join::match_any(leg, planning)?;
     }
     let mut report = planning.report.borrow_mut();
     // A rollup that one leg uses may still say why another leg could not.
@@ -94,14 +106,11 @@ fn answer(leg: &FactLeg, planning: Planning<'_>) -> crate::error::Result<Option<
     }
     match &best {
         Some(scan) => {
-            let used = UsedRollup {
-                rollup: scan.rollup.clone(),
-                partitions_read: scan.partitions.len(),
-                partitions: scan.partitions_of_all,
-            };
-            match report.used.iter_mut().find(|known| known.rollup == used.rollup) {
-                Some(known) => known.partitions_read = known.partitions_read.max(used.partitions_read),
-                None => report.used.push(used),
+            for used in &scan.used {
+                match report.used.iter_mut().find(|known| known.rollup == used.rollup) {
+                    Some(known) => known.partitions_read = known.partitions_read.max(used.partitions_read),
+                    None => report.used.push(used.clone()),
+                }
             }
         }
         None => report.from_sources += 1,

@@ -17,6 +17,11 @@ use super::calculated::composed_path;
 use super::joined_rows::{JoinedRows, Role, Scope, internal};
 
 impl<'a> JoinedRows<'a> {
+    /// The condition of an edge of the tree, over the columns of rollups.
+    pub(crate) fn stored_join_condition(&mut self, from: &str, to: &str) -> Result<Condition> {
+        self.join_condition(from, to)
+    }
+
     /// The condition of an edge of the tree, over base columns.
     pub(super) fn join_condition(&mut self, from: &str, to: &str) -> Result<Condition> {
         self.joining = self.mapped_by(from, to).cloned().map(|mapped| (mapped, false));
@@ -164,10 +169,10 @@ fn null_of(data_type: &DataType) -> Result<Expr> {
 }
 
 #[derive(Clone)]
-pub(super) struct Condition {
+pub(crate) struct Condition {
     /// Equalities: the left side's expression, the right side's.
-    pub(super) on: Vec<(Expr, Expr)>,
-    pub(super) filter: Vec<Expr>,
+    pub(crate) on: Vec<(Expr, Expr)>,
+    pub(crate) filter: Vec<Expr>,
 }
 
 /// One edge of the tree with its condition.
@@ -195,7 +200,7 @@ impl TreeJoin {
     }
 }
 
-pub(super) fn left_join(left: LogicalPlan, right: LogicalPlan, condition: Condition) -> Result<LogicalPlan> {
+pub(crate) fn left_join(left: LogicalPlan, right: LogicalPlan, condition: Condition) -> Result<LogicalPlan> {
     let builder = LogicalPlanBuilder::from(left);
     let joined = if condition.on.is_empty() {
         builder.join_on(right, JoinType::Left, condition.filter)

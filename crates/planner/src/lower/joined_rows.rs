@@ -209,6 +209,29 @@ impl<'a> JoinedRows<'a> {
         Some((stored_column(column.field.name()), &column.field))
     }
 
+    /// The stored dimension that stands for a column: its SQL is that very column (reference RJ3).
+    fn stored_by_sql(&self, role: &Role<'a>, sql: &str) -> Result<Option<Expr>> {
+        let Some(stored) = &self.stored else { return Ok(None) };
+        let dialect = self.dialect(role.cube)?;
+        let alias = members::alias_of(role.cube);
+        let (quoted, plain) = (format!("{}.", dialect.quoted(alias)), format!("{alias}."));
+        let bare = |sql: &str| {
+            let sql = sql.trim();
+            sql.strip_prefix(&quoted).or_else(|| sql.strip_prefix(&plain)).unwrap_or(sql).to_owned()
+        };
+        for column in stored.columns.iter().filter(|column| column.node == role.node && !column.is_segment) {
+            let Some(dimension) = role.cube.dimensions.get(&column.member) else { continue };
+            let DimensionValue::Sql(template) = &dimension.value else { continue };
+            let own = members::own_sql(self.model(), role.cube, template, dialect)?;
+            if own.is_some_and(|own| bare(&own) == bare(sql))
+                && !matches!(column.field.data_type(), DataType::Timestamp(..))
+            {
+                return Ok(Some(stored_column(column.field.name())));
+            }
+        }
+        Ok(None)
+    }
+
     /// What a rollup does not have is no error of the query: whoever asks goes on to another one.
     fn refuse_in_rollup(&self, what: &str) -> Result<()> {
         match self.stored {
@@ -777,6 +800,9 @@ impl<'a> JoinedRows<'a> {
     /// A column of the cube's base scan, added once. A `timestamp` is UTC whatever its source's zone is.
     pub(crate) fn base_column(&mut self, role: &Role<'a>, sql: &str, boolean: bool) -> Result<Expr> {
         let cube = role.cube;
+        if let Some(stored) = self.stored_by_sql(role, sql)? {
+            return Ok(stored);
+        }
         self.refuse_in_rollup(sql)?;
         let dialect = self.dialect(cube)?;
         let (sql, typed) = typed_base(self.planning.catalog, cube, sql, boolean, dialect);

@@ -1,17 +1,14 @@
 //! A rollup scan as plain relational algebra: stored rows and rows of the source in one list, grouped, and their values merged.
 
-use std::sync::Arc;
-
+use datafusion_common::Column;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
-use datafusion_common::{Column, TableReference};
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, ident};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
 
 use crate::error::Result;
 use crate::expand::combine_legs::or_zero;
 use crate::expand::split_facts::{group_name, typed_as};
 use crate::nodes::rollup_scan::{Merge, RollupScan};
-use crate::substitute::cover_members::STORED;
 
 use super::calculated::aggregate_call;
 use super::joined_rows::{Planning, internal};
@@ -36,9 +33,7 @@ fn scan_rollup(scan: &RollupScan, planning: Planning<'_>) -> Result<LogicalPlan>
     let leg = &scan.leg;
     let groups = leg.group.len();
     let value_name = |index: usize| format!("v{index}");
-    let table =
-        TableScanBuilder::new(TableReference::bare(STORED), Arc::clone(&scan.table)).build().map_err(internal)?;
-    let mut builder = LogicalPlanBuilder::from(LogicalPlan::TableScan(table));
+    let mut builder = LogicalPlanBuilder::from(scan.rows.clone());
     for filter in &scan.filters {
         builder = builder.filter(filter.clone()).map_err(internal)?;
     }

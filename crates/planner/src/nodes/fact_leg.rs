@@ -50,6 +50,15 @@ impl LeafKind {
         }
     }
 
+    /// Whether what a rollup stores of it may be merged several times with the same result.
+    #[must_use]
+    pub fn ignores_repetition_when_merged(self) -> bool {
+        match self {
+            Self::Min | Self::Max | Self::Sketch | Self::Set => true,
+            Self::Count | Self::CountDistinct | Self::CountDistinctApprox | Self::Sum => false,
+        }
+    }
+
     /// Whether no rows at all give 0, where the others give NULL.
     #[must_use]
     pub fn counts(self) -> bool {

@@ -3,13 +3,13 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use datafusion_common::{DFSchemaRef, Result};
-use datafusion_expr::{Expr, LogicalPlan, TableSource, UserDefinedLogicalNodeCore};
+use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use crate::nodes::fact_leg::FactLeg;
 use crate::rollups::RollupName;
+use crate::substitute::UsedRollup;
 
 /// How the values that a rollup stores become an aggregate's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,10 +40,10 @@ pub struct RollupScan {
     /// What is answered.
     pub leg: FactLeg,
     pub rollup: RollupName,
-    pub table: Arc<dyn TableSource>,
-    /// Those that are read, by position.
-    pub partitions: Vec<usize>,
-    pub partitions_of_all: usize,
+    /// The rows of all partitions that are read: [`stored_column`](crate::substitute::cover_members::stored_column)s.
+    pub rows: LogicalPlan,
+    /// The rollups that hold these rows.
+    pub used: Vec<UsedRollup>,
     pub rows_read: u64,
     /// Over the rollup's columns, as the leg's groups.
     pub group: Vec<Expr>,
@@ -59,17 +59,17 @@ pub struct RollupScan {
 const LIVE_LEG_ROWS: u64 = 100_000;
 
 /// What tells two scans apart.
-type Parts<'s> = (&'s RollupName, &'s Vec<usize>, &'s Vec<Expr>, &'s Vec<Expr>, &'s Vec<Merged>, &'s Vec<FactLeg>);
+type Parts<'s> = (&'s RollupName, &'s Vec<UsedRollup>, &'s Vec<Expr>, &'s Vec<Expr>, &'s Vec<Merged>, &'s Vec<FactLeg>);
 
 impl RollupScan {
     /// What reading it costs, in rows.
     #[must_use]
-    pub fn rows(&self) -> u64 {
+    pub fn cost(&self) -> u64 {
         self.rows_read + LIVE_LEG_ROWS * self.live.len() as u64
     }
 
     fn parts(&self) -> Parts<'_> {
-        (&self.rollup, &self.partitions, &self.group, &self.filters, &self.merged, &self.live)
+        (&self.rollup, &self.used, &self.group, &self.filters, &self.merged, &self.live)
     }
 }
 
@@ -140,10 +140,9 @@ impl UserDefinedLogicalNodeCore for RollupScan {
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "RollupScan: {}, partitions {} of {}, group=[{}], merged=[{}], filters=[{}]",
+            "RollupScan: {}, partitions {}, group=[{}], merged=[{}], filters=[{}]",
             self.rollup,
-            self.partitions.len(),
-            self.partitions_of_all,
+            list(&self.used),
             list(&self.group),
             list(&self.merged),
             list(&self.filters)

@@ -20,7 +20,7 @@ use crate::lower::lower_leg::granularity_call;
 use crate::members::{REFERENCE_DEPTH_MAX, sole_reference};
 use crate::nodes::fact_leg::FactLeg;
 use crate::rewrite::CUSTOM_GRANULARITY;
-use crate::rollups::{RollupLayout, Stores, walk_to};
+use crate::rollups::{RollupColumn, Stores, walk_to};
 
 use super::cover_time::{Span, constant, start_of};
 use super::refusal::Refusal;
@@ -56,14 +56,14 @@ pub struct Cover<'a> {
 
 impl<'a> Cover<'a> {
     #[must_use]
-    pub fn new(leg: &'a FactLeg, layout: &RollupLayout, planning: Planning<'a>) -> Self {
+    pub fn new(leg: &'a FactLeg, columns: &[RollupColumn], planning: Planning<'a>) -> Self {
         let mut rows = JoinedRows::new(planning, leg.tree.clone());
         rows.switches = Some(leg.switches.clone());
         let mut times = Vec::new();
         let mut stored = Vec::new();
         let node_of =
             |walk: &[String]| leg.tree.nodes().find(|node| walk_to(&leg.tree, node) == walk).map(str::to_owned);
-        for (position, column) in layout.columns.iter().enumerate() {
+        for (position, column) in columns.iter().enumerate() {
             let field: Field = column.field.clone().with_name(&column.name).with_nullable(true);
             match &column.stores {
                 Stores::Dimension { at, member } => {
@@ -91,7 +91,7 @@ impl<'a> Cover<'a> {
                 Stores::Leaf(_) => {}
             }
         }
-        let cut = layout.columns.iter().filter(|column| matches!(column.stores, Stores::Time { .. }));
+        let cut = columns.iter().filter(|column| matches!(column.stores, Stores::Time { .. }));
         let cut = cut.map(|column| column.field.clone().with_name(&column.name).with_nullable(true)).collect();
         rows.reads_only(stored, cut);
         Self { leg, planning, rows, times }
@@ -192,6 +192,17 @@ impl<'a> Cover<'a> {
                     if core == bucket.core && time.unit.as_ref() == Some(&bucket.unit) {
                         return whole(time.column.clone());
                     }
+                }
+            }
+            return Ok(Transformed::no(node));
+        }
+        // A time is there where its bucket is.
+        if let Expr::IsNull(time) | Expr::IsNotNull(time) = &node {
+            for (index, core) in self.cores_in(time)? {
+                if core.expr == **time && is_unmoved(&core) {
+                    let bucket = Box::new(self.times[index].column.clone());
+                    let is_null = matches!(node, Expr::IsNull(_));
+                    return whole(if is_null { Expr::IsNull(bucket) } else { Expr::IsNotNull(bucket) });
                 }
             }
             return Ok(Transformed::no(node));

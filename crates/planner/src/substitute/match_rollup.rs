@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
+use belvedere_model::{MeasureKind, PreAggregationKind};
 use datafusion_common::{DFSchema, TableReference};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::utils::split_conjunction_owned;
-use datafusion_expr::{Case, Expr, Operator};
+use datafusion_expr::{Case, Expr, LogicalPlan, Operator, TableScanBuilder};
 use indexmap::IndexMap;
 
 use crate::catalog::{MemberColumn, ViewTable};
@@ -20,16 +21,20 @@ use crate::expand::choose_join_tree::cube_of;
 use crate::expand::time_range::Core;
 use crate::lower::joined_rows::{Planning, internal};
 use crate::members;
-use crate::nodes::fact_leg::{FactLeg, LeafKind, LegAggregate, LegLeaf, LegScan, SwitchValue};
+use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, LegScan, SwitchValue};
 use crate::nodes::rollup_scan::{Merge, Merged, RollupScan};
 use crate::policy::grants::Rows;
-use crate::rollups::{PartitionRange, Rollup, RollupLayout, StoredLeaf, StoredRollup, Stores, Walk, walk_to, walks_of};
+use crate::rollups::{
+    Cover as RangeCover, PartitionRange, Rollup, RollupColumn, RollupLayout, RollupName, StoredLeaf, StoredPartition,
+    StoredRollup, Stores, Walk, walk_to, walks_of,
+};
 
-use super::cover_members::{Cover, stored_column, within};
+use super::UsedRollup;
+use super::cover_members::{Cover, STORED, stored_column, within};
 use super::cover_time::{Span, whole_buckets};
 use super::refusal::Refusal;
 
-type Answer<T> = Result<std::result::Result<T, Refusal>>;
+pub(super) type Answer<T> = Result<std::result::Result<T, Refusal>>;
 
 /// Returns with a refusal.
 macro_rules! or_refuse {
@@ -41,22 +46,100 @@ macro_rules! or_refuse {
     };
 }
 
+/// What a rollup stores, or several put together.
+pub(super) struct Shape<'r> {
+    pub root: &'r str,
+    pub columns: &'r [RollupColumn],
+    /// The column that partitions.
+    pub partitioned_by: Option<usize>,
+    /// Columns of groups that the others decide: one row for each group needs only the others.
+    pub decided: &'r [usize],
+}
+
+impl<'r> Shape<'r> {
+    pub(super) fn of(layout: &'r RollupLayout) -> Self {
+        Self {
+            root: &layout.root,
+            columns: &layout.columns,
+            partitioned_by: layout.partitioned_by.as_ref().map(|(position, _)| *position),
+            decided: &[],
+        }
+    }
+}
+
+/// The plan of some partitions, with the columns that are in use at least.
+type RowsOf<'r> = dyn Fn(&[usize], &BTreeSet<String>) -> Result<LogicalPlan> + 'r;
+
+/// Rows of such a shape.
+pub(super) struct Built<'r> {
+    pub partitions: Vec<StoredPartition>,
+    pub covers: RangeCover,
+    pub is_whole: bool,
+    /// The plan of some partitions; its columns are [`stored_column`]s.
+    pub rows: Box<RowsOf<'r>>,
+    pub used: Box<dyn Fn(&[usize]) -> Vec<UsedRollup> + 'r>,
+    /// For everything that depends on the zone, where it is not the session's.
+    pub other_zone: Option<Refusal>,
+}
+
 /// The scan of `rollup` that answers `leg`, or why there is none.
 ///
 /// # Errors
 /// The outer one for our own contradictions.
 pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> Answer<RollupScan> {
+    match rollup.kind {
+        PreAggregationKind::RollupLambda => return super::match_lambda::match_lambda(leg, rollup, planning),
+        PreAggregationKind::RollupJoin => return super::match_rollup_join::match_declared(leg, rollup, planning),
+        PreAggregationKind::Rollup | PreAggregationKind::OriginalSql => {}
+    }
     let layout = match &rollup.layout {
         Ok(layout) => layout,
         Err(error) => return Ok(Err(Refusal::Unusable { reason: error.message.clone() })),
     };
-    or_refuse!(same_rows(leg, layout, planning)?);
-    let stored = readable(rollup, planning);
+    match_shape(leg, &rollup.name, &Shape::of(layout), planning, || Ok(built(rollup, planning)))
+}
+
+/// The rows of one rollup.
+pub(super) fn built<'r>(rollup: &'r Rollup, planning: Planning<'_>) -> std::result::Result<Built<'r>, Refusal> {
+    let (stored, other_zone) = readable(rollup, planning)?;
+    let name = rollup.name.clone();
+    let all = stored.partitions.len();
+    Ok(Built {
+        partitions: stored.partitions.clone(),
+        covers: stored.covers,
+        is_whole: stored.is_whole,
+        rows: Box::new(|partitions, _| scan_of(stored, partitions)),
+        used: Box::new(move |partitions| {
+            vec![UsedRollup { rollup: name.clone(), partitions_read: partitions.len(), partitions: all }]
+        }),
+        other_zone,
+    })
+}
+
+/// The scan of some partitions.
+pub(super) fn scan_of(stored: &StoredRollup, partitions: &[usize]) -> Result<LogicalPlan> {
+    let table = stored.rows.table(partitions).map_err(internal)?;
+    let scan = TableScanBuilder::new(TableReference::bare(STORED), table).build().map_err(internal)?;
+    Ok(LogicalPlan::TableScan(scan))
+}
+
+/// The scan of a shape that answers `leg`. Rows are asked for last: what the definition lacks is the better reason.
+///
+/// # Errors
+/// The outer one for our own contradictions.
+pub(super) fn match_shape<'r>(
+    leg: &FactLeg,
+    name: &RollupName,
+    shape: &Shape<'_>,
+    planning: Planning<'_>,
+    built: impl FnOnce() -> Answer<Built<'r>>,
+) -> Answer<RollupScan> {
+    or_refuse!(same_rows(leg, shape, planning)?);
     let mut matching = Matching {
         leg,
-        layout,
+        shape,
         planning,
-        cover: Cover::new(leg, layout, planning),
+        cover: Cover::new(leg, shape.columns, planning),
         needs_one_row: None,
         filters: Vec::new(),
         edges: Vec::new(),
@@ -76,9 +159,8 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
     {
         return Ok(Err(refusal.clone()));
     }
-    // What the definition lacks is the better reason: it says so before there is anything built.
-    let (stored, other_zone) = or_refuse!(stored);
-    let Reads { partitions, rows_read, live } = or_refuse!(matching.reads(stored)?);
+    let built = or_refuse!(built()?);
+    let Reads { partitions, rows_read, live } = or_refuse!(matching.reads(&built)?);
     if let Some(refusal) = matching.needs_one_row.clone()
         && !live.is_empty()
     {
@@ -90,19 +172,20 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
     }
     let mut filters = std::mem::take(&mut matching.filters);
     filters.extend(matching.whole_spans()?);
-    if let Some(refusal) = other_zone {
+    if let Some(refusal) = built.other_zone {
         let values = merged.iter().map(|merged| &merged.value);
-        let names_time = group.iter().chain(&filters).chain(values).any(|expr| names_time(expr, layout));
+        let names_time = group.iter().chain(&filters).chain(values).any(|expr| names_time(expr, shape.columns));
         if names_time || !legs.is_empty() {
             return Ok(Err(refusal));
         }
     }
+    let exprs = group.iter().chain(&filters).chain(merged.iter().map(|merged| &merged.value));
+    let in_use: BTreeSet<String> = exprs.flat_map(Expr::column_refs).map(|column| column.name.clone()).collect();
     Ok(Ok(RollupScan {
         leg: leg.clone(),
-        rollup: rollup.name.clone(),
-        table: stored.rows.table(&partitions).map_err(internal)?,
-        partitions_of_all: stored.partitions.len(),
-        partitions,
+        rollup: name.clone(),
+        rows: (built.rows)(&partitions, &in_use)?,
+        used: (built.used)(&partitions),
         rows_read,
         group,
         filters,
@@ -112,11 +195,11 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
 }
 
 /// Whether the rollup's joined rows are the leg's, and everyone may see them.
-fn same_rows(leg: &FactLeg, layout: &RollupLayout, planning: Planning<'_>) -> Answer<()> {
-    if leg.tree.root != layout.root {
-        return Ok(Err(Refusal::OtherRoot { wanted: leg.tree.root.clone(), stored: layout.root.clone() }));
+fn same_rows(leg: &FactLeg, shape: &Shape<'_>, planning: Planning<'_>) -> Answer<()> {
+    if leg.tree.root != shape.root {
+        return Ok(Err(Refusal::OtherRoot { wanted: leg.tree.root.clone(), stored: shape.root.to_owned() }));
     }
-    let known: BTreeSet<&Walk> = layout
+    let known: BTreeSet<&Walk> = shape
         .columns
         .iter()
         .flat_map(|column| match &column.stores {
@@ -156,17 +239,16 @@ fn same_rows(leg: &FactLeg, layout: &RollupLayout, planning: Planning<'_>) -> An
 }
 
 /// Whether an expression reads a stored time: that is one of the zone that it was stored in.
-fn names_time(expr: &Expr, layout: &RollupLayout) -> bool {
+fn names_time(expr: &Expr, columns: &[RollupColumn]) -> bool {
     expr.column_refs().into_iter().any(|column| {
-        layout
-            .columns
+        columns
             .iter()
             .any(|stored| stored.name == column.name && matches!(stored.field.data_type(), DataType::Timestamp(..)))
     })
 }
 
 /// Rows that are fresh enough, of the session's zone where there are some; else with the refusal for all that depends on it.
-fn readable<'r>(
+pub(super) fn readable<'r>(
     rollup: &'r Rollup,
     planning: Planning<'_>,
 ) -> std::result::Result<(&'r StoredRollup, Option<Refusal>), Refusal> {
@@ -187,9 +269,9 @@ fn readable<'r>(
     Ok((stored, other_zone))
 }
 
-struct Matching<'a, 'r> {
+struct Matching<'a, 's, 'r> {
     leg: &'a FactLeg,
-    layout: &'r RollupLayout,
+    shape: &'s Shape<'r>,
     planning: Planning<'a>,
     cover: Cover<'a>,
     /// The refusal unless each group is one row of the rollup.
@@ -209,7 +291,7 @@ struct Reads {
     live: Vec<Expr>,
 }
 
-impl Matching<'_, '_> {
+impl Matching<'_, '_, '_> {
     fn cover_filters(&mut self) -> Answer<()> {
         for filter in &self.leg.filters {
             for part in split_conjunction_owned(filter.clone()) {
@@ -236,7 +318,7 @@ impl Matching<'_, '_> {
 
     fn too_coarse(&self, time: usize) -> Refusal {
         let time = &self.cover.times[time];
-        let shown = match &self.layout.columns[time.position].stores {
+        let shown = match &self.shape.columns[time.position].stores {
             Stores::Time { at, member, .. } => format!("{}.{member}", at.last().map_or("", String::as_str)),
             _ => String::new(),
         };
@@ -245,7 +327,7 @@ impl Matching<'_, '_> {
 
     /// All that conditions say of a stored time.
     fn asked(&self, time: usize) -> Span {
-        let member = |time: usize| match &self.layout.columns[self.cover.times[time].position].stores {
+        let member = |time: usize| match &self.shape.columns[self.cover.times[time].position].stores {
             Stores::Time { at, member, .. } => Some((at.clone(), member.clone())),
             _ => None,
         };
@@ -277,7 +359,16 @@ impl Matching<'_, '_> {
         let is_same = |stored: &StoredLeaf| {
             stored.measure == leaf.measure && stored.at.last() == at.last() && stored.origin == leaf.origin
         };
+        // Distinct rows of a cube, and the distinct keys of its rows, are counted alike.
+        let counts_rows = leaf.origin == LeafOrigin::Value
+            && members::cube_named(model, leaf.cube())?
+                .measures
+                .get(&leaf.measure)
+                .is_some_and(|measure| measure.kind == MeasureKind::Count && measure.sql.is_none());
         let kinds: &[(LeafKind, Merge)] = match leaf.kind {
+            LeafKind::Count | LeafKind::CountDistinct if counts_rows => {
+                &[(LeafKind::Count, Merge::Count), (LeafKind::CountDistinct, Merge::Count)]
+            }
             LeafKind::Count => &[(LeafKind::Count, Merge::Count)],
             LeafKind::CountDistinct => &[(LeafKind::Set, Merge::Set), (LeafKind::CountDistinct, Merge::Count)],
             LeafKind::CountDistinctApprox => &[(LeafKind::Sketch, Merge::Sketch)],
@@ -289,7 +380,7 @@ impl Matching<'_, '_> {
         let shown = format!("{}.{}", leaf.cube(), leaf.measure);
         let mut differs = None;
         for (kind, merge) in kinds {
-            for column in &self.layout.columns {
+            for column in self.shape.columns {
                 let Stores::Leaf(stored) = &column.stores else { continue };
                 if !is_same(stored) {
                     continue;
@@ -306,7 +397,7 @@ impl Matching<'_, '_> {
                     });
                     continue;
                 }
-                if stored.is_repeated {
+                if stored.is_repeated || (counts_rows && stored.kind == LeafKind::CountDistinct) {
                     if walks != stored.walks {
                         return Ok(Err(Refusal::Multiplied { measure: shown }));
                     }
@@ -349,7 +440,10 @@ impl Matching<'_, '_> {
     fn has_one_row_a_group(&self, group: &[Expr]) -> bool {
         let filters: Vec<Expr> =
             self.filters.iter().flat_map(|filter| split_conjunction_owned(filter.clone())).collect();
-        self.layout.groups().all(|column| {
+        self.shape.columns.iter().enumerate().all(|(position, column)| {
+            if matches!(column.stores, Stores::Leaf(_)) || self.shape.decided.contains(&position) {
+                return true;
+            }
             let own = stored_column(&column.name);
             let is_pin = |filter: &Expr| match filter {
                 Expr::BinaryExpr(binary) if binary.op == Operator::Eq => {
@@ -376,8 +470,8 @@ impl Matching<'_, '_> {
         Ok(conditions)
     }
 
-    fn reads(&self, stored_rollup: &StoredRollup) -> Answer<Reads> {
-        let partitioned = self.layout.partitioned_by.as_ref().map(|(position, _)| *position);
+    fn reads(&self, stored_rollup: &Built<'_>) -> Answer<Reads> {
+        let partitioned = self.shape.partitioned_by;
         let cut = self.edges.first();
         let of_partitions =
             partitioned.and_then(|position| self.cover.times.iter().position(|time| time.position == position));
@@ -412,7 +506,7 @@ impl Matching<'_, '_> {
             }));
         };
         let is_same_time = |one: usize, other: usize| {
-            let key = |time: usize| match &self.layout.columns[self.cover.times[time].position].stores {
+            let key = |time: usize| match &self.shape.columns[self.cover.times[time].position].stores {
                 Stores::Time { at, member, .. } => Some((at.clone(), member.clone())),
                 _ => None,
             };
@@ -468,21 +562,25 @@ impl Matching<'_, '_> {
 
     /// The spans that partitions hold. Where the build had no border of its own, nothing was before its first partition and after its last one,
     /// which is as good as held for a query without a border there.
-    fn held(stored: &StoredRollup, asked: Span) -> Vec<Span> {
+    fn held(stored: &Built<'_>, asked: Span) -> Vec<Span> {
         let mut held: Vec<Span> = stored
             .partitions
             .iter()
             .filter_map(|partition| match partition.range {
                 PartitionRange::Whole => Some(Span::ALL),
-                PartitionRange::Between { start, end } => Some(Span::new(start, end)),
+                // What the build left out of its first and last partition is not there.
+                PartitionRange::Between { start, end } => {
+                    Some(Span::new(start, end).and(&Span { from: stored.covers.from, to: stored.covers.to }))
+                }
                 PartitionRange::NoTime => None,
             })
+            .filter(|span| !span.is_empty())
             .collect();
         held.sort_by_key(|span| span.from);
         if !stored.is_whole {
             return held;
         }
-        if held.is_empty() && stored.covers == crate::rollups::Cover::default() && !stored.partitions.is_empty() {
+        if held.is_empty() && stored.covers == RangeCover::default() && !stored.partitions.is_empty() {
             // There was no time at all.
             return vec![Span::ALL];
         }
@@ -514,7 +612,7 @@ impl Matching<'_, '_> {
     }
 
     fn live_scan(&self, position: usize) -> Option<LegScan> {
-        let Stores::Time { at, member, .. } = &self.layout.columns[position].stores else { return None };
+        let Stores::Time { at, member, .. } = &self.shape.columns[position].stores else { return None };
         let tree = &self.leg.tree;
         tree.nodes().find(|node| walk_to(tree, node) == *at)?;
         let cube = members::cube_named(&self.planning.catalog.model, at.last()?).ok()?;
@@ -534,7 +632,7 @@ impl Matching<'_, '_> {
             .iter()
             .any(|column| column.relation.as_ref().is_some_and(|relation| relation.table() == LIVE_SCAN));
         if names_live_time {
-            let position = self.layout.partitioned_by.as_ref().map_or(0, |(position, _)| *position);
+            let position = self.shape.partitioned_by.unwrap_or_default();
             leg.scans.extend(self.live_scan(position));
         }
         leg.filters.push(condition);
@@ -549,7 +647,7 @@ impl Matching<'_, '_> {
                         *field = field.clone().with_data_type(DataType::Binary);
                     }
                     LeafKind::CountDistinct => {
-                        let set = self.layout.columns.iter().find_map(|column| match &column.stores {
+                        let set = self.shape.columns.iter().find_map(|column| match &column.stores {
                             Stores::Leaf(stored) if stored.kind == LeafKind::Set && stored.measure == leaf.measure => {
                                 Some(column.field.data_type().clone())
                             }
@@ -582,10 +680,12 @@ impl Matching<'_, '_> {
     }
 }
 
-fn with_rows(stored: &StoredRollup, partitions: Vec<usize>, live: Vec<Expr>) -> Reads {
+fn with_rows(stored: &Built<'_>, partitions: Vec<usize>, live: Vec<Expr>) -> Reads {
     let rows_read = partitions.iter().map(|index| stored.partitions[*index].rows).sum();
     Reads { partitions, rows_read, live }
 }
+
+pub(super) use or_refuse;
 
 /// The scan that is added to a leg for the time that partitions, and its column.
 const LIVE_SCAN: &str = "rollup:live";

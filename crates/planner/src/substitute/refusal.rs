@@ -76,6 +76,25 @@ pub enum Refusal {
         cube: String,
     },
     DefaultFilter,
+    /// A rollup_join is for queries over the cubes that it joins.
+    NothingToJoin,
+    TooManyJoins {
+        joins: usize,
+    },
+    /// None of the rollups begins at a part of the query's joins and holds it.
+    NoRollupForPart,
+    /// Measures of several parts.
+    SeveralFacts,
+    KeyMissing {
+        from: String,
+        to: String,
+    },
+    KeyNotUnique {
+        cube: String,
+    },
+    PartNotWhole {
+        rollup: RollupName,
+    },
     Switch {
         member: String,
     },
@@ -135,6 +154,21 @@ impl fmt::Display for Refusal {
             }
             Self::RowFilter { cube } => {
                 write!(f, "an access policy filters the rows of \"{cube}\", which it stores for everyone")
+            }
+            Self::NothingToJoin => f.write_str("the query reads a single cube, and it joins several"),
+            Self::TooManyJoins { joins } => write!(f, "the query has {joins} joins, and rollups are joined up to six"),
+            Self::NoRollupForPart => f.write_str("no built rollup holds each of the cubes that the query joins"),
+            Self::SeveralFacts => f.write_str("the query has measures of several cubes that are in different rollups"),
+            Self::KeyMissing { from, to } => write!(
+                f,
+                "the columns of the join from \"{from}\" to \"{to}\" are not stored as dimensions on both sides"
+            ),
+            Self::KeyNotUnique { cube } => write!(
+                f,
+                "the join is not on the primary key of \"{cube}\", so that its rollup may have several rows for one key"
+            ),
+            Self::PartNotWhole { rollup } => {
+                write!(f, "the rollup {rollup}, which would be joined, does not hold all rows")
             }
             Self::DefaultFilter => f.write_str("a default filter of the view restricts the query"),
             Self::TimeMapped { cube } => {
