@@ -51,11 +51,16 @@ fn scan_rollup(scan: &RollupScan, planning: Planning<'_>) -> Result<LogicalPlan>
         }
         names.push(name);
     }
-    let count = columns.len();
-    if count == 0 {
+    for (index, key) in scan.distinct.iter().enumerate() {
+        columns.push(key.clone().alias(format!("k{index}")));
+    }
+    if columns.is_empty() {
         columns.push(datafusion_expr::lit(1_i64).alias("one"));
     }
     builder = builder.project(columns).map_err(internal)?;
+    if !scan.distinct.is_empty() {
+        builder = builder.distinct().map_err(internal)?;
+    }
     for live in &scan.live {
         let rows = lower_leg(live, planning)?;
         let mut columns: Vec<Expr> = (0..groups).map(|index| ident(group_name(index))).collect();

@@ -45,31 +45,40 @@ pub struct RollupScan {
     /// The rollups that hold these rows.
     pub used: Vec<UsedRollup>,
     pub rows_read: u64,
+    /// How much time the source is asked for, in microseconds.
+    pub live_time: u64,
     /// Over the rollup's columns, as the leg's groups.
     pub group: Vec<Expr>,
     /// Over the rollup's columns; all must hold.
     pub filters: Vec<Expr>,
     /// As the leg's aggregates.
     pub merged: Vec<Merged>,
+    /// The primary key of the cube whose rows are aggregated, where the stored rows repeat them: each counts once in each group.
+    pub distinct: Vec<Expr>,
     /// What the source gives beside: legs whose aggregates are those values that can be merged.
     pub live: Vec<FactLeg>,
 }
 
-/// A source's rows weigh as much as many stored ones.
-const LIVE_LEG_ROWS: u64 = 100_000;
-
 /// What tells two scans apart.
-type Parts<'s> = (&'s RollupName, &'s Vec<UsedRollup>, &'s Vec<Expr>, &'s Vec<Expr>, &'s Vec<Merged>, &'s Vec<FactLeg>);
+type Parts<'s> = (
+    &'s RollupName,
+    &'s Vec<UsedRollup>,
+    &'s Vec<Expr>,
+    &'s Vec<Expr>,
+    &'s Vec<Merged>,
+    [&'s Vec<Expr>; 1],
+    &'s Vec<FactLeg>,
+);
 
 impl RollupScan {
-    /// What reading it costs, in rows.
+    /// By which rollups are compared: what the source has to give weighs more than any number of stored rows.
     #[must_use]
-    pub fn cost(&self) -> u64 {
-        self.rows_read + LIVE_LEG_ROWS * self.live.len() as u64
+    pub fn cost(&self) -> (u64, usize, u64) {
+        (self.live_time, self.live.len(), self.rows_read)
     }
 
     fn parts(&self) -> Parts<'_> {
-        (&self.rollup, &self.used, &self.group, &self.filters, &self.merged, &self.live)
+        (&self.rollup, &self.used, &self.group, &self.filters, &self.merged, [&self.distinct], &self.live)
     }
 }
 
@@ -147,6 +156,9 @@ impl UserDefinedLogicalNodeCore for RollupScan {
             list(&self.merged),
             list(&self.filters)
         )?;
+        if !self.distinct.is_empty() {
+            write!(f, ", distinct by [{}]", list(&self.distinct))?;
+        }
         self.live.iter().try_for_each(|leg| {
             let added = &leg.filters[self.leg.filters.len().min(leg.filters.len())..];
             write!(f, ", from the source where [{}]", list(added))

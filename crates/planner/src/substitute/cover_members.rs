@@ -18,7 +18,7 @@ use crate::lower::calculated::composed_path;
 use crate::lower::joined_rows::{JoinedRows, Planning, StoredColumn, internal};
 use crate::lower::lower_leg::granularity_call;
 use crate::members::{REFERENCE_DEPTH_MAX, sole_reference};
-use crate::nodes::fact_leg::FactLeg;
+use crate::nodes::fact_leg::{FactLeg, LegLeaf};
 use crate::rewrite::CUSTOM_GRANULARITY;
 use crate::rollups::{RollupColumn, Stores, walk_to};
 
@@ -151,6 +151,18 @@ impl<'a> Cover<'a> {
             return Ok(Ok(covered));
         }
         Ok(Err(self.missing_in(&expr)?))
+    }
+
+    /// The values of a leaf over what is stored, where they are an expression of that.
+    pub fn leaf_value(&mut self, leaf: &LegLeaf) -> Option<Expr> {
+        let filter = match &leaf.filter {
+            None => None,
+            Some(filter) => {
+                let filter = self.over_buckets(filter).ok()?;
+                Some(self.rows.over_rows(&self.leg.scans, &filter).ok()?)
+            }
+        };
+        self.rows.leaf_value(leaf, filter).ok()
     }
 
     /// With what is stored of times in the place of the times.

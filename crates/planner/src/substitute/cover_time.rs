@@ -41,6 +41,15 @@ impl Span {
         Self { from: later(self.from, other.from), to: earlier(self.to, other.to) }
     }
 
+    /// In microseconds; without an end it is as long as any.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match (self.from, self.to) {
+            (Some(from), Some(to)) => u64::try_from(to.saturating_sub(from)).unwrap_or(0),
+            _ => u64::MAX / 4,
+        }
+    }
+
     /// What of this is in none of `parts`, in order.
     #[must_use]
     pub fn minus(&self, parts: &[Self]) -> Vec<Self> {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use belvedere_model::{MeasureKind, PreAggregationKind};
+use belvedere_model::{MeasureKind, Model, PreAggregationKind};
 use datafusion_common::{DFSchema, TableReference};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::utils::split_conjunction_owned;
@@ -141,6 +141,7 @@ pub(super) fn match_shape<'r>(
         planning,
         cover: Cover::new(leg, shape.columns, planning),
         needs_one_row: None,
+        distinct: Vec::new(),
         filters: Vec::new(),
         edges: Vec::new(),
         spans: Vec::new(),
@@ -160,11 +161,15 @@ pub(super) fn match_shape<'r>(
         return Ok(Err(refusal.clone()));
     }
     let built = or_refuse!(built()?);
-    let Reads { partitions, rows_read, live } = or_refuse!(matching.reads(&built)?);
+    let Reads { partitions, rows_read, live_time, live } = or_refuse!(matching.reads(&built)?);
     if let Some(refusal) = matching.needs_one_row.clone()
         && !live.is_empty()
     {
         return Ok(Err(refusal));
+    }
+    if !matching.distinct.is_empty() && !live.is_empty() {
+        let aggregate = "distinct rows".to_owned();
+        return Ok(Err(Refusal::CannotCombine { aggregate }));
     }
     let mut legs = Vec::new();
     for condition in live {
@@ -179,7 +184,7 @@ pub(super) fn match_shape<'r>(
             return Ok(Err(refusal));
         }
     }
-    let exprs = group.iter().chain(&filters).chain(merged.iter().map(|merged| &merged.value));
+    let exprs = group.iter().chain(&filters).chain(&matching.distinct).chain(merged.iter().map(|merged| &merged.value));
     let in_use: BTreeSet<String> = exprs.flat_map(Expr::column_refs).map(|column| column.name.clone()).collect();
     Ok(Ok(RollupScan {
         leg: leg.clone(),
@@ -187,9 +192,11 @@ pub(super) fn match_shape<'r>(
         rows: (built.rows)(&partitions, &in_use)?,
         used: (built.used)(&partitions),
         rows_read,
+        live_time,
         group,
         filters,
         merged,
+        distinct: matching.distinct,
         live: legs,
     }))
 }
@@ -238,6 +245,23 @@ fn same_rows(leg: &FactLeg, shape: &Shape<'_>, planning: Planning<'_>) -> Answer
     })
 }
 
+/// The columns of the primary key of the cube at a place, where all of them are stored.
+pub(super) fn stored_key(columns: &[RollupColumn], at: &Walk, model: &Model) -> Option<Vec<Expr>> {
+    let cube = model.cubes.get(at.last()?)?;
+    let keys: Option<Vec<Expr>> = cube
+        .primary_key()
+        .map(|key| {
+            columns.iter().find_map(|column| match &column.stores {
+                Stores::Dimension { at: place, member } if place == at && *member == key.naming.name => {
+                    Some(stored_column(&column.name))
+                }
+                _ => None,
+            })
+        })
+        .collect();
+    keys.filter(|keys| !keys.is_empty())
+}
+
 /// Whether an expression reads a stored time: that is one of the zone that it was stored in.
 fn names_time(expr: &Expr, columns: &[RollupColumn]) -> bool {
     expr.column_refs().into_iter().any(|column| {
@@ -276,6 +300,8 @@ struct Matching<'a, 's, 'r> {
     cover: Cover<'a>,
     /// The refusal unless each group is one row of the rollup.
     needs_one_row: Option<Refusal>,
+    /// The primary key of the cube whose rows the stored rows repeat.
+    distinct: Vec<Expr>,
     /// Over the rollup's columns.
     filters: Vec<Expr>,
     /// Stored times of which the leg's range cuts through buckets.
@@ -288,6 +314,7 @@ struct Matching<'a, 's, 'r> {
 struct Reads {
     partitions: Vec<usize>,
     rows_read: u64,
+    live_time: u64,
     live: Vec<Expr>,
 }
 
@@ -397,12 +424,19 @@ impl Matching<'_, '_, '_> {
                     });
                     continue;
                 }
-                if stored.is_repeated || (counts_rows && stored.kind == LeafKind::CountDistinct) {
+                let repeats = stored.is_repeated || (counts_rows && stored.kind == LeafKind::CountDistinct);
+                if let Some(key) = self.stored_key(&at).filter(|_| repeats && stored.kind != LeafKind::CountDistinct) {
+                    // Each stored row has one of the cube's, so that its rows can be told apart.
+                    self.distinct = key;
+                } else if repeats {
                     if walks != stored.walks {
                         return Ok(Err(Refusal::Multiplied { measure: shown }));
                     }
                     self.needs_one_row.get_or_insert(Refusal::Multiplied { measure: shown });
                 } else if stored.kind == LeafKind::CountDistinct {
+                    if let Some(value) = self.cover.leaf_value(leaf) {
+                        return Ok(Ok(Merged { merge: Merge::CountDistinct, value }));
+                    }
                     self.needs_one_row.get_or_insert(Refusal::NotAdditive { measure: shown });
                 }
                 let mut value = stored_column(&column.name);
@@ -412,7 +446,25 @@ impl Matching<'_, '_, '_> {
                 return Ok(Ok(Merged { merge: *merge, value }));
             }
         }
+        // What repetition leaves as it is can be computed from stored dimensions.
+        let merge = match leaf.kind {
+            LeafKind::CountDistinct => Some(Merge::CountDistinct),
+            LeafKind::Min => Some(Merge::Min),
+            LeafKind::Max => Some(Merge::Max),
+            LeafKind::Count | LeafKind::CountDistinctApprox | LeafKind::Sum | LeafKind::Sketch | LeafKind::Set => None,
+        };
+        let has_one_key = members::cube_named(model, leaf.cube())?.primary_key().count() == 1;
+        if let Some(merge) = merge.filter(|_| leaf.origin == LeafOrigin::Value && (has_one_key || !counts_rows))
+            && let Some(value) = self.cover.leaf_value(leaf)
+        {
+            return Ok(Ok(Merged { merge, value }));
+        }
         Ok(Err(differs.unwrap_or(Refusal::MeasureMissing { measure: shown })))
+    }
+
+    /// The columns of the primary key of the cube at a place, where all of them are stored.
+    fn stored_key(&self, at: &Walk) -> Option<Vec<Expr>> {
+        stored_key(self.shape.columns, at, &self.planning.catalog.model)
     }
 
     /// An aggregate over dimensions that repetition leaves as it is.
@@ -493,15 +545,14 @@ impl Matching<'_, '_, '_> {
             }
         };
         let Some(position) = partitioned else {
-            let live = match (cut, cut_spans) {
-                (Some((_, core)), Some((asked, whole))) => {
-                    asked.minus(&[whole]).into_iter().map(|span| live_condition(core, span)).collect()
-                }
-                _ => Vec::new(),
+            let (live, live_time) = match (cut, cut_spans) {
+                (Some((_, core)), Some((asked, whole))) => live_conditions(core, asked, whole),
+                _ => (Vec::new(), 0),
             };
             return Ok(Ok(Reads {
                 partitions: (0..stored_rollup.partitions.len()).collect(),
                 rows_read: stored_rollup.partitions.iter().map(|partition| partition.rows).sum(),
+                live_time,
                 live,
             }));
         };
@@ -542,14 +593,15 @@ impl Matching<'_, '_, '_> {
                 return Ok(Err(Refusal::NotBuilt));
             }
             let Some((asked, whole)) = cut_spans else { return Err(PlanError::internal("a cut without a span")) };
-            let live = asked.minus(&[whole]).into_iter().map(|span| live_condition(core, span)).collect();
-            return Ok(Ok(with_rows(stored_rollup, partitions, live)));
+            let (live, live_time) = live_conditions(core, asked, whole);
+            return Ok(Ok(with_rows(stored_rollup, partitions, live, live_time)));
         }
         if read.is_empty() && !missing.is_empty() {
             return Ok(Err(Refusal::NotBuilt));
         }
         missing.retain(|span| !span.is_empty());
         let mut live = Vec::new();
+        let live_time = missing.iter().fold(0_u64, |sum, span| sum.saturating_add(span.length()));
         if !missing.is_empty() || (may_be_null && !has_null) {
             let Some(time) = self.live_time(position) else { return Ok(Err(Refusal::NotBuilt)) };
             live.extend(missing.into_iter().map(|span| within(&time, span)));
@@ -557,7 +609,7 @@ impl Matching<'_, '_, '_> {
                 live.push(Expr::IsNull(Box::new(time)));
             }
         }
-        Ok(Ok(with_rows(stored_rollup, partitions, live)))
+        Ok(Ok(with_rows(stored_rollup, partitions, live, live_time)))
     }
 
     /// The spans that partitions hold. Where the build had no border of its own, nothing was before its first partition and after its last one,
@@ -680,9 +732,9 @@ impl Matching<'_, '_, '_> {
     }
 }
 
-fn with_rows(stored: &Built<'_>, partitions: Vec<usize>, live: Vec<Expr>) -> Reads {
+fn with_rows(stored: &Built<'_>, partitions: Vec<usize>, live: Vec<Expr>, live_time: u64) -> Reads {
     let rows_read = partitions.iter().map(|index| stored.partitions[*index].rows).sum();
-    Reads { partitions, rows_read, live }
+    Reads { partitions, rows_read, live_time, live }
 }
 
 pub(super) use or_refuse;
@@ -690,6 +742,13 @@ pub(super) use or_refuse;
 /// The scan that is added to a leg for the time that partitions, and its column.
 const LIVE_SCAN: &str = "rollup:live";
 const LIVE_TIME: &str = "time";
+
+/// The conditions for the edges of a range, and how long they are.
+fn live_conditions(core: &Core, asked: Span, whole: Span) -> (Vec<Expr>, u64) {
+    let edges = asked.minus(&[whole]);
+    let length = edges.iter().fold(0_u64, |sum, span| sum.saturating_add(span.length()));
+    (edges.into_iter().map(|span| live_condition(core, span)).collect(), length)
+}
 
 /// The condition that a leg's own time lies in a span.
 fn live_condition(core: &Core, span: Span) -> Expr {

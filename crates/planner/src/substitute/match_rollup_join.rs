@@ -24,7 +24,7 @@ use belvedere_model::PreAggregationKind;
 
 use super::UsedRollup;
 use super::cover_members::{STORED, stored_column};
-use super::match_rollup::{Answer, Built, Shape, match_shape, or_refuse, readable, scan_of};
+use super::match_rollup::{Answer, Built, Shape, match_shape, or_refuse, readable, scan_of, stored_key};
 use super::refusal::Refusal;
 
 /// Larger trees are not cut.
@@ -220,6 +220,12 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
     let mut decided = Vec::new();
     let mut partitioned_by = None;
     let outside: BTreeSet<Walk> = walks_of(tree);
+    // Repeated rows of the fact can be told apart by its key.
+    let has_key = fact.as_ref().is_some_and(|(part, node)| {
+        let above = walk_to(tree, &parts[*part].top);
+        let below: Walk = walk_to(tree, node).split_off(above.len() - 1);
+        stored_key(&parts[*part].layout.columns, &below, model).is_some()
+    });
     for (index, part) in parts.iter().enumerate() {
         let above = walk_to(tree, &part.top);
         let own: BTreeSet<Walk> = part.nodes.iter().map(|node| walk_to(tree, node)).collect();
@@ -238,7 +244,7 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
                     unit: unit.clone(),
                 },
                 Stores::Leaf(leaf) => {
-                    let stays = !repeats || leaf.kind.ignores_repetition_when_merged();
+                    let stays = !repeats || has_key || leaf.kind.ignores_repetition_when_merged();
                     if index != aggregated || !stays {
                         continue;
                     }
@@ -246,6 +252,7 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
                     leaf.at = part.place(&above, &leaf.at);
                     leaf.walks = leaf.walks.iter().map(|walk| part.place(&above, walk)).collect();
                     leaf.walks.extend(outside.difference(&own).cloned());
+                    leaf.is_repeated |= repeats && !leaf.kind.ignores_repetition();
                     for (walk, _) in &mut leaf.within {
                         *walk = part.place(&above, walk);
                     }
