@@ -115,6 +115,19 @@ impl Drop for Belvedere {
     }
 }
 
+/// Runs `belvedere build` with a config, which builds the rollups of its model.
+///
+/// # Errors
+/// A build that fails, with what it printed.
+pub fn build_rollups(config: &Path) -> Result<(), AnyError> {
+    let output = Command::new(program()?).args(["build", "--config"]).arg(config).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Err(format!("belvedere build ended with {}:\n{out}{error}", output.status).into())
+}
+
 /// A loopback port that is free now. Another process may take it before it is used; then the start fails loudly.
 ///
 /// # Errors
