@@ -115,17 +115,13 @@ impl Drop for Belvedere {
     }
 }
 
-/// Runs `belvedere build` with a config, which builds the rollups of its model.
+/// Runs the program to its end: whether it went well, and what it wrote to standard output and standard error.
 ///
 /// # Errors
-/// A build that fails, with what it printed.
-pub fn build_rollups(config: &Path) -> Result<(), AnyError> {
-    let output = Command::new(program()?).args(["build", "--config"]).arg(config).stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Err(format!("belvedere build ended with {}:\n{out}{error}", output.status).into())
+/// A program that is not there.
+pub fn run_program(arguments: &[&str]) -> Result<(bool, String, String), AnyError> {
+    let output = Command::new(program()?).args(arguments).stdin(Stdio::null()).output()?;
+    Ok((output.status.success(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
 }
 
 /// A loopback port that is free now. Another process may take it before it is used; then the start fails loudly.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Flags};
-use crate::{check, explain, serve};
+use crate::{build, check, explain, serve};
 
 /// Views of a data model as tables, for every PostgreSQL client.
 #[derive(Debug, Parser)]
@@ -31,6 +31,16 @@ enum Command {
         /// Ask no data source.
         #[arg(long)]
         offline: bool,
+    },
+    /// Build the rollups that are due, once. A running server on the same storage sees them. Exit code 1: one could not be built.
+    Build {
+        /// Such as `orders.daily`; without any, all of the model.
+        rollups: Vec<String>,
+        /// Build what still holds too.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Print how a query would be answered, as EXPLAIN through the server does.
     Explain {
@@ -149,6 +159,9 @@ pub fn run() -> ExitCode {
         match command_line.command {
             Command::Serve(settings) => Box::pin(serve::serve(settings.given(environment))).await,
             Command::Check { settings, offline } => Box::pin(check::check(settings.given(environment), offline)).await,
+            Command::Build { rollups, force, settings } => {
+                Box::pin(build::build(settings.given(environment), &rollups, force)).await
+            }
             Command::Explain { sql, user, settings } => {
                 Box::pin(explain::explain(settings.given(environment), &sql, user)).await
             }

@@ -35,7 +35,7 @@ pub struct Config {
     pub http: Option<Placed<String>>,
     /// Folders and files.
     pub models: Vec<Placed<PathBuf>>,
-    /// Where rollups are kept; nothing uses it yet.
+    /// Where rollups are kept: a folder, or an s3:// url.
     pub storage: String,
     pub time_zone: Tz,
     pub tls: Option<Tls>,
@@ -43,7 +43,7 @@ pub struct Config {
     /// What masked members show that have no mask of their own.
     pub masks: DefaultMasks,
     pub data_sources: Vec<DataSourceConfig>,
-    /// How rollups are refreshed; nothing uses it yet.
+    /// How rollups are refreshed.
     pub refresh: Refresh,
     pub limits: Limits,
     pub log: Log,

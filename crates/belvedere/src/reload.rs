@@ -12,7 +12,7 @@ use belvedere_sources::Address;
 use crate::commands::Given;
 use crate::config::{Config, DataSourceKind, Placed};
 use crate::status::Status;
-use crate::{check, model_files, source_problems, startup};
+use crate::{check, model_files, rollup_store, source_problems, startup};
 
 /// What tells that a file changed: its time and its size.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -119,6 +119,11 @@ impl Loaded {
 
     /// Puts `model` in; what sources say of it is printed, and told at `/readyz`.
     pub async fn take(&mut self, model: Arc<belvedere_model::Model>, files: &[belvedere_model::ModelFile]) {
+        if rollup_store::has_rollups(&model)
+            && let Err(problem) = rollup_store::open(&self.config, &self.given.environment, &self.engine)
+        {
+            check::print(&[*problem]);
+        }
         let problems = self.engine.load_model(Arc::clone(&model)).await;
         let diagnostics = source_problems::diagnostics(&problems, &model, files, &self.config);
         check::print(&diagnostics);

@@ -124,8 +124,9 @@ pub fn engine(
     Ok(Arc::new(engine))
 }
 
+/// The system's time.
 #[derive(Debug)]
-struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {

@@ -1,7 +1,7 @@
 //! The engine: what all sessions share, and how a new model takes the old one's place.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use belvedere_model::Model;
@@ -130,8 +130,8 @@ pub struct Engine {
     places: Arc<Semaphore>,
     users: DashMap<String, User>,
     known_statements: KnownStatements,
-    /// `None`: no rollups are read.
-    keeper: Option<Arc<RollupKeeper>>,
+    /// Empty: no rollups are read.
+    keeper: OnceLock<Arc<RollupKeeper>>,
     /// Held while a snapshot is made from the one before.
     changing: tokio::sync::Mutex<()>,
 }
@@ -166,7 +166,7 @@ impl Engine {
             users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
             config,
             known_statements: KnownStatements::default(),
-            keeper: None,
+            keeper: OnceLock::new(),
             changing: tokio::sync::Mutex::default(),
         })
     }
@@ -174,13 +174,19 @@ impl Engine {
     /// The same engine with a store of rollups; before the first model is loaded.
     #[must_use]
     pub fn with_rollups(self, keeper: RollupKeeper) -> Self {
-        Self { keeper: Some(Arc::new(keeper)), ..self }
+        self.keep_rollups(keeper);
+        self
+    }
+
+    /// Reads rollups of this store from the next model on. The first store stays.
+    pub fn keep_rollups(&self, keeper: RollupKeeper) {
+        let _first_stays: Result<(), Arc<RollupKeeper>> = self.keeper.set(Arc::new(keeper));
     }
 
     /// Where rollups are kept.
     #[must_use]
     pub fn rollup_keeper(&self) -> Option<&Arc<RollupKeeper>> {
-        self.keeper.as_ref()
+        self.keeper.get()
     }
 
     /// Takes in what the store has of the model's rollups; whether anything changed.
@@ -189,7 +195,7 @@ impl Engine {
     /// The store's, when it cannot be read: what was known stays.
     pub async fn see_rollups(&self) -> Result<bool, StoreError> {
         let _changing = self.changing.lock().await;
-        let Some(keeper) = &self.keeper else { return Ok(false) };
+        let Some(keeper) = self.keeper.get() else { return Ok(false) };
         let snapshot = self.snapshot();
         let Some(stored) = keeper.stored(snapshot.defined(), false).await? else { return Ok(false) };
         let catalog = with_stored(snapshot.all.clone(), snapshot.defined(), stored);
@@ -203,9 +209,9 @@ impl Engine {
         let loaded = load_catalog(model, Arc::clone(&self.sources), &self.functions).await;
         let _changing = self.changing.lock().await;
         let mut catalog = loaded.catalog;
-        let zones = self.keeper.as_ref().map_or_else(Vec::new, |keeper| keeper.zones.clone());
+        let zones = self.keeper.get().map_or_else(Vec::new, |keeper| keeper.zones.clone());
         let defined = Arc::new(self.define_rollups(&catalog, &zones));
-        let stored = match &self.keeper {
+        let stored = match self.keeper.get() {
             None => Vec::new(),
             Some(keeper) => {
                 keeper.stored(&defined, true).await.map(Option::unwrap_or_default).unwrap_or_else(|error| {
@@ -232,6 +238,12 @@ impl Engine {
         load_catalog(model, Arc::clone(&self.sources), &self.functions).await.problems
     }
 
+    /// The model that queries see now.
+    #[must_use]
+    pub fn model(&self) -> Arc<Model> {
+        Arc::clone(&self.snapshot().all.model)
+    }
+
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.borrow())
@@ -251,6 +263,10 @@ impl Engine {
                 masks,
             },
         }
+    }
+
+    pub(crate) fn sources(&self) -> &DataSources {
+        &self.sources
     }
 
     pub(crate) fn functions(&self) -> &Arc<Functions> {

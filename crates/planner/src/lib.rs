@@ -18,6 +18,7 @@ pub mod nodes;
 pub mod parse;
 pub mod pipeline;
 pub mod policy;
+pub mod refresh_sql;
 pub mod rewrite;
 pub mod rollups;
 pub mod session;

@@ -113,12 +113,15 @@ impl Sides {
     /// # Errors
     /// A query that a side refuses.
     pub async fn column_differences(&self, query: &str, reference: &str) -> Result<Option<String>, AnyError> {
-        let mut seen: Vec<Vec<String>> = Vec::new();
+        let mut seen: Vec<Vec<(String, String)>> = Vec::new();
         for (client, sql) in [(&self.ours, query), (&self.without_rollups, query), (&self.reference, reference)] {
             let statement = client.prepare(sql).await.map_err(|error| format!("{sql}: {error:?}"))?;
-            seen.push(statement.columns().iter().map(|column| format!("{} {}", column.name(), column.type_())).collect());
+            let columns = statement.columns().iter();
+            seen.push(columns.map(|column| (column.name().to_owned(), column.type_().to_string())).collect());
         }
-        let differ = seen.iter().any(|columns| *columns != seen[0]);
+        // Kept references name their columns as they like.
+        let types = |columns: &[(String, String)]| columns.iter().map(|(_, kind)| kind.clone()).collect::<Vec<_>>();
+        let differ = seen[0] != seen[1] || types(&seen[0]) != types(&seen[2]);
         Ok(differ.then(|| {
             format!("columns with rollups: {:?}\nwithout: {:?}\nreference: {:?}", seen[0], seen[1], seen[2])
         }))

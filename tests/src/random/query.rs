@@ -336,10 +336,9 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
         query.dimensions.push(cut(dice, world, &query.scope, column, stored));
     }
     let has_all = focus.exactly.is_some() && !query.dimensions.is_empty();
-    for (column, _) in &focus.times {
-        if dice.chance(40) {
-            query.filters.push(time_range(dice, world, &query.scope, *column));
-        }
+    if !focus.times.is_empty() && dice.chance(55) {
+        let (column, _) = *dice.pick(&focus.times);
+        query.filters.push(time_range(dice, world, &query.scope, column));
     }
     if !rows.is_empty() && !(has_all && query.dimensions.len() >= 3) {
         let count = if has_all { 0 } else { *dice.pick(&[0, 1, 1, 1, 2, 2, 3]) };
@@ -349,7 +348,8 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
                 if dimensions.is_empty() || dice.chance(8) { *dice.pick(&rows) } else { *dice.pick(&dimensions) };
             query.dimensions.push(value_of(dice, world, &query.scope, column));
         }
-        for _ in 0..*dice.pick(&[0, 0, 0, 0, 1, 1, 1, 2]) {
+        let often: &[usize] = if is_stored { &[0, 0, 0, 0, 1, 1] } else { &[0, 0, 0, 0, 1, 1, 1, 2] };
+        for _ in 0..*dice.pick(often) {
             let filter = predicate(dice, world, &query.scope, &rows, 2);
             // `FROM a CROSS JOIN b WHERE a.x = b.y` is a join of the statement's own.
             let aliases: BTreeSet<&String> = filter.holes().map(|column| &query.scope.columns[*column].alias).collect();
