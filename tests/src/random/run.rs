@@ -159,7 +159,10 @@ async fn kept_cases_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
 
 async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
     let place = Place::new(servers)?;
-    let (_running, sides) = place.set_up(case).await?;
+    let (running, sides) = place.set_up(case).await?;
+    if let Some(problems) = running.problems {
+        return Ok(Verdict::Wrong(problems));
+    }
     let verdict = sides.judge(&case.query, &case.references, case.ordered).await?;
     if let ([reference], false) = (case.references.as_slice(), verdict.is_wrong())
         && let Some(differences) = sides.column_differences(&case.query, reference).await?
@@ -209,8 +212,14 @@ impl Place {
             let (path, columns) = (folder.path().display(), case.columns.join(", "));
             sources.push(format!("files: {{ type: files, path: \"{path}\", columns: {{ {columns} }} }}"));
         }
-        let has_rollups = case.model.contains("pre_aggregations:") && std::env::var("NOBUILD").is_err();
-        let build = |config: &Path| if has_rollups { build(config) } else { Ok(()) };
+        let has_rollups = case.model.contains("pre_aggregations:");
+        let mut problems = None;
+        let build = |config: &Path| {
+            if has_rollups {
+                problems = build(config)?;
+            }
+            Ok(())
+        };
         let site = Site::start_after(&sources, &case.config, &case.model, build)
             .map_err(|error| format!("{error}\n{}", case.model))?;
         let mut clients = Vec::new();
@@ -222,26 +231,28 @@ impl Place {
         let (Some(without_rollups), Some(ours)) = (clients.pop(), clients.pop()) else { return Err("no clients".into()) };
         without_rollups.batch_execute("SET rollups = 'off'").await?;
         let sides = Sides { ours, without_rollups, reference, took: Default::default() };
-        Ok((Running { site, _folder: folder }, sides))
+        Ok((Running { site, problems, _folder: folder }, sides))
     }
 }
 
 /// Runs `belvedere build`. A rollup of members that no join tree holds together cannot be built; nothing else may fail.
-fn build(config: &Path) -> Result<(), AnyError> {
+fn build(config: &Path) -> Result<Option<String>, AnyError> {
     let (went_well, out, error) = run_program(&["build", "--config", &config.to_string_lossy()])?;
     let is_known = |line: &&str| NOT_BUILDABLE.iter().any(|words| line.contains(words));
     let unknown: Vec<&str> =
         error.lines().filter(|line| line.starts_with("error")).filter(|line| !is_known(line)).collect();
     let has_known = error.lines().any(|line| is_known(&line));
     if unknown.is_empty() && (went_well || has_known) {
-        return Ok(());
+        return Ok(None);
     }
-    Err(format!("belvedere build fails: {}\n{out}{error}", unknown.join("\n")).into())
+    Ok(Some(format!("belvedere build fails: {}\n{out}{error}", unknown.join("\n"))))
 }
 
 /// What must live as long as the program is asked.
 struct Running {
     site: Site,
+    /// What `belvedere build` says that it must not say.
+    problems: Option<String>,
     _folder: TempDir,
 }
 
@@ -263,6 +274,14 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
     let started = Instant::now();
     let (running, sides) = place.set_up(&template).await?;
     let start = started.elapsed();
+    if let Some(problems) = &running.problems {
+        let one = "SELECT 1 AS one".to_owned();
+        let note = format!("world {seed}: its rollups");
+        let case = Case { note, query: one.clone(), references: vec![one], ..template.clone() };
+        let path = case.keep(&format!("world_{seed}_rollups"))?;
+        let report = format!("world {seed}, kept as {}\n{problems}", path.display());
+        tally.lock().expect("no panic holds it").failures.push(report);
+    }
     let dice = &mut Dice::new(seed ^ 0x5EED);
     for number in 0..count {
         let (query, meaning) = asked(dice, &world, &focuses);
