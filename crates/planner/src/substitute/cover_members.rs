@@ -361,7 +361,12 @@ pub fn seen_through(model: &Model, column: &MemberColumn) -> Option<(Vec<String>
         let Some(dimension) = model.cubes.get(path.last()?)?.dimensions.get(&name) else { break };
         let DimensionValue::Sql(template) = &dimension.value else { break };
         let Some(next) = sole_reference(template).filter(|next| next.granularity.is_none()) else { break };
-        path = composed_path(model, &path, &next.path);
+        let onward = composed_path(model, &path, &next.path);
+        // A sub-query dimension refers to a measure, and has a value of its own.
+        if !model.cubes.get(onward.last()?)?.dimensions.contains_key(&next.member) {
+            break;
+        }
+        path = onward;
         name.clone_from(&next.member);
     }
     Some((path, name))
