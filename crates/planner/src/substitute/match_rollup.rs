@@ -590,20 +590,20 @@ impl Matching<'_, '_, '_> {
         let other_cut = cut.filter(|(cut, _)| of_partitions.is_none_or(|time| !is_same_time(time, *cut)));
         if let Some((_, core)) = other_cut {
             if !missing.is_empty() || (may_be_null && !has_null) {
-                return Ok(Err(Refusal::NotBuilt));
+                return Ok(Err(Refusal::RangeNotBuilt));
             }
             let Some((asked, whole)) = cut_spans else { return Err(PlanError::internal("a cut without a span")) };
             let (live, live_time) = live_conditions(core, asked, whole);
             return Ok(Ok(with_rows(stored_rollup, partitions, live, live_time)));
         }
         if read.is_empty() && !missing.is_empty() {
-            return Ok(Err(Refusal::NotBuilt));
+            return Ok(Err(Refusal::RangeNotBuilt));
         }
         missing.retain(|span| !span.is_empty());
         let mut live = Vec::new();
         let live_time = missing.iter().fold(0_u64, |sum, span| sum.saturating_add(span.length()));
         if !missing.is_empty() || (may_be_null && !has_null) {
-            let Some(time) = self.live_time(position) else { return Ok(Err(Refusal::NotBuilt)) };
+            let Some(time) = self.live_time(position) else { return Ok(Err(Refusal::RangeNotBuilt)) };
             live.extend(missing.into_iter().map(|span| within(&time, span)));
             if may_be_null && !has_null {
                 live.push(Expr::IsNull(Box::new(time)));

@@ -19,6 +19,8 @@ pub enum Refusal {
         reason: String,
     },
     NotBuilt,
+    /// None of its partitions holds what is asked for, or the rest cannot be asked for on its own.
+    RangeNotBuilt,
     /// It has no times of this zone.
     OtherZone {
         zone: String,
@@ -108,6 +110,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable { reason } => write!(f, "it cannot be used: {reason}"),
+            Self::RangeNotBuilt => f.write_str("it does not hold the times that the query asks for"),
             Self::NotBuilt => f.write_str("it has not been built yet"),
             Self::OtherZone { zone, built } => write!(
                 f,
