@@ -15,3 +15,6 @@ pub mod schedule;
 pub use build::{BuildError, BuildEvent, Built, Force, OnBuild, Refresher, did_you_mean};
 pub use on_demand::OnDemand;
 pub use schedule::{ScheduleOptions, run};
+
+#[cfg(test)]
+mod tests;
