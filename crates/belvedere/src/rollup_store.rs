@@ -71,15 +71,15 @@ pub fn process_name() -> String {
     format!("{}-{}-{}", host.trim(), std::process::id(), since.as_nanos())
 }
 
-/// Takes in, again and again, what this or another process has built.
-pub async fn watch(engine: Arc<Engine>, name: String, shutdown: CancellationToken) {
+/// Takes in, again and again, what this or another process has built, until `drained`: no statement reads anything any more.
+pub async fn watch(engine: Arc<Engine>, name: String, drained: CancellationToken) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut is_registered = false;
     let mut was_away = false;
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => break,
+            () = drained.cancelled() => break,
             _ = looks.tick() => {}
         }
         let Some(keeper) = engine.rollup_keeper() else { continue };

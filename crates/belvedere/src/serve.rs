@@ -134,6 +134,7 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
         }
     }
     watcher.abort();
+    drained.cancel();
     for task in [rollups, scheduler] {
         let _ended = task.await;
     }

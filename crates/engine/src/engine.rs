@@ -219,7 +219,9 @@ impl Engine {
         let Some(stored) = keeper.stored(snapshot.defined(), false).await? else { return Ok(false) };
         let catalog = with_stored(snapshot.all.clone(), snapshot.defined(), stored);
         let next = Snapshot::new(catalog, Arc::clone(snapshot.defined()), &self.config, snapshot.version + 1);
+        let version = next.version;
         self.snapshot.send_replace(Arc::new(next));
+        self.known_statements.keep_only(version);
         Ok(true)
     }
 
@@ -242,6 +244,7 @@ impl Engine {
         catalog = with_stored(catalog, &defined, stored);
         let version = self.snapshot.borrow().version + 1;
         self.snapshot.send_replace(Arc::new(Snapshot::new(catalog, defined, &self.config, version)));
+        self.known_statements.keep_only(version);
         loaded.problems
     }
 

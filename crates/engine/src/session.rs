@@ -134,6 +134,11 @@ impl KnownStatements {
         self.0.get(key).map(|known| Arc::clone(&known))
     }
 
+    /// Forgets what was planned against other snapshots: it would hold versions of rollups that nobody reads any more.
+    pub(crate) fn keep_only(&self, version: u64) {
+        self.0.retain(|key, _| key.version == version);
+    }
+
     fn add(&self, key: KnownKey, prepared: &Arc<Prepared>) {
         if key.sql.len() > Self::SQL_BYTES_MAX || mentions_moment(&key.sql) {
             return;
