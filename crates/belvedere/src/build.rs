@@ -10,6 +10,7 @@ use belvedere_engine::Zone;
 use belvedere_model::{Diagnostic, PreAggregationKind};
 use belvedere_planner::rollups::{Rollup, RollupName};
 use belvedere_refresh::{BuildEvent, Built, Force, OnBuild, Refresher, did_you_mean};
+use belvedere_rollup::CollectOptions;
 use futures::StreamExt;
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
@@ -74,6 +75,9 @@ async fn run(given: Given, names: &[String], force: bool) -> Result<bool, Vec<Di
         .buffer_unordered(config.refresh.concurrency.max(1))
         .collect()
         .await;
+    if let Err(error) = refresher.store().collect(CollectOptions::default()).await {
+        tracing::warn!(%error, "old versions of rollups could not be deleted");
+    }
     Ok(outcomes.into_iter().all(|went_well| went_well))
 }
 

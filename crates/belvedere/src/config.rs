@@ -104,6 +104,8 @@ pub struct User {
     /// For access policies; nothing uses them yet.
     pub attributes: BTreeMap<String, String>,
     pub time_zone_fixed: bool,
+    /// May have rollups built.
+    pub may_build: bool,
 }
 
 /// The password is not shown.
@@ -135,7 +137,10 @@ pub enum DataSourceKind {
 pub struct Refresh {
     pub enabled: bool,
     pub every: Duration,
+    /// Builds at once.
     pub concurrency: usize,
+    /// Builds at once that read one data source.
+    pub per_source: usize,
     pub time_zones: Vec<Tz>,
 }
 

@@ -152,7 +152,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let users = |config: &Config| -> Vec<_> {
         let users = config.users.iter();
         users
-            .map(|user| (user.name.clone(), user.password.value.clone(), user.groups.clone(), user.time_zone_fixed))
+            .map(|user| {
+                let groups = user.groups.clone();
+                (user.name.clone(), user.password.value.clone(), groups, user.time_zone_fixed, user.may_build)
+            })
             .collect()
     };
     let sources = |config: &Config| -> Vec<_> {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use belvedere_engine::rollups::RollupKeeper;
 use belvedere_engine::{Engine, Zone};
 use belvedere_model::{Diagnostic, Model, ModelFile};
+use belvedere_refresh::{OnDemand, Refresher, ScheduleOptions};
 use belvedere_rollup::{S3Access, Store, StoreOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Refresh};
 use crate::model_files::about_file;
-use crate::source_problems;
+use crate::{source_problems, startup};
 
 /// How often a server looks for what other processes have built.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -70,15 +71,15 @@ pub fn process_name() -> String {
     format!("{}-{}-{}", host.trim(), std::process::id(), since.as_nanos())
 }
 
-/// Takes in, again and again, what this or another process has built.
-pub async fn watch(engine: Arc<Engine>, name: String, shutdown: CancellationToken) {
+/// Takes in, again and again, what this or another process has built, until `drained`: no statement reads anything any more.
+pub async fn watch(engine: Arc<Engine>, name: String, drained: CancellationToken) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut is_registered = false;
     let mut was_away = false;
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => break,
+            () = drained.cancelled() => break,
             _ = looks.tick() => {}
         }
         let Some(keeper) = engine.rollup_keeper() else { continue };
@@ -106,6 +107,39 @@ pub async fn watch(engine: Arc<Engine>, name: String, shutdown: CancellationToke
         && let Err(error) = keeper.store.unregister_reader().await
     {
         tracing::debug!(%error, "could not say that this process reads no rollups any more");
+    }
+}
+
+/// Lets statements of clients build rollups.
+pub fn build_on_demand(engine: &Arc<Engine>) {
+    engine.build_rollups_by(Box::new(OnDemand {
+        engine: Arc::downgrade(engine),
+        clock: Arc::new(startup::SystemClock),
+        holder: process_name(),
+    }));
+}
+
+/// Keeps rollups fresh, from the first model on that has some; returns at `shutdown`, or at once where the config says so.
+pub async fn refresh(engine: Arc<Engine>, config: Refresh, shutdown: CancellationToken) {
+    if !config.enabled {
+        return;
+    }
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    while engine.rollup_keeper().is_none() {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+    }
+    let options = ScheduleOptions {
+        every: config.every,
+        concurrency: config.concurrency,
+        per_source: config.per_source,
+        ..ScheduleOptions::default()
+    };
+    match Refresher::new(engine, Arc::new(startup::SystemClock), process_name()) {
+        Ok(refresher) => belvedere_refresh::run(refresher, options, shutdown).await,
+        Err(error) => tracing::error!(%error, "rollups are not refreshed"),
     }
 }
 

@@ -70,6 +70,8 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
         rollup_store::open(&config, &given.environment, &engine).map_err(|problem| vec![*problem])?;
     }
 
+    rollup_store::build_on_demand(&engine);
+
     let (sql_listeners, warnings) = listeners::bind_all(&config).await.map_err(|problem| vec![*problem])?;
     check::print(&warnings);
     if config.users.is_empty() {
@@ -112,6 +114,11 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
     }
     let rollups =
         tokio::spawn(rollup_store::watch(Arc::clone(&loaded.engine), rollup_store::process_name(), shutdown.clone()));
+    let scheduler = tokio::spawn(rollup_store::refresh(
+        Arc::clone(&loaded.engine),
+        loaded.config.refresh.clone(),
+        shutdown.clone(),
+    ));
     let watcher = tokio::spawn(watch(loaded, remotes, Watch::new(fingerprint), shutdown.clone()));
     shutdown.cancelled().await;
     status.enter(Phase::Draining);
@@ -127,7 +134,10 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
         }
     }
     watcher.abort();
-    let _ended = rollups.await;
+    drained.cancel();
+    for task in [rollups, scheduler] {
+        let _ended = task.await;
+    }
     http_end.cancel();
     if let Some(task) = http_task {
         let _ = task.await;

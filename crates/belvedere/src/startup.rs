@@ -102,6 +102,7 @@ pub fn engine(
                 groups: user.groups.clone(),
                 attributes: user.attributes.clone(),
                 time_zone_fixed: user.time_zone_fixed,
+                may_build: user.may_build,
             }),
             Err(error) => problems.push(user.password.at.error(format!("user \"{}\": {error}", user.name))),
         }

@@ -22,7 +22,7 @@ use crate::run::Runner;
 use crate::session::{EngineSession, KnownStatements};
 use crate::settings::Settings;
 use crate::sources::DataSources;
-use crate::{Backend, Credentials, Login, Session, SqlError};
+use crate::{Backend, Credentials, Login, RollupBuilder, Session, SqlError};
 
 /// Tells the time; tests have their own.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
@@ -98,6 +98,8 @@ pub struct User {
     pub attributes: BTreeMap<String, String>,
     /// `time_zone: fixed`: the client cannot set another.
     pub time_zone_fixed: bool,
+    /// `build: true`: may have rollups built.
+    pub may_build: bool,
 }
 
 /// Limits and defaults for all sessions.
@@ -132,6 +134,8 @@ pub struct Engine {
     known_statements: KnownStatements,
     /// Empty: no rollups are read.
     keeper: OnceLock<Arc<RollupKeeper>>,
+    /// Empty: no statement builds rollups.
+    builder: OnceLock<Box<dyn RollupBuilder>>,
     /// Held while a snapshot is made from the one before.
     changing: tokio::sync::Mutex<()>,
 }
@@ -167,6 +171,7 @@ impl Engine {
             config,
             known_statements: KnownStatements::default(),
             keeper: OnceLock::new(),
+            builder: OnceLock::new(),
             changing: tokio::sync::Mutex::default(),
         })
     }
@@ -181,6 +186,20 @@ impl Engine {
     /// Reads rollups of this store from the next model on. The first store stays.
     pub fn keep_rollups(&self, keeper: RollupKeeper) {
         let _first_stays: Result<(), Arc<RollupKeeper>> = self.keeper.set(Arc::new(keeper));
+    }
+
+    /// Lets statements build rollups. The first builder stays.
+    pub fn build_rollups_by(&self, builder: Box<dyn RollupBuilder>) {
+        let _first_stays: Result<(), Box<dyn RollupBuilder>> = self.builder.set(builder);
+    }
+
+    pub(crate) fn rollup_builder(&self) -> Option<&dyn RollupBuilder> {
+        self.builder.get().map(AsRef::as_ref)
+    }
+
+    /// Whether a user may have rollups built: anyone where nobody is configured.
+    pub(crate) fn may_build(&self, user: &str) -> bool {
+        self.users.is_empty() || self.users.get(user).is_some_and(|user| user.may_build)
     }
 
     /// Where rollups are kept.
@@ -200,7 +219,9 @@ impl Engine {
         let Some(stored) = keeper.stored(snapshot.defined(), false).await? else { return Ok(false) };
         let catalog = with_stored(snapshot.all.clone(), snapshot.defined(), stored);
         let next = Snapshot::new(catalog, Arc::clone(snapshot.defined()), &self.config, snapshot.version + 1);
+        let version = next.version;
         self.snapshot.send_replace(Arc::new(next));
+        self.known_statements.keep_only(version);
         Ok(true)
     }
 
@@ -223,6 +244,7 @@ impl Engine {
         catalog = with_stored(catalog, &defined, stored);
         let version = self.snapshot.borrow().version + 1;
         self.snapshot.send_replace(Arc::new(Snapshot::new(catalog, defined, &self.config, version)));
+        self.known_statements.keep_only(version);
         loaded.problems
     }
 

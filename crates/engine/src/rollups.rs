@@ -35,12 +35,59 @@ pub struct RollupKeeper {
     /// The zones whose days, weeks and months are stored.
     pub zones: Vec<Zone>,
     seen: std::sync::Mutex<Vec<(RollupKey, u64)>>,
+    reports: std::sync::Mutex<HashMap<RollupKey, BuildReport>>,
+    /// As of the last look.
+    newest: std::sync::Mutex<HashMap<RollupKey, Arc<Manifest>>>,
+}
+
+/// What this process does with a rollup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BuildState {
+    #[default]
+    Idle,
+    Building,
+}
+
+/// How building a rollup goes in this process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BuildReport {
+    pub state: BuildState,
+    /// Why the last build failed, if it did.
+    pub last_error: Option<String>,
 }
 
 impl RollupKeeper {
     #[must_use]
     pub fn new(store: Store, zones: Vec<Zone>) -> Self {
-        Self { store, zones, seen: std::sync::Mutex::default() }
+        Self {
+            store,
+            zones,
+            seen: std::sync::Mutex::default(),
+            reports: std::sync::Mutex::default(),
+            newest: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Notes what becomes of a rollup; `last_error` where that is known anew.
+    pub fn report(&self, key: &RollupKey, state: BuildState, last_error: Option<Option<String>>) {
+        let mut reports = self.reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let report = reports.entry(key.clone()).or_default();
+        report.state = state;
+        if let Some(last_error) = last_error {
+            report.last_error = last_error;
+        }
+    }
+
+    /// The newest version of a rollup as of the last look at the store.
+    pub(crate) fn newest(&self, key: &RollupKey) -> Option<Arc<Manifest>> {
+        self.newest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// What was noted of a rollup.
+    #[must_use]
+    pub fn reported(&self, key: &RollupKey) -> BuildReport {
+        let reports = self.reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        reports.get(key).cloned().unwrap_or_default()
     }
 
     /// The name that a rollup has in the store.
@@ -59,6 +106,8 @@ impl RollupKeeper {
         for problem in &manifests.problems {
             tracing::warn!(%problem, "a version of a rollup cannot be read");
         }
+        let newest = manifests.manifests.iter().map(|manifest| (manifest.key.clone(), Arc::clone(manifest)));
+        *self.newest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = newest.collect();
         let quarantined = self.store.quarantined();
         let versions: Vec<(RollupKey, u64)> = manifests
             .manifests

@@ -28,6 +28,8 @@ use crate::cursors::{Count, Cursor, CursorStatement, Cursors, parse_cursor};
 use crate::engine::{Engine, Snapshot};
 use crate::errors::{from_datafusion, from_plan};
 use crate::explain::{self, Shown, StageText};
+use crate::refresh_statement::parse_refresh;
+use crate::rollup_tables::own_tables;
 use crate::run::keeps_no_state;
 use crate::settings::Settings;
 use crate::streaming::{Stop, guarded};
@@ -75,6 +77,8 @@ enum Plan {
         options: explain::Options,
     },
     Catalog(Box<belvedere_pgcatalog::CatalogStatement>),
+    /// `REFRESH MATERIALIZED VIEW`, by the name as written.
+    Refresh(String),
 }
 
 enum CursorPlan {
@@ -128,6 +132,11 @@ impl KnownStatements {
 
     fn get(&self, key: &KnownKey) -> Option<Arc<Prepared>> {
         self.0.get(key).map(|known| Arc::clone(&known))
+    }
+
+    /// Forgets what was planned against other snapshots: it would hold versions of rollups that nobody reads any more.
+    pub(crate) fn keep_only(&self, version: u64) {
+        self.0.retain(|key, _| key.version == version);
     }
 
     fn add(&self, key: KnownKey, prepared: &Arc<Prepared>) {
@@ -360,12 +369,49 @@ impl EngineSession {
     }
 
     fn catalog_facts(&self) -> belvedere_pgcatalog::SessionFacts {
-        crate::catalog::session_facts(
+        let mut facts = crate::catalog::session_facts(
             &self.login,
             &self.settings,
             self.now().timestamp_micros(),
             self.engine.started().timestamp_micros(),
-        )
+        );
+        let seen = self.engine.snapshot().seen_by(&self.identity);
+        let is_hidden = move |cube: &str| seen.catalog.hidden.contains(cube);
+        facts.own_tables = own_tables(&self.engine, is_hidden, self.may_build());
+        facts
+    }
+
+    fn may_build(&self) -> bool {
+        self.is_operator || self.engine.may_build(&self.login.user)
+    }
+
+    /// Builds a rollup, in all its zones, whether or not it is due.
+    async fn refresh(&self, name: &str, stop: &Stop) -> Result<Outcome, SqlError> {
+        if !self.may_build() {
+            return Err(SqlError::new("42501", format!("permission denied for materialized view \"{name}\""))
+                .hint("Only users with `build: true` in the configuration have rollups built."));
+        }
+        let all = self.engine.rollups();
+        let Some(rollup) = all.iter().find(|rollup| rollup.name.to_string() == name) else {
+            let names: Vec<String> = all.iter().map(|rollup| rollup.name.to_string()).collect();
+            let error = SqlError::new("42P01", format!("materialized view \"{name}\" does not exist"));
+            let close = belvedere_model::did_you_mean(name, names.iter().map(String::as_str));
+            return Err(match close {
+                Some(close) => error.hint(format!("Perhaps you meant the rollup \"{close}\".")),
+                None => error,
+            });
+        };
+        let Some(builder) = self.engine.rollup_builder() else {
+            return Err(SqlError::new("55000", "this process builds no rollups")
+                .hint("Use `belvedere build`, which a running server sees within seconds."));
+        };
+        tokio::select! {
+            why = stop.stopped() => Err(why),
+            built = builder.build_now(&rollup.name) => built.map(|()| Outcome::Command {
+                tag: "REFRESH MATERIALIZED VIEW".to_owned(),
+                effects: Effects::default(),
+            }),
+        }
     }
 
     async fn run_catalog(
@@ -599,6 +645,9 @@ impl Session for EngineSession {
         if self.split(sql)?.is_empty() {
             return Ok(prepared(vec![], None, Plan::Empty));
         }
+        if let Some(name) = parse_refresh(sql)? {
+            return Ok(prepared(vec![], None, Plan::Refresh(name)));
+        }
         if let Some(utility) = parse_utility(sql)? {
             self.refuse_after_error(&utility)?;
             let text = |name: &str| Column { name: name.to_owned(), pg_type: Type::TEXT, typmod: -1 };
@@ -719,6 +768,7 @@ impl EngineSession {
             Plan::Utility(_) | Plan::Cursor(_) => {
                 Err(SqlError::new("XX000", "a utility statement was taken for a query"))
             }
+            Plan::Refresh(name) => self.refresh(name, &stop).await,
             Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, stop).await,
             Plan::Query { query, declared, bound, version, settings, mentions_moment, planned } => {
                 let snapshot = self.engine.snapshot();

@@ -101,6 +101,7 @@ impl Scripts {
             groups: Vec::new(),
             attributes: std::collections::BTreeMap::new(),
             time_zone_fixed: true,
+            may_build: false,
         };
         let config = EngineConfig {
             time_zone: chrono_tz::Tz::UTC,

@@ -3,7 +3,7 @@
 //! Rows are read by the engine and written by the store as they come, so that memory does not grow with them. What is published is whole
 //! partitions; while they are built, the version before serves. A build that fails publishes what it has finished and leaves the rest.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -147,6 +147,37 @@ impl Refresher {
     #[must_use]
     pub fn zones(&self) -> &[Zone] {
         &self.keeper.zones
+    }
+
+    #[must_use]
+    pub fn keeper(&self) -> &RollupKeeper {
+        &self.keeper
+    }
+
+    /// Whether a scheduler keeps a rollup fresh, as all are of which the model does not say otherwise.
+    #[must_use]
+    pub fn is_scheduled(&self, name: &RollupName) -> bool {
+        self.defined(name).is_ok_and(|(_, definition)| definition.scheduled_refresh != Some(false))
+    }
+
+    /// The data sources that a rollup reads.
+    #[must_use]
+    pub fn sources_of(&self, rollup: &Rollup) -> BTreeSet<String> {
+        let model = self.engine.model();
+        let cubes = rollup.layout.iter().flat_map(|layout| &layout.cubes);
+        cubes.filter_map(|cube| model.cubes.get(cube)).map(|cube| cube.data_source.clone()).collect()
+    }
+
+    /// Whether a version of the right structure is there, and nothing of it is damaged.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_whole(&self, name: &RollupName, zone: Zone) -> Result<bool, StoreError> {
+        let key = RollupKeeper::key(name, zone);
+        let manifest = self.store().manifest(&key).await?;
+        let structure = self.engine.rollup_structure(name, zone);
+        Ok(manifest.is_some_and(|manifest| Some(&manifest.structure) == structure.as_ref())
+            && self.quarantined(&key).await?.is_empty())
     }
 
     /// The moment that is now.

@@ -7,8 +7,14 @@
 pub mod build;
 pub mod cron;
 pub mod diagnose;
+pub mod on_demand;
 pub mod partitions;
 pub mod refresh_key;
 pub mod schedule;
 
 pub use build::{BuildError, BuildEvent, Built, Force, OnBuild, Refresher, did_you_mean};
+pub use on_demand::OnDemand;
+pub use schedule::{ScheduleOptions, run};
+
+#[cfg(test)]
+mod tests;
