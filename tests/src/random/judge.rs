@@ -122,9 +122,8 @@ impl Sides {
         // Kept references name their columns as they like.
         let types = |columns: &[(String, String)]| columns.iter().map(|(_, kind)| kind.clone()).collect::<Vec<_>>();
         let differ = seen[0] != seen[1] || types(&seen[0]) != types(&seen[2]);
-        Ok(differ.then(|| {
-            format!("columns with rollups: {:?}\nwithout: {:?}\nreference: {:?}", seen[0], seen[1], seen[2])
-        }))
+        Ok(differ
+            .then(|| format!("columns with rollups: {:?}\nwithout: {:?}\nreference: {:?}", seen[0], seen[1], seen[2])))
     }
 
     async fn compare(
@@ -209,7 +208,13 @@ impl Sides {
 
 /// A sentence without the names in it.
 fn nameless(sentence: &str) -> String {
-    sentence.split('"').enumerate().filter(|(place, _)| place % 2 == 0).map(|(_, part)| part).collect::<Vec<_>>().join("…")
+    sentence
+        .split('"')
+        .enumerate()
+        .filter(|(place, _)| place % 2 == 0)
+        .map(|(_, part)| part)
+        .collect::<Vec<_>>()
+        .join("…")
 }
 
 /// Minus zero is zero here, on purpose: see the architecture.

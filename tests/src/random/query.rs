@@ -362,7 +362,7 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
     if aggregated {
         let counts = query.form == Form::Plain;
         for _ in 0..*dice.pick(&[1, 1, 2, 2, 3, 4]) {
-            let over: &[usize] = if is_stored && dice.chance(60) && !measures.is_empty() { &[] } else { &dimensions };
+            let over: &[usize] = if is_stored && dice.chance(75) && !measures.is_empty() { &[] } else { &dimensions };
             if let Some(measure) = measure_text(dice, world, &query.scope, &measures, over, counts) {
                 query.measures.push(measure);
             }

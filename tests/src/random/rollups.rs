@@ -32,11 +32,9 @@ impl Rollup {
     /// Its lines in the model.
     pub fn yaml(&self) -> String {
         let mut text = format!("      - name: {}\n", self.name);
-        for (key, members) in [
-            ("measures", &self.measures),
-            ("dimensions", &self.dimensions),
-            ("segments", &self.segments),
-        ] {
+        for (key, members) in
+            [("measures", &self.measures), ("dimensions", &self.dimensions), ("segments", &self.segments)]
+        {
             if !members.is_empty() {
                 let _ = writeln!(text, "        {key}: [{}]", members.join(", "));
             }
@@ -117,18 +115,14 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
             .collect();
         dice.some(&more, 50).into_iter().for_each(|column| add(&mut measures, column));
     }
-    let mut focus = Focus {
-        scope: scope.clone(),
-        rows: Vec::new(),
-        measures: measures.clone(),
-        times: Vec::new(),
-        exactly: None,
-    };
+    let mut focus =
+        Focus { scope: scope.clone(), rows: Vec::new(), measures: measures.clone(), times: Vec::new(), exactly: None };
     let (mut dimensions, mut segments): (Vec<usize>, Vec<usize>) = Default::default();
     for column in stored {
         match kind(world, scope, column) {
             Kind::Time | Kind::Date if dice.chance(85) && focus.times.len() < 3 => {
-                let granularity = dice.pick(&["hour", "day", "day", "day", "week", "month", "month", "quarter", "year"]);
+                let granularity =
+                    dice.pick(&["hour", "day", "day", "day", "week", "month", "month", "quarter", "year"]);
                 // Of days no hours are known.
                 let is_date = kind(world, scope, column) == Kind::Date;
                 focus.times.push((column, if is_date && *granularity == "hour" { "day" } else { granularity }));
@@ -171,8 +165,8 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
             exact_distinct: dice.chance(50),
             ..Rollup::default()
         };
-        if let Some((column, unit)) = focus.times.first() {
-            partition(dice, world, scope, *column, unit, &mut rollup);
+        if let Some((_, unit)) = focus.times.first() {
+            partition(dice, world, unit, &mut rollup);
         }
         let larger = (!is_exact && dice.chance(15)).then(|| wider(dice, world, scope, root, &rollup));
         rollups.push(rollup);
@@ -229,20 +223,21 @@ fn is_of_root(world: &World, scope: &Scope, answer: &Answer, column: usize, root
 }
 
 /// Partitions of whole buckets, all of them or those of a range. Few enough to be built.
-fn partition(dice: &mut Dice, world: &World, scope: &Scope, column: usize, unit: &str, rollup: &mut Rollup) {
-    if dice.chance(35) {
+fn partition(dice: &mut Dice, world: &World, unit: &str, rollup: &mut Rollup) {
+    if dice.chance(25) {
         return;
     }
     let nested = NESTED.iter().find(|(name, _)| *name == unit).map_or(&["month"][..], |(_, nested)| nested);
     let wide: Vec<&'static str> = nested.iter().copied().filter(|unit| !matches!(*unit, "hour" | "day")).collect();
     let partition = *dice.pick(&wide);
     rollup.partition = Some(partition);
-    let cube = &world.cubes[scope.columns[column].cube];
-    let is_old = cube.rows.iter().flatten().flatten().any(|value| value.starts_with("1969"));
-    if dice.chance(45) || (is_old && partition != "year") {
+    // A sub-query dimension has the times of another cube.
+    let values = world.cubes.iter().flat_map(|cube| cube.rows.iter().flatten().flatten());
+    let is_old = values.into_iter().any(|value| value.starts_with("1969"));
+    if dice.chance(50) || is_old {
         rollup.from = Some(*dice.pick(&["2024-01-01 00:00:00", "2024-02-01 00:00:00", "2024-01-15 12:00:00"]));
     }
-    if dice.chance(30) {
+    if dice.chance(35) {
         rollup.to = Some(*dice.pick(&["2024-02-01 00:00:00", "2024-03-01 00:00:00", "2024-02-15 06:30:00"]));
     }
 }
@@ -254,7 +249,8 @@ fn wider(dice: &mut Dice, world: &World, scope: &Scope, root: usize, rollup: &Ro
             scope.columns[*column].cube == root && matches!(scope.columns[*column].role, Role::Dimension(_))
         })
         .collect();
-    let mut wider = Rollup { name: format!("{}w", rollup.name), partition: None, from: None, to: None, ..rollup.clone() };
+    let mut wider =
+        Rollup { name: format!("{}w", rollup.name), partition: None, from: None, to: None, ..rollup.clone() };
     for column in dice.some(&own, 40) {
         let name = reference(world, scope, root, column);
         if !wider.dimensions.contains(&name) {

@@ -23,7 +23,7 @@ use crate::server::run_program;
 use crate::servers::{Site, connect, source};
 
 const QUERIES: usize = 5_000;
-const QUERIES_A_WORLD: usize = 80;
+const QUERIES_A_WORLD: usize = 125;
 /// Worlds at once; each has a program of its own.
 const WORKERS: usize = 3;
 /// Of all queries that have an answer.
@@ -35,9 +35,9 @@ const RESTRICTED_FROM: usize = 400;
 /// Of so many queries or more.
 const ROLLUPS_FROM: usize = 400;
 /// Of so many queries one is asked of careless SQL too, and its origin and its columns are looked at.
-const SAMPLED: usize = 4;
+const SAMPLED: usize = 5;
 /// Questions of each world that rollups are invented for.
-const ROLLUPS_FOR: usize = 7;
+const ROLLUPS_FOR: usize = 9;
 /// Of the sampled queries, how many a rollup must answer, or one of their parts.
 const FROM_ROLLUPS_MIN_PERCENT: usize = 35;
 /// How many must need a source beside a rollup.
@@ -224,11 +224,14 @@ impl Place {
             .map_err(|error| format!("{error}\n{}", case.model))?;
         let mut clients = Vec::new();
         for _ in 0..2 {
-            let ours = site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
+            let ours =
+                site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
             ours.batch_execute(&case.settings).await?;
             clients.push(ours);
         }
-        let (Some(without_rollups), Some(ours)) = (clients.pop(), clients.pop()) else { return Err("no clients".into()) };
+        let (Some(without_rollups), Some(ours)) = (clients.pop(), clients.pop()) else {
+            return Err("no clients".into());
+        };
         without_rollups.batch_execute("SET rollups = 'off'").await?;
         let sides = Sides { ours, without_rollups, reference, took: Default::default() };
         Ok((Running { site, problems, _folder: folder }, sides))
@@ -289,7 +292,10 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         let is_sampled = number % SAMPLED == 0;
         let shows = if is_sampled { shows(&sides, &meaning, &verdict).await? } else { None };
         let mut origin = None;
-        if is_sampled && let Meaning::Rows(answer) = &meaning && !verdict.is_wrong() {
+        if is_sampled
+            && let Meaning::Rows(answer) = &meaning
+            && !verdict.is_wrong()
+        {
             origin = sides.origin(&query.ours()).await?;
             if let Some(differences) = sides.column_differences(&query.ours(), &answer.sql).await? {
                 verdict = Verdict::Wrong(differences);
@@ -298,7 +304,10 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         let failure = if verdict.is_wrong() {
             let query = shrink(&sides, &world, query.clone()).await?;
             let report = keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?;
-            Some(format!("{report}\nbefore it was made smaller: {verdict:?}{}", logged(&report, &running.site.server.log())))
+            Some(format!(
+                "{report}\nbefore it was made smaller: {verdict:?}{}",
+                logged(&report, &running.site.server.log())
+            ))
         } else {
             None
         };
@@ -344,9 +353,10 @@ fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
         let (query, meaning) = asked(dice, world, &[]);
         let Meaning::Rows(answer) = meaning else { continue };
         // What is stored is stored for everyone, and nobody whose rows are filtered may read it.
-        let is_restricted = answer.facts.iter().any(|(cube, root, _)| {
-            [cube, root].iter().any(|cube| !world.policies[**cube].is_empty())
-        });
+        let named = query.dimensions.iter().chain(&query.filters).flat_map(|text| text.holes());
+        let mut cubes: Vec<usize> = named.map(|column| query.scope.columns[*column].cube).collect();
+        cubes.extend(answer.facts.iter().flat_map(|(cube, root, _)| [*cube, *root]));
+        let is_restricted = cubes.iter().any(|cube| !world.policies[*cube].is_empty());
         // Most questions repeat rows, and of those only rollups of the very same groups know anything.
         let is_hard = answer.multiplied && dice.chance(60);
         if answer.facts.is_empty() || is_hard || (is_restricted && dice.chance(85)) {
@@ -385,7 +395,7 @@ fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning) 
     let wanted = dice.below(100);
     let mut found = None;
     for _ in 0..150 {
-        let query = if !focuses.is_empty() && dice.chance(80) {
+        let query = if !focuses.is_empty() && dice.chance(88) {
             let focus = dice.below(focuses.len());
             generate_over(dice, world, &focuses[focus])
         } else {
@@ -395,8 +405,8 @@ fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning) 
         let fits = match &meaning {
             Meaning::Open => continue,
             Meaning::Refused(_) => wanted < 4,
-            Meaning::Rows(answer) if wanted < 30 => answer.several_facts,
-            Meaning::Rows(answer) if wanted < 65 => answer.multiplied,
+            Meaning::Rows(answer) if wanted < 17 => answer.several_facts,
+            Meaning::Rows(answer) if wanted < 45 => answer.multiplied,
             Meaning::Rows(_) => true,
         };
         if fits {

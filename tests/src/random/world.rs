@@ -223,8 +223,16 @@ pub fn generate(seed: u64, number: usize) -> World {
     };
     let sources = (0..count).map(|_| *dice.pick(several)).collect();
     let zone = if dice.chance(25) { Some(*dice.pick(&["Europe/Berlin", "America/New_York"])) } else { None };
-    let mut world =
-        World { sources, zone, number, cubes: Vec::new(), joins: Vec::new(), views: Vec::new(), policies: Vec::new(), rollups: Vec::new() };
+    let mut world = World {
+        sources,
+        zone,
+        number,
+        cubes: Vec::new(),
+        joins: Vec::new(),
+        views: Vec::new(),
+        policies: Vec::new(),
+        rollups: Vec::new(),
+    };
     for name in &NAMES[..count] {
         world.cubes.push(bare_cube(dice, name));
     }
