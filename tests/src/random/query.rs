@@ -336,7 +336,7 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
         query.dimensions.push(cut(dice, world, &query.scope, column, stored));
     }
     let has_all = focus.exactly.is_some() && !query.dimensions.is_empty();
-    if !focus.times.is_empty() && dice.chance(55) {
+    if !focus.times.is_empty() && dice.chance(65) {
         let (column, _) = *dice.pick(&focus.times);
         query.filters.push(time_range(dice, world, &query.scope, column));
     }

@@ -145,8 +145,8 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
     }
     let mut rollups = Vec::new();
     for root in roots {
-        // One fact may have none.
-        if !rollups.is_empty() && dice.chance(25) {
+        // One fact may have none, so that a source answers beside a rollup.
+        if !rollups.is_empty() && dice.chance(45) {
             continue;
         }
         let names = |columns: &[usize]| columns.iter().map(|column| reference(world, scope, root, *column)).collect();

@@ -16,7 +16,7 @@ use super::dice::Dice;
 use super::judge::{Sides, Verdict};
 use super::query::{Focus, Query, generate, generate_over};
 use super::reference::{Meaning, meaning, views};
-use super::world::{World, generate as generate_world};
+use super::world::{Source, World, generate as generate_world};
 use super::{files, query, rollups};
 use crate::AnyError;
 use crate::server::run_program;
@@ -77,6 +77,15 @@ struct Tally {
     /// The same for building rollups and starting the program.
     starts: u64,
     failures: Vec<String>,
+    failures_max: usize,
+    /// How many queries had been asked when the first one failed.
+    first_failure: Option<usize>,
+}
+
+impl Tally {
+    fn has_enough(&self) -> bool {
+        self.failures.len() >= self.failures_max
+    }
 }
 
 struct Servers {
@@ -94,14 +103,15 @@ async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
     let queries = std::env::var("BELVEDERE_RANDOM_QUERIES").map_or(Ok(QUERIES), |text| text.parse())?;
     eprintln!("BELVEDERE_RANDOM_SEED={seed} BELVEDERE_RANDOM_QUERIES={queries}");
     let servers = Servers { postgres: PrivatePostgres::shared()?, mariadb: PrivateMariaDb::shared()? };
-    let tally = Mutex::new(Tally::default());
+    let failures_max = std::env::var("BELVEDERE_RANDOM_FAILURES").map_or(Ok(FAILURES_MAX), |text| text.parse())?;
+    let tally = Mutex::new(Tally { failures_max, ..Tally::default() });
     let next = AtomicUsize::new(0);
     let worlds = queries.div_ceil(QUERIES_A_WORLD);
     let worker = || async {
         let place = Place::new(&servers)?;
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let enough = tally.lock().expect("no panic holds it").failures.len() >= FAILURES_MAX;
+            let enough = tally.lock().expect("no panic holds it").has_enough();
             if number >= worlds || enough {
                 return Ok::<(), AnyError>(());
             }
@@ -164,8 +174,10 @@ async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
         return Ok(Verdict::Wrong(problems));
     }
     let verdict = sides.judge(&case.query, &case.references, case.ordered).await?;
+    let has_own_types = case.mariadb.is_empty() && case.files.is_empty();
     if let ([reference], false) = (case.references.as_slice(), verdict.is_wrong())
-        && let Some(differences) = sides.column_differences(&case.query, reference).await?
+        && let Some(differences) =
+            sides.column_differences(&case.query, Some(reference.as_str()).filter(|_| has_own_types)).await?
     {
         return Ok(Verdict::Wrong(differences));
     }
@@ -297,7 +309,9 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
             && !verdict.is_wrong()
         {
             origin = sides.origin(&query.ours()).await?;
-            if let Some(differences) = sides.column_differences(&query.ours(), &answer.sql).await? {
+            let has_own_types = world.sources.iter().all(|source| *source == Source::Postgres);
+            let reference = has_own_types.then_some(answer.sql.as_str());
+            if let Some(differences) = sides.column_differences(&query.ours(), reference).await? {
                 verdict = Verdict::Wrong(differences);
             }
         }
@@ -329,8 +343,11 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
             tally.sampled += 1;
             tally.shows += usize::from(shows);
         }
+        if failure.is_some() && tally.first_failure.is_none() {
+            tally.first_failure = Some(tally.queries);
+        }
         tally.failures.extend(failure);
-        if tally.failures.len() >= FAILURES_MAX {
+        if tally.has_enough() {
             break;
         }
     }
@@ -533,7 +550,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
     let of_explained = |count: usize| count * 100 / tally.explained.max(1);
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
-         a path, {} failures; {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts, {} % are under access policies; of {} that were \
+         a path, {} failures (the first after {:?} queries); {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts, {} % are under access policies; of {} that were \
          explained {} % are answered by rollups, {} % by rollups and sources ({} % by a rollup whose range ends), with {} rollups; seconds of all workers: \
          {} us, {} us without rollups, {} reference, {} starts\nwhy not from rollups: {:#?}",
         tally.queries,
@@ -544,6 +561,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
         tally.refused,
         tally.no_path,
         tally.failures.len(),
+        tally.first_failure,
         percent(tally.multiplied),
         tally.shows,
         tally.sampled,

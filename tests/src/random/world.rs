@@ -263,7 +263,9 @@ fn bare_cube(dice: &mut Dice, name: &str) -> Cube {
         cube.keys = 2;
     }
     for index in 0..dice.between(2, 5) {
-        let kind = *dice.pick(&[
+        // Most facts have a time.
+        let is_time = index == 0 && dice.chance(55);
+        let any = *dice.pick(&[
             Kind::Int,
             Kind::Int,
             Kind::Numeric,
@@ -278,6 +280,7 @@ fn bare_cube(dice: &mut Dice, name: &str) -> Cube {
             Kind::Float,
             Kind::Big,
         ]);
+        let kind = if is_time { Kind::Time } else { any };
         cube.columns.push(Column { name: format!("c{index}"), kind });
     }
     let rows = if dice.chance(5) { 0 } else { dice.between(1, 12) };
