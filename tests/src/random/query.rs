@@ -328,7 +328,7 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
         query.form = Form::Plain;
     }
     let aggregated = !matches!(query.form, Form::Distinct | Form::Ungrouped) && !dice.chance(4);
-    if let Some(exactly) = focus.exactly.as_ref().filter(|_| dice.chance(65)) {
+    if let Some(exactly) = focus.exactly.as_ref().filter(|_| dice.chance(50)) {
         query.dimensions.clone_from(exactly);
         dice.shuffle(&mut query.dimensions);
     } else if !focus.times.is_empty() && dice.chance(45) {
