@@ -41,10 +41,16 @@ pub fn open(config: &Config, environment: &Environment, engine: &Engine) -> Resu
         s3: Some(s3_access(environment)),
         ..defaults
     };
-    let store = Store::open_with(&config.storage, options).map_err(|error| {
+    let cannot = |message: String| {
         let help = "`storage` in the config, or BELVEDERE_STORAGE, names a folder that this process may write to, or an s3:// url";
-        Box::new(about_file(Path::new(&config.storage), error.to_string()).with_help(help))
-    })?;
+        Box::new(about_file(Path::new(&config.storage), message).with_help(help))
+    };
+    if !config.storage.contains("://") {
+        // A file in the folder's place would be found out only by the first reading.
+        std::fs::create_dir_all(&config.storage)
+            .map_err(|error| cannot(format!("cannot open a rollup store at {}: {error}", config.storage)))?;
+    }
+    let store = Store::open_with(&config.storage, options).map_err(|error| cannot(error.to_string()))?;
     let zones = config.refresh.time_zones.iter().map(|zone| Zone::from(*zone)).collect();
     engine.keep_rollups(RollupKeeper::new(store, zones));
     Ok(())

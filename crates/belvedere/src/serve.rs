@@ -112,6 +112,7 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
         let server = belvedere_pgserver::serve(listener, Arc::clone(&backend), server.clone(), shutdown.clone());
         servers.spawn(server);
     }
+    // Until the last statement has ended, others must know which versions are read here.
     let drained = CancellationToken::new();
     let rollups =
         tokio::spawn(rollup_store::watch(Arc::clone(&loaded.engine), rollup_store::process_name(), drained.clone()));
