@@ -48,9 +48,12 @@ pub enum OwnValue {
 /// A row of them, in the order of the columns.
 pub type OwnRow = Vec<OwnValue>;
 
+/// Gives the rows of a table by its name.
+type RowsOf = dyn Fn(&str) -> Vec<OwnRow> + Send + Sync;
+
 /// Gives the rows of one of our own tables by its name, when a statement reads it.
 #[derive(Clone)]
-pub struct OwnTables(pub Arc<dyn Fn(&str) -> Vec<OwnRow> + Send + Sync>);
+pub struct OwnTables(pub Arc<RowsOf>);
 
 impl Default for OwnTables {
     fn default() -> Self {

@@ -40,7 +40,7 @@ pub enum BuildError {
     Definition { name: RollupName, message: String },
     /// A source, or planning.
     #[error("building the rollup \"{name}\": {error}")]
-    Sql { name: RollupName, error: SqlError },
+    Sql { name: RollupName, error: Box<SqlError> },
     #[error("the rollup \"{name}\" cannot be built: {error}")]
     Partitions { name: RollupName, error: PartitionError },
     #[error(transparent)]
@@ -541,7 +541,7 @@ fn layout_of(rollup: &Rollup) -> Result<&RollupLayout, BuildError> {
 }
 
 fn sql_error(name: &RollupName, error: SqlError) -> BuildError {
-    BuildError::Sql { name: name.clone(), error }
+    BuildError::Sql { name: name.clone(), error: Box::new(error) }
 }
 
 /// Sorted by the first index; without one by the time, then by the dimensions as defined. Each further index is a copy in its order.

@@ -37,7 +37,7 @@ impl RollupBuilder for OnDemand {
 /// As a client reads it: a source's error stays what it is.
 fn to_sql(error: BuildError) -> SqlError {
     match error {
-        BuildError::Sql { error, .. } => error,
+        BuildError::Sql { error, .. } => *error,
         BuildError::Unknown(name) => SqlError::new("42P01", format!("materialized view \"{name}\" does not exist")),
         BuildError::Definition { .. } | BuildError::Partitions { .. } => SqlError::new("0A000", error.to_string()),
         BuildError::Changed(_) => SqlError::new("40001", error.to_string()).hint("Try again."),

@@ -205,7 +205,7 @@ async fn try_look(
         (Some(value), Some(until)) if now < until => (value.clone(), until),
         _ => {
             let value = plan.value(refresher.engine(), now).await;
-            let value = value.map_err(|error| BuildError::Sql { name: name.clone(), error })?;
+            let value = value.map_err(|error| BuildError::Sql { name: name.clone(), error: Box::new(error) })?;
             (value, now + TimeDelta::from_std(plan.look_every(now)).unwrap_or(TimeDelta::minutes(5)))
         }
     };

@@ -340,7 +340,8 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
         let (column, _) = *dice.pick(&focus.times);
         query.filters.push(time_range(dice, world, &query.scope, column));
     }
-    if !rows.is_empty() && !(has_all && query.dimensions.len() >= 3) {
+    let is_full = has_all && query.dimensions.len() >= 3;
+    if !rows.is_empty() && !is_full {
         let count = if has_all { 0 } else { *dice.pick(&[0, 1, 1, 1, 2, 2, 3]) };
         let is_needed = !aggregated && query.dimensions.is_empty();
         for _ in 0..if is_needed { count.max(1) } else { count } {

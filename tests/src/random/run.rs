@@ -273,7 +273,7 @@ struct Running {
 
 async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>) -> Result<(), AnyError> {
     let mut world = generate_world(seed, 0);
-    let focuses = add_rollups(&mut Dice::new(seed ^ 0x4011_0B5), &mut world);
+    let focuses = add_rollups(&mut Dice::new(seed ^ 0x0401_10B5), &mut world);
     let (files, columns) = files::csv(&world);
     let template = Case {
         model: files::model(&world),

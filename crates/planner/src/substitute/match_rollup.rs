@@ -70,6 +70,9 @@ impl<'r> Shape<'r> {
 /// The plan of some partitions, with the columns that are in use at least.
 type RowsOf<'r> = dyn Fn(&[usize], &BTreeSet<String>) -> Result<LogicalPlan> + 'r;
 
+/// The rollups whose rows those are.
+type UsedOf<'r> = dyn Fn(&[usize]) -> Vec<UsedRollup> + 'r;
+
 /// Rows of such a shape.
 pub(super) struct Built<'r> {
     pub partitions: Vec<StoredPartition>,
@@ -77,7 +80,7 @@ pub(super) struct Built<'r> {
     pub is_whole: bool,
     /// The plan of some partitions; its columns are [`stored_column`]s.
     pub rows: Box<RowsOf<'r>>,
-    pub used: Box<dyn Fn(&[usize]) -> Vec<UsedRollup> + 'r>,
+    pub used: Box<UsedOf<'r>>,
     /// For everything that depends on the zone, where it is not the session's.
     pub other_zone: Option<Refusal>,
 }
