@@ -214,7 +214,7 @@ async fn the_newest_partition_comes_first_and_rows_without_a_time_last() -> Resu
         }
     });
     site.refresher.build(&named("daily"), Zone::UTC, Force::No, on_build).await?;
-    let seen = seen.lock().expect("no test panics here");
+    let seen = std::mem::take(&mut *seen.lock().expect("no test panics here"));
     let rows: Vec<u64> = seen
         .iter()
         .filter_map(|event| match event {
