@@ -1,4 +1,4 @@
-//! Rollup definitions (semantics 4.1, 1.19): read and kept; nothing executes them yet.
+//! Rollup definitions (semantics 4.1, 1.19).
 
 use crate::definitions::{Item, name_of};
 use crate::read::fields::{Fields, Vocabulary, text_of};
