@@ -111,6 +111,7 @@ fn session(runtime: &Runtime) -> Box<dyn Session> {
         memory_bytes: 64 << 20,
         connections_max: 1,
         users: Vec::new(),
+        masks: std::sync::Arc::default(),
         planning_threads: 1,
     };
     let sources = HashMap::from([(

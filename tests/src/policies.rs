@@ -14,6 +14,7 @@ use crate::servers::{Servers, Site, connect, login, source};
 const STATEMENTS_MIN: usize = 70;
 
 const USERS: &str = r#"time_zone: UTC
+masks: { number: -5 }
 users:
   - { name: eu, password: pw, groups: [sales], attributes: { region: EU, city: Oslo } }
   - { name: us, password: pw, groups: [sales], attributes: { region: US } }
@@ -26,11 +27,16 @@ users:
   - { name: dates, password: pw, groups: [dates] }
   - { name: cities, password: pw, groups: [cities] }
   - { name: local, password: pw, groups: [locals], attributes: { city: Oslo } }
+  - { name: payer, password: pw, groups: [payers] }
+  - { name: quiet, password: pw, groups: [quiet] }
+  - { name: half, password: pw, groups: [quiet, halves] }
   - { name: stranger, password: pw }
 "#;
 
-const FILES: [&str; 11] =
-    ["eu", "lost", "auditor", "low", "clerk", "other", "texts", "dates", "cities", "local", "stranger"];
+const FILES: [&str; 14] = [
+    "eu", "lost", "auditor", "low", "clerk", "other", "texts", "dates", "cities", "local", "payer", "quiet", "half",
+    "stranger",
+];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")

@@ -1,12 +1,13 @@
-//! The recipe of two databases, `models/recipe`, answered live: suppliers in PostgreSQL, products in MariaDB.
+//! The recipe of two databases, `models/recipe`: suppliers in PostgreSQL, products in MariaDB; answered live, then from two rollups.
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use belvedere_testkit::{PrivateMariaDb, PrivatePostgres};
 
 use crate::AnyError;
-use crate::server::{Belvedere, free_port};
+use crate::server::{Belvedere, free_port, run_program};
 use crate::servers::{Servers, psql};
 
 /// The three rows that the recipe's own text shows, as psql prints them.
@@ -41,11 +42,37 @@ async fn psql_shows_the_recipes_three_rows_out_of_two_databases() -> Result<(), 
         assert!(config.contains(old), "the recipe's config says {old}");
         config = config.replace(old, &new);
     }
+    // Until they are built by hand there are no rollups.
+    config.push_str("\nrefresh: { enabled: false }\n");
     let path = folder.path().join("belvedere.yaml");
     fs::write(&path, config)?;
 
     let server = Belvedere::start(&path, port)?;
     let query = recipe.join("query.sql").display().to_string();
     assert_eq!(psql(&server.login(), &["-f", &query]).await?, SHOWN);
+    let text = fs::read_to_string(recipe.join("query.sql"))?;
+    let missing = psql(&server.login(), &["-c", "SET rollups = 'required'", "-c", &text]).await?;
+    assert!(missing.contains("Products.combinedRollup: it has not been built yet."), "{missing}");
+
+    let (built, _, said) = run_program(&["build", "--config", &path.display().to_string()])?;
+    assert!(built, "{said}");
+    let explain = format!("EXPLAIN (FORMAT JSON) {text}");
+    let begun = Instant::now();
+    let plan: serde_json::Value = loop {
+        let plan = serde_json::from_str(&psql(&server.login(), &["-At", "-c", &explain]).await?)?;
+        match &plan {
+            serde_json::Value::Object(found) if found["rollups"] != serde_json::json!([]) => break plan,
+            plan => assert!(begun.elapsed() < Duration::from_secs(5), "the rollups are not seen: {plan}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let mut used: Vec<&str> =
+        plan["rollups"].as_array().into_iter().flatten().filter_map(|used| used["rollup"].as_str()).collect();
+    used.sort_unstable();
+    assert_eq!(used, ["Products.productsRollup", "Suppliers.suppliersRollup"]);
+    assert_eq!(plan["sources"], serde_json::json!([]));
+    assert_eq!(psql(&server.login(), &["-f", &query]).await?, SHOWN);
+    let required = psql(&server.login(), &["-c", "SET rollups = 'required'", "-c", &text]).await?;
+    assert_eq!(required, format!("SET\n{SHOWN}"));
     Ok(())
 }

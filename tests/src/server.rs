@@ -115,6 +115,15 @@ impl Drop for Belvedere {
     }
 }
 
+/// Runs the program to its end: whether it went well, and what it wrote to standard output and standard error.
+///
+/// # Errors
+/// A program that is not there.
+pub fn run_program(arguments: &[&str]) -> Result<(bool, String, String), AnyError> {
+    let output = Command::new(program()?).args(arguments).stdin(Stdio::null()).output()?;
+    Ok((output.status.success(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+}
+
 /// A loopback port that is free now. Another process may take it before it is used; then the start fails loudly.
 ///
 /// # Errors

@@ -80,6 +80,19 @@ impl Site {
     /// # Errors
     /// [`Belvedere::start`]'s.
     pub fn start(data_sources: &[String], more: &str, model: &str) -> Result<Self, AnyError> {
+        Self::start_after(data_sources, more, model, |_| Ok(()))
+    }
+
+    /// The same; `before` is done with the config file before the program listens.
+    ///
+    /// # Errors
+    /// [`Belvedere::start`]'s, and those of `before`.
+    pub fn start_after(
+        data_sources: &[String],
+        more: &str,
+        model: &str,
+        before: impl FnOnce(&Path) -> Result<(), AnyError>,
+    ) -> Result<Self, AnyError> {
         let folder = TempDir::new()?;
         let (port, http_port) = (free_port()?, free_port()?);
         fs::create_dir(folder.path().join("models"))?;
@@ -90,6 +103,7 @@ impl Site {
         );
         let path = folder.path().join("belvedere.yaml");
         fs::write(&path, config)?;
+        before(&path)?;
         Ok(Self { server: Belvedere::start(&path, port)?, http_port, folder })
     }
 

@@ -8,7 +8,7 @@ use belvedere_model::Diagnostic;
 use crate::commands::{Given, answer, complain};
 use crate::observe::Observations;
 use crate::status::Status;
-use crate::{source_problems, startup};
+use crate::{rollup_store, source_problems, startup};
 
 /// Prints all problems on standard error, and a last line on standard output.
 ///
@@ -22,6 +22,7 @@ pub async fn check(given: Given, offline: bool) -> ExitCode {
     let mut diagnostics = read.diagnostics.clone();
     diagnostics.extend(startup::check_source_names(&config, &read));
     let Some(model) = &read.model else { return finish(&diagnostics, "the model") };
+    diagnostics.extend(rollup_store::problems(model, &read.files));
     let what = format!(
         "{} cubes and {} views in {} files{}",
         model.cubes.len(),

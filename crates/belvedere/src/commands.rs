@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Flags};
-use crate::{check, explain, serve};
+use crate::{build, check, explain, serve};
 
 /// Views of a data model as tables, for every PostgreSQL client.
 #[derive(Debug, Parser)]
@@ -31,6 +31,16 @@ enum Command {
         /// Ask no data source.
         #[arg(long)]
         offline: bool,
+    },
+    /// Build the rollups that are due, once. A running server on the same storage sees them. Exit code 1: one could not be built.
+    Build {
+        /// Such as `orders.daily`; without any, all of the model.
+        rollups: Vec<String>,
+        /// Build what still holds too.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Print how a query would be answered, as EXPLAIN through the server does.
     Explain {
@@ -65,6 +75,18 @@ struct Settings {
     /// A session's zone until the client sets one [BELVEDERE_TIME_ZONE]
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
+    /// What masked text shows that has no mask of its own [BELVEDERE_MASK_STRING]
+    #[arg(long, value_name = "TEXT")]
+    mask_string: Option<String>,
+    /// What masked numbers show [BELVEDERE_MASK_NUMBER]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    mask_number: Option<String>,
+    /// What masked booleans show [BELVEDERE_MASK_BOOLEAN]
+    #[arg(long, value_name = "BOOLEAN")]
+    mask_boolean: Option<String>,
+    /// What masked times show [BELVEDERE_MASK_TIME]
+    #[arg(long, value_name = "TIME")]
+    mask_time: Option<String>,
     /// How long a statement may run, or `off` [BELVEDERE_STATEMENT_TIMEOUT]
     #[arg(long, value_name = "DURATION")]
     statement_timeout: Option<String>,
@@ -103,6 +125,10 @@ impl Settings {
             ("models", self.models),
             ("storage", self.storage),
             ("time_zone", self.time_zone),
+            ("mask_string", self.mask_string),
+            ("mask_number", self.mask_number),
+            ("mask_boolean", self.mask_boolean),
+            ("mask_time", self.mask_time),
             ("statement_timeout", self.statement_timeout),
             ("memory", self.memory),
             ("connections", self.connections),
@@ -133,6 +159,9 @@ pub fn run() -> ExitCode {
         match command_line.command {
             Command::Serve(settings) => Box::pin(serve::serve(settings.given(environment))).await,
             Command::Check { settings, offline } => Box::pin(check::check(settings.given(environment), offline)).await,
+            Command::Build { rollups, force, settings } => {
+                Box::pin(build::build(settings.given(environment), &rollups, force)).await
+            }
             Command::Explain { sql, user, settings } => {
                 Box::pin(explain::explain(settings.given(environment), &sql, user)).await
             }

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use belvedere_engine::Zone;
+use belvedere_engine::{DefaultMasks, Zone};
 use belvedere_model::{Diagnostic, Place, Severity};
 use belvedere_sources::{FilesConfig, RemoteConfig};
 use chrono_tz::Tz;
@@ -35,13 +35,15 @@ pub struct Config {
     pub http: Option<Placed<String>>,
     /// Folders and files.
     pub models: Vec<Placed<PathBuf>>,
-    /// Where rollups are kept; nothing uses it yet.
+    /// Where rollups are kept: a folder, or an s3:// url.
     pub storage: String,
     pub time_zone: Tz,
     pub tls: Option<Tls>,
     pub users: Vec<User>,
+    /// What masked members show that have no mask of their own.
+    pub masks: DefaultMasks,
     pub data_sources: Vec<DataSourceConfig>,
-    /// How rollups are refreshed; nothing uses it yet.
+    /// How rollups are refreshed.
     pub refresh: Refresh,
     pub limits: Limits,
     pub log: Log,
@@ -102,6 +104,8 @@ pub struct User {
     /// For access policies; nothing uses them yet.
     pub attributes: BTreeMap<String, String>,
     pub time_zone_fixed: bool,
+    /// May have rollups built.
+    pub may_build: bool,
 }
 
 /// The password is not shown.
@@ -133,7 +137,10 @@ pub enum DataSourceKind {
 pub struct Refresh {
     pub enabled: bool,
     pub every: Duration,
+    /// Builds at once.
     pub concurrency: usize,
+    /// Builds at once that read one data source.
+    pub per_source: usize,
     pub time_zones: Vec<Tz>,
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::{Given, answer, complain};
 use crate::observe::Observations;
 use crate::status::Status;
-use crate::{check, source_problems, startup};
+use crate::{check, rollup_store, source_problems, startup};
 
 /// `user` is the one of the config whose access policies hold; without, those for everyone do.
 pub async fn explain(given: Given, sql: &str, user: Option<String>) -> ExitCode {
@@ -55,6 +55,9 @@ async fn lines(given: &Given, sql: &str, user: Option<String>) -> Result<Vec<Str
     let observations = Observations::new(Arc::new(Status::default()));
     let sources = startup::open_sources(&config, &observations).await?;
     let engine = startup::engine(&config, sources)?;
+    if rollup_store::has_rollups(&model) {
+        rollup_store::open(&config, &given.environment, &engine).map_err(|problem| vec![*problem])?;
+    }
     let problems = engine.load_model(Arc::clone(&model)).await;
     check::print(&source_problems::diagnostics(&problems, &model, &read.files, &config));
     if let Some(user) = &user

@@ -1,7 +1,7 @@
 //! The process: commands, configuration, signals, supervision. The only place that touches the world.
 //!
-//! `commands` reads the command line; `startup` reads the config and the model and opens the data sources; `serve`, `check`
-//! and `explain` are the commands. `reload` watches files, `status` holds what `http` tells at `/readyz`, `observe` counts
+//! `commands` reads the command line; `startup` reads the config and the model and opens the data sources; `serve`, `build`,
+//! `check` and `explain` are the commands. `reload` watches files, `status` holds what `http` tells at `/readyz`, `observe` counts
 //! what `prometheus` prints at `/metrics`.
 
 mod commands;
@@ -11,8 +11,10 @@ mod startup;
 
 mod data_sources;
 mod model_files;
+mod rollup_store;
 mod source_problems;
 
+mod build;
 mod check;
 mod explain;
 mod serve;

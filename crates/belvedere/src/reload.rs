@@ -12,7 +12,7 @@ use belvedere_sources::Address;
 use crate::commands::Given;
 use crate::config::{Config, DataSourceKind, Placed};
 use crate::status::Status;
-use crate::{check, model_files, source_problems, startup};
+use crate::{check, model_files, rollup_store, source_problems, startup};
 
 /// What tells that a file changed: its time and its size.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -119,6 +119,11 @@ impl Loaded {
 
     /// Puts `model` in; what sources say of it is printed, and told at `/readyz`.
     pub async fn take(&mut self, model: Arc<belvedere_model::Model>, files: &[belvedere_model::ModelFile]) {
+        if rollup_store::has_rollups(&model)
+            && let Err(problem) = rollup_store::open(&self.config, &self.given.environment, &self.engine)
+        {
+            check::print(&[*problem]);
+        }
         let problems = self.engine.load_model(Arc::clone(&model)).await;
         let diagnostics = source_problems::diagnostics(&problems, &model, files, &self.config);
         check::print(&diagnostics);
@@ -147,7 +152,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let users = |config: &Config| -> Vec<_> {
         let users = config.users.iter();
         users
-            .map(|user| (user.name.clone(), user.password.value.clone(), user.groups.clone(), user.time_zone_fixed))
+            .map(|user| {
+                let groups = user.groups.clone();
+                (user.name.clone(), user.password.value.clone(), groups, user.time_zone_fixed, user.may_build)
+            })
             .collect()
     };
     let sources = |config: &Config| -> Vec<_> {
@@ -161,6 +169,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("http", old.http.as_ref().map(|http| &http.value) != new.http.as_ref().map(|http| &http.value)),
         ("time_zone", old.time_zone != new.time_zone),
         ("users", users(old) != users(new)),
+        ("masks", old.masks != new.masks),
         ("data_sources", sources(old) != sources(new)),
         ("limits", old.limits != new.limits),
         ("log", old.log != new.log),

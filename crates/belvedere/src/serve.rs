@@ -20,7 +20,7 @@ use crate::http::{self, Answer, Pages};
 use crate::observe::{Observations, ObservedBackend};
 use crate::reload::{Fingerprint, Loaded, Watch};
 use crate::status::{Phase, Status};
-use crate::{check, listeners, logging, prometheus, startup, tls};
+use crate::{check, listeners, logging, prometheus, rollup_store, startup, tls};
 
 /// How often files are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -40,7 +40,6 @@ pub async fn serve(given: Given) -> ExitCode {
 async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
     let config = startup::read_config(&given)?;
     logging::start(&config.log);
-    tracing::debug!(storage = config.storage, refresh = ?config.refresh, "read, for the rollups to come");
     // Before anything else that takes long: a signal must not kill a process that just starts.
     let shutdown = stop_on_signals();
 
@@ -67,6 +66,11 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
         })
         .collect();
     let engine = startup::engine(&config, sources)?;
+    if rollup_store::has_rollups(&model) {
+        rollup_store::open(&config, &given.environment, &engine).map_err(|problem| vec![*problem])?;
+    }
+
+    rollup_store::build_on_demand(&engine);
 
     let (sql_listeners, warnings) = listeners::bind_all(&config).await.map_err(|problem| vec![*problem])?;
     check::print(&warnings);
@@ -108,6 +112,15 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
         let server = belvedere_pgserver::serve(listener, Arc::clone(&backend), server.clone(), shutdown.clone());
         servers.spawn(server);
     }
+    // Until the last statement has ended, others must know which versions are read here.
+    let drained = CancellationToken::new();
+    let rollups =
+        tokio::spawn(rollup_store::watch(Arc::clone(&loaded.engine), rollup_store::process_name(), drained.clone()));
+    let scheduler = tokio::spawn(rollup_store::refresh(
+        Arc::clone(&loaded.engine),
+        loaded.config.refresh.clone(),
+        shutdown.clone(),
+    ));
     let watcher = tokio::spawn(watch(loaded, remotes, Watch::new(fingerprint), shutdown.clone()));
     shutdown.cancelled().await;
     status.enter(Phase::Draining);
@@ -123,6 +136,10 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
         }
     }
     watcher.abort();
+    drained.cancel();
+    for task in [rollups, scheduler] {
+        let _ended = task.await;
+    }
     http_end.cancel();
     if let Some(task) = http_task {
         let _ = task.await;

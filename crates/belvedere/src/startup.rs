@@ -102,6 +102,7 @@ pub fn engine(
                 groups: user.groups.clone(),
                 attributes: user.attributes.clone(),
                 time_zone_fixed: user.time_zone_fixed,
+                may_build: user.may_build,
             }),
             Err(error) => problems.push(user.password.at.error(format!("user \"{}\": {error}", user.name))),
         }
@@ -115,6 +116,7 @@ pub fn engine(
         memory_bytes: config.limits.memory_bytes,
         connections_max: config.limits.connections,
         users,
+        masks: Arc::new(config.masks.clone()),
         planning_threads: std::thread::available_parallelism().map_or(2, usize::from),
     };
     let engine = Engine::new(engine_config, sources, Arc::new(SystemClock)).map_err(|error| {
@@ -123,8 +125,9 @@ pub fn engine(
     Ok(Arc::new(engine))
 }
 
+/// The system's time.
 #[derive(Debug)]
-struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {

@@ -1,13 +1,15 @@
 //! The engine: what all sessions share, and how a new model takes the old one's place.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use belvedere_model::Model;
 use belvedere_planner::catalog::Catalog;
 use belvedere_planner::functions::Functions;
-use belvedere_planner::policy::{self, Identity};
+use belvedere_planner::policy::{self, DefaultMasks, Identity};
+use belvedere_planner::rollups::{RollupName, StoredRollup};
+use belvedere_rollup::StoreError;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use dashmap::DashMap;
@@ -15,11 +17,12 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::load::{SourceProblem, load_catalog};
 use crate::planning_pool::PlanningPool;
+use crate::rollups::{Defined, RollupKeeper};
 use crate::run::Runner;
 use crate::session::{EngineSession, KnownStatements};
 use crate::settings::Settings;
 use crate::sources::DataSources;
-use crate::{Backend, Credentials, Login, Session, SqlError};
+use crate::{Backend, Credentials, Login, RollupBuilder, Session, SqlError};
 
 /// Tells the time; tests have their own.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
@@ -35,6 +38,8 @@ pub struct Snapshot {
     users: Vec<String>,
     defaults: Settings,
     seen: DashMap<Identity, Arc<Seen>>,
+    /// What the model defines; what is built of it is in the catalog.
+    defined: Arc<Defined>,
     /// Counts up with every model that is taken in.
     pub version: u64,
 }
@@ -48,14 +53,24 @@ pub struct Seen {
 }
 
 impl Snapshot {
-    fn new(all: Catalog, config: &EngineConfig, version: u64) -> Self {
+    fn new(all: Catalog, defined: Arc<Defined>, config: &EngineConfig, version: u64) -> Self {
         Self {
             all,
+            defined,
             users: config.users.iter().map(|user| user.name.clone()).collect(),
             defaults: Settings::new("", config.time_zone, config.statement_timeout, false),
             seen: DashMap::new(),
             version,
         }
+    }
+
+    /// All of the model, with the rollups that are built. Not for users' statements.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.all
+    }
+
+    pub(crate) fn defined(&self) -> &Arc<Defined> {
+        &self.defined
     }
 
     /// The tables, columns and rows that access policies grant. There are as many identities as users in the configuration.
@@ -83,6 +98,8 @@ pub struct User {
     pub attributes: BTreeMap<String, String>,
     /// `time_zone: fixed`: the client cannot set another.
     pub time_zone_fixed: bool,
+    /// `build: true`: may have rollups built.
+    pub may_build: bool,
 }
 
 /// Limits and defaults for all sessions.
@@ -96,6 +113,8 @@ pub struct EngineConfig {
     pub connections_max: usize,
     /// Empty: anyone may log in.
     pub users: Vec<User>,
+    /// What masked members show that have no mask of their own.
+    pub masks: Arc<DefaultMasks>,
     pub planning_threads: usize,
 }
 
@@ -113,6 +132,12 @@ pub struct Engine {
     places: Arc<Semaphore>,
     users: DashMap<String, User>,
     known_statements: KnownStatements,
+    /// Empty: no rollups are read.
+    keeper: OnceLock<Arc<RollupKeeper>>,
+    /// Empty: no statement builds rollups.
+    builder: OnceLock<Box<dyn RollupBuilder>>,
+    /// Held while a snapshot is made from the one before.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Engine {
@@ -129,8 +154,9 @@ impl Engine {
             sources: Arc::new(crate::sources::TypedSources::default()),
             policies: Arc::default(),
             hidden: Arc::default(),
+            rollups: Arc::default(),
         };
-        let (snapshot, _) = watch::channel(Arc::new(Snapshot::new(empty, &config, 0)));
+        let (snapshot, _) = watch::channel(Arc::new(Snapshot::new(empty, Arc::default(), &config, 0)));
         let started = clock.now();
         Ok(Self {
             functions,
@@ -144,14 +170,81 @@ impl Engine {
             users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
             config,
             known_statements: KnownStatements::default(),
+            keeper: OnceLock::new(),
+            builder: OnceLock::new(),
+            changing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The same engine with a store of rollups; before the first model is loaded.
+    #[must_use]
+    pub fn with_rollups(self, keeper: RollupKeeper) -> Self {
+        self.keep_rollups(keeper);
+        self
+    }
+
+    /// Reads rollups of this store from the next model on. The first store stays.
+    pub fn keep_rollups(&self, keeper: RollupKeeper) {
+        let _first_stays: Result<(), Arc<RollupKeeper>> = self.keeper.set(Arc::new(keeper));
+    }
+
+    /// Lets statements build rollups. The first builder stays.
+    pub fn build_rollups_by(&self, builder: Box<dyn RollupBuilder>) {
+        let _first_stays: Result<(), Box<dyn RollupBuilder>> = self.builder.set(builder);
+    }
+
+    pub(crate) fn rollup_builder(&self) -> Option<&dyn RollupBuilder> {
+        self.builder.get().map(AsRef::as_ref)
+    }
+
+    /// Whether a user may have rollups built: anyone where nobody is configured.
+    pub(crate) fn may_build(&self, user: &str) -> bool {
+        self.users.is_empty() || self.users.get(user).is_some_and(|user| user.may_build)
+    }
+
+    /// Where rollups are kept.
+    #[must_use]
+    pub fn rollup_keeper(&self) -> Option<&Arc<RollupKeeper>> {
+        self.keeper.get()
+    }
+
+    /// Takes in what the store has of the model's rollups; whether anything changed.
+    ///
+    /// # Errors
+    /// The store's, when it cannot be read: what was known stays.
+    pub async fn see_rollups(&self) -> Result<bool, StoreError> {
+        let _changing = self.changing.lock().await;
+        let Some(keeper) = self.keeper.get() else { return Ok(false) };
+        let snapshot = self.snapshot();
+        let Some(stored) = keeper.stored(snapshot.defined(), false).await? else { return Ok(false) };
+        let catalog = with_stored(snapshot.all.clone(), snapshot.defined(), stored);
+        let next = Snapshot::new(catalog, Arc::clone(snapshot.defined()), &self.config, snapshot.version + 1);
+        let version = next.version;
+        self.snapshot.send_replace(Arc::new(next));
+        self.known_statements.keep_only(version);
+        Ok(true)
     }
 
     /// Types a model at its sources and puts it in the place of the one before. Running statements keep theirs.
     pub async fn load_model(&self, model: Arc<Model>) -> Vec<SourceProblem> {
         let loaded = load_catalog(model, Arc::clone(&self.sources), &self.functions).await;
+        let _changing = self.changing.lock().await;
+        let mut catalog = loaded.catalog;
+        let zones = self.keeper.get().map_or_else(Vec::new, |keeper| keeper.zones.clone());
+        let defined = Arc::new(self.define_rollups(&catalog, &zones));
+        let stored = match self.keeper.get() {
+            None => Vec::new(),
+            Some(keeper) => {
+                keeper.stored(&defined, true).await.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the rollups cannot be read: queries are answered from the sources");
+                    Vec::new()
+                })
+            }
+        };
+        catalog = with_stored(catalog, &defined, stored);
         let version = self.snapshot.borrow().version + 1;
-        self.snapshot.send_replace(Arc::new(Snapshot::new(loaded.catalog, &self.config, version)));
+        self.snapshot.send_replace(Arc::new(Snapshot::new(catalog, defined, &self.config, version)));
+        self.known_statements.keep_only(version);
         loaded.problems
     }
 
@@ -167,6 +260,12 @@ impl Engine {
         load_catalog(model, Arc::clone(&self.sources), &self.functions).await.problems
     }
 
+    /// The model that queries see now.
+    #[must_use]
+    pub fn model(&self) -> Arc<Model> {
+        Arc::clone(&self.snapshot().all.model)
+    }
+
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.borrow())
@@ -175,15 +274,21 @@ impl Engine {
     /// What access policies know of a user. A name that no password stood for is nobody's.
     fn identity(&self, user: &str) -> Identity {
         let zone = self.config.time_zone.into();
+        let masks = Arc::clone(&self.config.masks);
         match self.users.get(user) {
-            None => Identity::nobody(zone),
+            None => Identity { masks, ..Identity::nobody(zone) },
             Some(known) => Identity {
                 user: Some(known.name.clone()),
                 groups: known.groups.iter().cloned().collect(),
                 attributes: known.attributes.clone(),
                 zone,
+                masks,
             },
         }
+    }
+
+    pub(crate) fn sources(&self) -> &DataSources {
+        &self.sources
     }
 
     pub(crate) fn functions(&self) -> &Arc<Functions> {
@@ -209,6 +314,14 @@ impl Engine {
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
+}
+
+/// A catalog with the rollups that are built.
+fn with_stored(catalog: Catalog, defined: &Defined, stored: Vec<(RollupName, StoredRollup)>) -> Catalog {
+    let rollups = defined.rollups.with_stored(|rollup| {
+        stored.iter().filter(|(name, _)| *name == rollup.name).map(|(_, stored)| stored.clone()).collect()
+    });
+    Catalog { rollups: Arc::new(rollups), ..catalog }
 }
 
 /// The engine behind a shared handle, as front ends want it.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use belvedere_planner::parse;
 use belvedere_planner::pipeline::Step;
+use belvedere_planner::substitute::{Report, UsedRollup};
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -176,7 +177,15 @@ fn shown(plan: &str) -> String {
 ///
 /// # Errors
 /// Only the walk's over the plan.
-pub fn render(logical: &LogicalPlan, stages: &[StageText], format: Format, depth: Shown) -> Result<Vec<String>> {
+pub fn render(
+    logical: &LogicalPlan,
+    rollups: &Report,
+    stages: &[StageText],
+    format: Format,
+    depth: Shown,
+) -> Result<Vec<String>> {
+    // What does not answer tells what others may see.
+    let refused = if depth == Shown::All { rollups.refused.as_slice() } else { &[] };
     let mut statements = statements_of(logical)?;
     let mut plan = shown(&logical.display_indent().to_string());
     if depth == Shown::Outline {
@@ -192,8 +201,15 @@ pub fn render(logical: &LogicalPlan, stages: &[StageText], format: Format, depth
                 .map(|(source, statement)| serde_json::json!({ "source": source, "sql": statement.sql }))
                 .collect();
             let mut answer = serde_json::json!({
-                "rollups": [],
-                "refusals": [],
+                "rollups": rollups.used.iter().map(|used| serde_json::json!({
+                    "rollup": used.rollup.to_string(),
+                    "partitions_read": used.partitions_read,
+                    "partitions": used.partitions,
+                })).collect::<Vec<_>>(),
+                "refusals": refused.iter().map(|refused| serde_json::json!({
+                    "rollup": refused.rollup.to_string(),
+                    "reason": refused.reason.to_string(),
+                })).collect::<Vec<_>>(),
                 "sources": sources,
                 "plan": plan,
             });
@@ -217,6 +233,13 @@ pub fn render(logical: &LogicalPlan, stages: &[StageText], format: Format, depth
             }
             if stages.is_empty() {
                 lines.extend(plan.lines().map(str::to_owned));
+            }
+            for used in &rollups.used {
+                let UsedRollup { rollup, partitions_read, partitions } = used;
+                lines.push(format!("Rollup {rollup}: {partitions_read} of {partitions} partitions"));
+            }
+            for refused in refused {
+                lines.push(format!("Not from rollup {}: {}", refused.rollup, refused.reason));
             }
             for (source, statement) in statements {
                 lines.push(format!("Source {source}:"));

@@ -46,6 +46,7 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
         sources: Arc::new(untyped),
         policies: Arc::default(),
         hidden: Arc::default(),
+        rollups: Arc::default(),
     };
     let expressions = tables::base_expressions(&untyped, functions);
     let mut types = HashMap::new();
@@ -55,13 +56,15 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
         let Some(wanted) = expressions.get(&cube.naming.name) else { continue };
         let numerics = |typed: &mut HashMap<String, TypedExpr>, columns: &[Field]| {
             let session = tables::neutral_session();
-            let (mentioned, notices) = Default::default();
+            let (mentioned, notices, report, of_moment) = Default::default();
             let planning = Planning {
                 catalog: &untyped,
                 functions,
                 session: &session,
                 mentioned: &mentioned,
                 notices: &notices,
+                report: &report,
+                of_moment: &of_moment,
                 depth: 0,
                 is_trusted: false,
             };
@@ -229,13 +232,15 @@ fn relation_place(cube: &Cube) -> Place {
 /// The SQL of file cubes is ours: binding it gives the types.
 fn describe_files(catalog: &Catalog, functions: &Arc<Functions>, cube: &Cube, wanted: &[BaseExpression]) -> Described {
     let session = tables::neutral_session();
-    let (mentioned, notices) = Default::default();
+    let (mentioned, notices, report, of_moment) = Default::default();
     let planning = Planning {
         catalog,
         functions,
         session: &session,
         mentioned: &mentioned,
         notices: &notices,
+        report: &report,
+        of_moment: &of_moment,
         depth: 0,
         is_trusted: false,
     };

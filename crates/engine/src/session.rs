@@ -5,15 +5,19 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use belvedere_planner::pipeline;
 use belvedere_planner::policy::Identity;
-use belvedere_planner::session::SessionFacts;
+use belvedere_planner::session::{RollupSettings, SessionFacts};
+use belvedere_planner::substitute::Report;
+use belvedere_rollup::StoreError;
 use belvedere_sources::push_down;
 use chrono::{DateTime, Datelike, Utc};
 use dashmap::DashMap;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 use futures::{StreamExt, stream};
@@ -24,6 +28,8 @@ use crate::cursors::{Count, Cursor, CursorStatement, Cursors, parse_cursor};
 use crate::engine::{Engine, Snapshot};
 use crate::errors::{from_datafusion, from_plan};
 use crate::explain::{self, Shown, StageText};
+use crate::refresh_statement::parse_refresh;
+use crate::rollup_tables::own_tables;
 use crate::run::keeps_no_state;
 use crate::settings::Settings;
 use crate::streaming::{Stop, guarded};
@@ -71,6 +77,8 @@ enum Plan {
         options: explain::Options,
     },
     Catalog(Box<belvedere_pgcatalog::CatalogStatement>),
+    /// `REFRESH MATERIALIZED VIEW`, by the name as written.
+    Refresh(String),
 }
 
 enum CursorPlan {
@@ -90,12 +98,16 @@ struct PlanSettings {
     database: String,
     /// Policies are in the plan.
     identity: Arc<Identity>,
+    rollups: RollupSettings,
 }
 
 /// An optimized plan with its push-down, ready to be started any number of times.
 struct Planned {
     logical: LogicalPlan,
     notices: Vec<String>,
+    rollups: Report,
+    /// Another moment has another plan.
+    of_moment: bool,
     /// Where its operators keep nothing from one run to the next.
     physical: OnceLock<Arc<dyn ExecutionPlan>>,
 }
@@ -120,6 +132,11 @@ impl KnownStatements {
 
     fn get(&self, key: &KnownKey) -> Option<Arc<Prepared>> {
         self.0.get(key).map(|known| Arc::clone(&known))
+    }
+
+    /// Forgets what was planned against other snapshots: it would hold versions of rollups that nobody reads any more.
+    pub(crate) fn keep_only(&self, version: u64) {
+        self.0.retain(|key, _| key.version == version);
     }
 
     fn add(&self, key: KnownKey, prepared: &Arc<Prepared>) {
@@ -165,6 +182,7 @@ impl EngineSession {
             database: self.login.database.clone(),
             zone: self.settings.zone(),
             now: self.now(),
+            rollups: self.settings.rollups(),
         }
     }
 
@@ -181,6 +199,7 @@ impl EngineSession {
             user: self.login.user.clone(),
             database: self.login.database.clone(),
             identity: Arc::clone(&self.identity),
+            rollups: self.settings.rollups(),
         }
     }
 
@@ -223,19 +242,21 @@ impl EngineSession {
         snapshot: &Arc<Snapshot>,
         stop: Stop,
     ) -> Result<Outcome, SqlError> {
+        // How old a rollup may be is asked anew each time.
+        let planned = planned.filter(|_| self.settings.rollups().max_staleness.is_none());
         let planned = match planned.and_then(OnceLock::get) {
             Some(known) => Arc::clone(known),
             None => {
                 let keeps = parameters.is_empty();
-                let fresh = Arc::new(self.planned(sql, bound, parameters, snapshot, &stop).await?);
-                if let Some(cell) = planned.filter(|_| keeps) {
+                let fresh = Arc::new(self.planned(sql, bound, parameters.clone(), snapshot, &stop).await?);
+                if let Some(cell) = planned.filter(|_| keeps && !fresh.of_moment) {
                     // Another session may have been first with the same plan.
                     let _: Result<(), Arc<Planned>> = cell.set(Arc::clone(&fresh));
                 }
                 fresh
             }
         };
-        let physical = self.physical(&planned).await?;
+        let (planned, stream) = self.started(planned, sql, bound, parameters, &stop).await?;
         let schema: SchemaRef = Arc::clone(planned.logical.schema().inner());
         // A modifier is the one that Describe promised: what a column is computed from below may have another.
         let described = bound.plan.schema().fields().iter();
@@ -248,7 +269,6 @@ impl EngineSession {
                 ..columns::column_of(field)
             })
             .collect();
-        let stream = self.engine.runner().start(physical).map_err(|error| from_datafusion(&error))?;
         let rows = guarded(stream, stop);
         let notices = planned
             .notices
@@ -264,13 +284,53 @@ impl EngineSession {
         })
     }
 
+    /// Starts a plan. Where that finds that a stored partition is damaged before there is any row, the statement is planned again without it.
+    async fn started(
+        &self,
+        mut planned: Arc<Planned>,
+        sql: &str,
+        bound: &pipeline::Bound,
+        parameters: Vec<ScalarValue>,
+        stop: &Stop,
+    ) -> Result<(Arc<Planned>, SendableRecordBatchStream), SqlError> {
+        loop {
+            let physical = self.physical(&planned).await?;
+            let mut rows = self.engine.runner().start(physical).map_err(|error| from_datafusion(&error))?;
+            if planned.rollups.used.is_empty() {
+                return Ok((planned, rows));
+            }
+            let first = tokio::select! {
+                why = stop.stopped() => return Err(why),
+                first = rows.next() => first,
+            };
+            let damaged = match &first {
+                Some(Err(error)) => StoreError::find_in(error).map(ToString::to_string),
+                Some(Ok(_)) | None => None,
+            };
+            if let Some(damage) = damaged {
+                tracing::warn!(%damage, "a rollup cannot be read, the query is answered without the partition");
+                // Quarantined now. Each time there is one less, so this ends.
+                if self.engine.see_rollups().await.unwrap_or(false) {
+                    let snapshot = self.engine.snapshot();
+                    planned = Arc::new(self.planned(sql, bound, parameters.clone(), &snapshot, stop).await?);
+                    continue;
+                }
+            }
+            let schema = rows.schema();
+            let rows = RecordBatchStreamAdapter::new(schema, stream::iter(first).chain(rows));
+            return Ok((planned, Box::pin(rows)));
+        }
+    }
+
     async fn physical(&self, planned: &Planned) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
         if let Some(known) = planned.physical.get() {
             return Ok(Arc::clone(known));
         }
         let zone = self.settings.zone();
-        let plan =
-            self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| from_datafusion(&error))?;
+        let plan = self.engine.runner().physical(&planned.logical, zone).await.map_err(|error| {
+            let in_words = belvedere_planner::bind::subqueries::refused_correlation(&planned.logical);
+            in_words.map_or_else(|| from_datafusion(&error), |refused| from_plan(&refused, ""))
+        })?;
         if keeps_no_state(&plan) {
             // Another session may have been first with the same plan.
             let _: Result<(), Arc<dyn ExecutionPlan>> = planned.physical.set(Arc::clone(&plan));
@@ -293,12 +353,15 @@ impl EngineSession {
         let seen = snapshot.seen_by(&self.identity);
         let work = move || {
             let planned = pipeline::plan(&bound, parameters, &seen.catalog, &functions, &facts)?;
-            let logical = runner
-                .logical(planned.plan, facts.zone)
-                .map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))?;
+            let logical = runner.logical(planned.plan.clone(), facts.zone).map_err(|error| {
+                let in_words = belvedere_planner::bind::subqueries::refused_correlation(&planned.plan);
+                in_words.unwrap_or_else(|| belvedere_planner::bind::errors::plan_error(error, &[]))
+            })?;
             Ok::<_, belvedere_planner::error::PlanError>(Planned {
                 logical,
                 notices: planned.notices,
+                rollups: planned.rollups,
+                of_moment: planned.of_moment,
                 physical: OnceLock::new(),
             })
         };
@@ -306,12 +369,49 @@ impl EngineSession {
     }
 
     fn catalog_facts(&self) -> belvedere_pgcatalog::SessionFacts {
-        crate::catalog::session_facts(
+        let mut facts = crate::catalog::session_facts(
             &self.login,
             &self.settings,
             self.now().timestamp_micros(),
             self.engine.started().timestamp_micros(),
-        )
+        );
+        let seen = self.engine.snapshot().seen_by(&self.identity);
+        let is_hidden = move |cube: &str| seen.catalog.hidden.contains(cube);
+        facts.own_tables = own_tables(&self.engine, is_hidden, self.may_build());
+        facts
+    }
+
+    fn may_build(&self) -> bool {
+        self.is_operator || self.engine.may_build(&self.login.user)
+    }
+
+    /// Builds a rollup, in all its zones, whether or not it is due.
+    async fn refresh(&self, name: &str, stop: &Stop) -> Result<Outcome, SqlError> {
+        if !self.may_build() {
+            return Err(SqlError::new("42501", format!("permission denied for materialized view \"{name}\""))
+                .hint("Only users with `build: true` in the configuration have rollups built."));
+        }
+        let all = self.engine.rollups();
+        let Some(rollup) = all.iter().find(|rollup| rollup.name.to_string() == name) else {
+            let names: Vec<String> = all.iter().map(|rollup| rollup.name.to_string()).collect();
+            let error = SqlError::new("42P01", format!("materialized view \"{name}\" does not exist"));
+            let close = belvedere_model::did_you_mean(name, names.iter().map(String::as_str));
+            return Err(match close {
+                Some(close) => error.hint(format!("Perhaps you meant the rollup \"{close}\".")),
+                None => error,
+            });
+        };
+        let Some(builder) = self.engine.rollup_builder() else {
+            return Err(SqlError::new("55000", "this process builds no rollups")
+                .hint("Use `belvedere build`, which a running server sees within seconds."));
+        };
+        tokio::select! {
+            why = stop.stopped() => Err(why),
+            built = builder.build_now(&rollup.name) => built.map(|()| Outcome::Command {
+                tag: "REFRESH MATERIALIZED VIEW".to_owned(),
+                effects: Effects::default(),
+            }),
+        }
     }
 
     async fn run_catalog(
@@ -545,6 +645,9 @@ impl Session for EngineSession {
         if self.split(sql)?.is_empty() {
             return Ok(prepared(vec![], None, Plan::Empty));
         }
+        if let Some(name) = parse_refresh(sql)? {
+            return Ok(prepared(vec![], None, Plan::Refresh(name)));
+        }
         if let Some(utility) = parse_utility(sql)? {
             self.refuse_after_error(&utility)?;
             let text = |name: &str| Column { name: name.to_owned(), pg_type: Type::TEXT, typmod: -1 };
@@ -665,6 +768,7 @@ impl EngineSession {
             Plan::Utility(_) | Plan::Cursor(_) => {
                 Err(SqlError::new("XX000", "a utility statement was taken for a query"))
             }
+            Plan::Refresh(name) => self.refresh(name, &stop).await,
             Plan::Catalog(statement) => self.run_catalog(statement.as_ref().clone(), parameters, stop).await,
             Plan::Query { query, declared, bound, version, settings, mentions_moment, planned } => {
                 let snapshot = self.engine.snapshot();
@@ -695,7 +799,7 @@ impl EngineSession {
                 } else {
                     vec![]
                 };
-                let lines = explain::render(&planned.logical, &stages, options.format, depth)
+                let lines = explain::render(&planned.logical, &planned.rollups, &stages, options.format, depth)
                     .map_err(|error| from_datafusion(&error))?;
                 let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
                 let mut outcome = text_rows(&[("QUERY PLAN", lines)], "EXPLAIN");

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use belvedere_functions::Zone;
+use belvedere_functions::{Zone, parse_literal};
+use belvedere_planner::session::{RollupChoice, RollupSettings, RollupUsage};
 use chrono_tz::Tz;
+use datafusion::arrow::datatypes::{DataType, IntervalUnit};
+use datafusion::scalar::ScalarValue;
 
 use crate::SqlError;
 use crate::guc_duration::{self, Invalid};
@@ -55,7 +58,7 @@ const KNOWN: &[(&str, &str, Settable)] = &[
     ("lock_timeout", "0", Settable::Duration),
     ("max_identifier_length", "63", Settable::No),
     ("max_index_keys", "32", Settable::No),
-    ("max_staleness", "", Settable::Any),
+    ("max_staleness", "", Settable::Interval),
     ("rollup_choice", "smallest", Settable::Only(&["smallest", "first"])),
     ("rollups", "preferred", Settable::Only(&["preferred", "off", "required"])),
     ("row_security", "on", Settable::Any),
@@ -86,6 +89,8 @@ enum Settable {
     DateStyle,
     Zone,
     Duration,
+    /// An interval of PostgreSQL, or nothing.
+    Interval,
     No,
 }
 
@@ -124,6 +129,21 @@ impl Settings {
     #[must_use]
     pub fn zone(&self) -> Zone {
         self.zone
+    }
+
+    /// Which rollups queries may read.
+    #[must_use]
+    pub fn rollups(&self) -> RollupSettings {
+        let value = |name: &str| self.values.get(name).map_or("", String::as_str);
+        RollupSettings {
+            usage: match value("rollups") {
+                "off" => RollupUsage::Off,
+                "required" => RollupUsage::Required,
+                _ => RollupUsage::Preferred,
+            },
+            choice: if value("rollup_choice") == "first" { RollupChoice::First } else { RollupChoice::Smallest },
+            max_staleness: interval_microseconds(value("max_staleness")),
+        }
     }
 
     #[must_use]
@@ -175,6 +195,12 @@ impl Settings {
             Settable::Any => value.to_owned(),
             Settable::No => {
                 return Err(SqlError::new("55P02", format!("parameter \"{name}\" cannot be changed")));
+            }
+            Settable::Interval => {
+                if !value.trim().is_empty() && interval_microseconds(value).is_none_or(|length| length < 0) {
+                    return Err(invalid().hint("Give an interval such as '5 minutes', or '' for none."));
+                }
+                value.trim().to_owned()
             }
             Settable::Only(allowed) => {
                 let lower = value.to_lowercase();
@@ -304,6 +330,21 @@ impl Settings {
     pub fn reported_since(&self, before: &Self) -> Vec<(String, String)> {
         let old = before.reported();
         self.reported().into_iter().filter(|entry| !old.contains(entry)).collect()
+    }
+}
+
+/// The length of an interval in microseconds, a month as 30 days; `None` for what is no interval.
+fn interval_microseconds(text: &str) -> Option<i64> {
+    if text.is_empty() {
+        return None;
+    }
+    let data_type = DataType::Interval(IntervalUnit::MonthDayNano);
+    match parse_literal(text, &data_type, None, &Zone::UTC).ok()? {
+        ScalarValue::IntervalMonthDayNano(Some(interval)) => {
+            let days = i64::from(interval.months) * 30 + i64::from(interval.days);
+            days.checked_mul(86_400_000_000)?.checked_add(interval.nanoseconds / 1000)
+        }
+        _ => None,
     }
 }
 

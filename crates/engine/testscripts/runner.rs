@@ -101,6 +101,7 @@ impl Scripts {
             groups: Vec::new(),
             attributes: std::collections::BTreeMap::new(),
             time_zone_fixed: true,
+            may_build: false,
         };
         let config = EngineConfig {
             time_zone: chrono_tz::Tz::UTC,
@@ -108,6 +109,7 @@ impl Scripts {
             memory_bytes: 64 << 20,
             connections_max: 2,
             users: vec![fixed],
+            masks: std::sync::Arc::default(),
             planning_threads: 1,
         };
         let files = HashMap::from([("orders".to_owned(), Arc::new(orders()?) as _)]);

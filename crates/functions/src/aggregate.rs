@@ -40,6 +40,16 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     all
 }
 
+/// The sum of sums, of their own type. Not for users' SQL, where the sum of a `bigint` is a `numeric`.
+///
+/// 22003 where the sum of all would not have been of that type either.
+#[must_use]
+pub fn sum_again() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(Total { name: SUM_AGAIN, signature: Signature::user_defined(Volatility::Immutable) }))
+}
+
+const SUM_AGAIN: &str = "belvedere_sum_again";
+
 /// The placeholder for a measure of a view: its result is its argument's field. Executing it is an error, because the planner has to replace it.
 pub fn measure() -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(Measure { signature: Signature::any(1, Volatility::Immutable) }))
@@ -105,8 +115,10 @@ fn avg_type(of: &DataType) -> Option<DataType> {
 }
 
 /// The type in which sums are kept and passed between stages.
-fn running_type(is_sum: bool, of: &DataType) -> DataType {
+fn running_type(name: &str, of: &DataType) -> DataType {
+    let is_sum = name != "avg";
     match of {
+        DataType::Decimal128(_, s) if name == SUM_AGAIN => DataType::Decimal128(38, *s),
         DataType::Decimal128(_, s) => match sum_type(of) {
             Some(DataType::Decimal128(..)) => DataType::Decimal128(38, *s),
             _ => DataType::Decimal256(76, *s),
@@ -121,7 +133,11 @@ fn running_type(is_sum: bool, of: &DataType) -> DataType {
 
 impl Total {
     fn result(&self, of: &DataType) -> Result<DataType> {
-        let found = if self.name == "sum" { sum_type(of) } else { avg_type(of) };
+        let found = match self.name {
+            SUM_AGAIN => sum_type(of).map(|_| of.clone()),
+            "sum" => sum_type(of),
+            _ => avg_type(of),
+        };
         found.ok_or_else(|| {
             let shown = PgType::of(of).map_or_else(|| of.to_string(), |t| t.name());
             PgError::new("42883", format!("function {}({shown}) does not exist", self.name))
@@ -134,8 +150,8 @@ impl Total {
 
     fn totals(&self, args: &AccumulatorArgs) -> Result<Totals> {
         let of = args.expr_fields[0].data_type().clone();
-        let is_sum = self.name == "sum";
-        let running = running_type(is_sum, &of);
+        let is_sum = self.name != "avg";
+        let running = running_type(self.name, &of);
         let sums = match &running {
             DataType::Decimal128(..) => Sums::Narrow(Vec::new()),
             DataType::Decimal256(..) => Sums::Wide(Vec::new()),
@@ -170,7 +186,7 @@ impl AggregateUDFImpl for Total {
         if args.is_distinct {
             return Ok(row_states(&args));
         }
-        let running = running_type(self.name == "sum", args.input_fields[0].data_type());
+        let running = running_type(self.name, args.input_fields[0].data_type());
         Ok(vec![
             Arc::new(Field::new(format_state_name(args.name, "sum"), running, true)),
             Arc::new(Field::new(format_state_name(args.name, "count"), DataType::Int64, true)),
@@ -183,7 +199,7 @@ impl AggregateUDFImpl for Total {
                 // 24 hours equal a day: which of the two counts would be left to chance.
                 return Err(PgError::unsupported(format!("{}(DISTINCT interval) is not supported", self.name)).into());
             }
-            return Ok(Box::new(IntervalTotal { is_sum: self.name == "sum", ..IntervalTotal::default() }));
+            return Ok(Box::new(IntervalTotal { is_sum: self.name != "avg", ..IntervalTotal::default() }));
         }
         let mut totals = self.totals(&args)?;
         if args.is_distinct {

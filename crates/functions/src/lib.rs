@@ -25,6 +25,7 @@ pub mod numeric;
 pub mod operator;
 pub mod output;
 mod pattern;
+pub mod sets;
 pub mod sketch;
 mod spread;
 mod text;
@@ -36,7 +37,7 @@ pub mod value;
 mod window;
 mod zone;
 
-pub use aggregate::{aggregate_functions, measure};
+pub use aggregate::{aggregate_functions, measure, sum_again};
 pub use cast::{CastTarget, cast_target, pg_cast};
 pub use datetime::Zone;
 pub use error::{PgError, pg_error_of};

@@ -4,15 +4,14 @@
 //! merging the sketches of parts gives the sketch of the whole: so parts put together agree with the whole to the digit. Groups with
 //! few values keep a list of hashes, so that many groups cost little; their estimate is that of the same registers.
 //!
-//! Sketches live as long as a statement. Whoever stores them must store DataFusion's version with them: its hash is fixed by a seed, but
-//! not promised to stay.
+//! Whoever stores sketches must store DataFusion's version with them: its hash is fixed by a seed, but not promised to stay.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion_common::{Result, ScalarValue};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, new_null_array};
+use arrow::compute::{and, cast, filter, is_not_null, prep_null_mask_filter};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ScalarUDF, Signature, Volatility,
@@ -85,22 +84,72 @@ fn trimmed(number: String) -> String {
 /// The estimated number of distinct keys, as `bigint`; 0 for no rows.
 #[must_use]
 pub fn count_distinct_approx() -> Arc<AggregateUDF> {
-    Arc::new(AggregateUDF::from(Estimate {
-        sketch: ApproxDistinct::new(),
-        signature: Signature::exact(vec![DataType::Utf8], Volatility::Immutable),
-    }))
+    Sketched::udf("count_distinct_approx", Form::Keys, Form::Estimate)
 }
 
-/// DataFusion's `approx_distinct`, whose result is unsigned.
+/// The sketch of keys, as bytes that [`sketch_estimate`] and [`sketch_union`] read; NULL for no rows.
+#[must_use]
+pub fn sketch_of_keys() -> Arc<AggregateUDF> {
+    Sketched::udf("belvedere_sketch", Form::Keys, Form::Sketch)
+}
+
+/// The estimate of the union of sketches: to the digit what [`count_distinct_approx`] gives for all their keys.
+#[must_use]
+pub fn sketch_estimate() -> Arc<AggregateUDF> {
+    Sketched::udf("belvedere_sketch_estimate", Form::Sketch, Form::Estimate)
+}
+
+/// The union of sketches; NULL for none.
+#[must_use]
+pub fn sketch_union() -> Arc<AggregateUDF> {
+    Sketched::udf("belvedere_sketch_union", Form::Sketch, Form::Sketch)
+}
+
+/// What a sketch is made of, or shown as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Form {
+    Keys,
+    Sketch,
+    Estimate,
+}
+
+/// DataFusion's `approx_distinct`, whose result is unsigned, from keys or sketches to a sketch or an estimate.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Estimate {
+struct Sketched {
+    name: &'static str,
+    from: Form,
+    to: Form,
     sketch: ApproxDistinct,
     signature: Signature,
 }
 
-impl AggregateUDFImpl for Estimate {
+impl Sketched {
+    fn udf(name: &'static str, from: Form, to: Form) -> Arc<AggregateUDF> {
+        let input = if from == Form::Keys { DataType::Utf8 } else { DataType::Binary };
+        let signature = Signature::exact(vec![input], Volatility::Immutable);
+        Arc::new(AggregateUDF::from(Self { name, from, to, sketch: ApproxDistinct::new(), signature }))
+    }
+}
+
+/// DataFusion chooses the sketch by the type of what is counted, which is a key whatever comes in here.
+fn over_keys<T>(args: &AccumulatorArgs, make: impl FnOnce(AccumulatorArgs) -> Result<T>) -> Result<T> {
+    let key: FieldRef = Arc::new(Field::new("key", DataType::Utf8, true));
+    make(AccumulatorArgs {
+        return_field: Arc::clone(&args.return_field),
+        schema: args.schema,
+        ignore_nulls: args.ignore_nulls,
+        order_bys: args.order_bys,
+        is_reversed: args.is_reversed,
+        name: args.name,
+        is_distinct: args.is_distinct,
+        exprs: args.exprs,
+        expr_fields: &[key],
+    })
+}
+
+impl AggregateUDFImpl for Sketched {
     fn name(&self) -> &'static str {
-        "count_distinct_approx"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -108,15 +157,15 @@ impl AggregateUDFImpl for Estimate {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Int64)
+        Ok(if self.to == Form::Estimate { DataType::Int64 } else { DataType::Binary })
     }
 
     fn default_value(&self, _: &DataType) -> Result<ScalarValue> {
-        Ok(ScalarValue::Int64(Some(0)))
+        Ok(if self.to == Form::Estimate { ScalarValue::Int64(Some(0)) } else { ScalarValue::Binary(None) })
     }
 
     fn is_nullable(&self) -> bool {
-        false
+        self.to != Form::Estimate
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -124,74 +173,131 @@ impl AggregateUDFImpl for Estimate {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Signed(self.sketch.accumulator(args)?)))
+        let sketch = over_keys(&args, |args| self.sketch.accumulator(args))?;
+        Ok(Box::new(One { sketch, from: self.from, to: self.to, is_empty: true }))
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.sketch.groups_accumulator_supported(args)
+        // A sketch as the result of a group without rows would be one of nothing, not NULL.
+        self.to == Form::Estimate
+            && over_keys(&args, |args| Ok(self.sketch.groups_accumulator_supported(args))).unwrap_or(false)
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(SignedGroups(self.sketch.create_groups_accumulator(args)?)))
+        let sketch = over_keys(&args, |args| self.sketch.create_groups_accumulator(args))?;
+        Ok(Box::new(Groups { sketch, from: self.from }))
     }
 }
 
 #[derive(Debug)]
-struct Signed(Box<dyn Accumulator>);
+struct One {
+    sketch: Box<dyn Accumulator>,
+    from: Form,
+    to: Form,
+    is_empty: bool,
+}
 
-impl Accumulator for Signed {
+impl Accumulator for One {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.update_batch(values)
+        self.is_empty &= values.iter().all(|array| array.null_count() == array.len());
+        if self.from == Form::Sketch {
+            return self.sketch.merge_batch(&[without_nulls(&values[0])?]);
+        }
+        self.sketch.update_batch(values)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.0.evaluate()?.cast_to(&DataType::Int64)
+        match self.to {
+            Form::Estimate => self.sketch.evaluate()?.cast_to(&DataType::Int64),
+            Form::Keys | Form::Sketch if self.is_empty => Ok(ScalarValue::Binary(None)),
+            Form::Keys | Form::Sketch => match self.sketch.state()?.into_iter().next() {
+                Some(state) => state.cast_to(&DataType::Binary),
+                None => internal_err!("a sketch without a state"),
+            },
+        }
     }
 
     fn size(&self) -> usize {
-        self.0.size()
+        self.sketch.size()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.0.state()
+        self.sketch.state()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.0.merge_batch(states)
+        // A part without values has a sketch of nothing; that of a part with some is what counts here.
+        self.is_empty = false;
+        self.sketch.merge_batch(states)
     }
 }
 
-struct SignedGroups(Box<dyn GroupsAccumulator>);
+/// Sketches that are there.
+fn without_nulls(sketches: &ArrayRef) -> Result<ArrayRef> {
+    if sketches.null_count() == 0 {
+        return Ok(Arc::clone(sketches));
+    }
+    Ok(filter(sketches, &is_not_null(sketches)?)?)
+}
 
-impl GroupsAccumulator for SignedGroups {
+struct Groups {
+    sketch: Box<dyn GroupsAccumulator>,
+    from: Form,
+}
+
+impl GroupsAccumulator for Groups {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
         groups: &[usize],
-        filter: Option<&BooleanArray>,
+        keep: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.0.update_batch(values, groups, filter, total)
+        if self.from == Form::Keys {
+            return self.sketch.update_batch(values, groups, keep, total);
+        }
+        let mut kept = is_not_null(&values[0])?;
+        if let Some(keep) = keep {
+            kept = and(&kept, &prep_null_mask_filter(keep))?;
+        }
+        if kept.true_count() == kept.len() {
+            return self.sketch.merge_batch(values, groups, total);
+        }
+        let groups: Vec<usize> =
+            groups.iter().zip(kept.values()).filter_map(|(group, kept)| kept.then_some(*group)).collect();
+        self.sketch.merge_batch(&[filter(&values[0], &kept)?], &groups, total)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        Ok(cast(&self.0.evaluate(emit_to)?, &DataType::Int64)?)
+        Ok(cast(&self.sketch.evaluate(emit_to)?, &DataType::Int64)?)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        self.0.state(emit_to)
+        self.sketch.state(emit_to)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.0.merge_batch(states, groups, total)
+        self.sketch.merge_batch(states, groups, total)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.0.convert_to_state(values, filter)
+        if self.from == Form::Keys {
+            return self.sketch.convert_to_state(values, filter);
+        }
+        // A sketch is its own state; one that is not there, or not wanted, is that of nothing.
+        let nothing = self.sketch.convert_to_state(&[new_null_array(&DataType::Utf8, 1)], None)?;
+        let nothing = cast(&nothing[0], &DataType::Binary)?;
+        let nothing = nothing.as_binary::<i32>().value(0);
+        let sketches = values[0].as_binary::<i32>();
+        let is_wanted = |row: usize| filter.is_none_or(|keep| keep.is_valid(row) && keep.value(row));
+        let states: BinaryArray = (0..sketches.len())
+            .map(|row| Some(if sketches.is_valid(row) && is_wanted(row) { sketches.value(row) } else { nothing }))
+            .collect();
+        Ok(vec![Arc::new(states)])
     }
 
     fn size(&self) -> usize {
-        self.0.size()
+        self.sketch.size()
     }
 }
 

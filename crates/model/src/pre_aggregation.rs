@@ -30,6 +30,8 @@ pub struct PreAggregation {
     /// Of `rollup_join` and `rollup_lambda`.
     pub rollups: Vec<RollupRef>,
     pub union_with_source_data: bool,
+    /// Distinct counts are stored as exact sets, so that they roll up. Ours; Cube has no such key.
+    pub exact_distinct: bool,
     pub sql_alias: Option<String>,
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct References<'a> {
     pub(crate) context: Option<Unsupported>,
     /// The SQL is a cube's own, between whose tables conditions of the query may stand.
     pub(crate) in_relation: bool,
+    /// The SQL is a member's own, whose value may depend on what the query asks.
+    pub(crate) in_member: bool,
     /// Other cubes whose alias was used since somebody last took them.
     pub(crate) aliases: Vec<(String, Place)>,
 }
@@ -65,7 +67,7 @@ const CONTEXT_NAMES: [&str; 8] = [
 
 impl<'a> References<'a> {
     pub(crate) fn new(symbols: &'a Symbols, problems: &'a mut Problems, scope: Scope<'a>) -> Self {
-        Self { symbols, problems, scope, context: None, in_relation: false, aliases: Vec::new() }
+        Self { symbols, problems, scope, context: None, in_relation: false, in_member: false, aliases: Vec::new() }
     }
 
     /// Forgets what was met before: the next item begins.
@@ -112,6 +114,14 @@ impl<'a> References<'a> {
             parts.push(TemplatePart::Text(text.to_owned()));
         }
         Some(SqlTemplate { parts, place: node.place.clone(), text: text.to_owned() })
+    }
+
+    /// As [`Self::template`], of SQL that is a member's value.
+    pub(crate) fn member_template(&mut self, node: &Node, what: &str) -> Option<SqlTemplate> {
+        self.in_member = matches!(self.scope, Scope::Cube(_));
+        let template = self.template(node, what);
+        self.in_member = false;
+        template
     }
 
     /// A member named outside SQL, as in `drill_members` or a rollup's `dimensions`; braces around it are allowed.
@@ -162,14 +172,25 @@ impl<'a> References<'a> {
     fn expression(&mut self, expression: &str, place: &Place) -> Option<TemplatePart> {
         let trimmed = expression.trim();
         let first_word: &str = trimmed.split(|c: char| !(c == '_' || c.is_ascii_alphanumeric())).next().unwrap_or("");
-        if self.in_relation
-            && let Some(parameter) = parse_sql_parameter(trimmed)
+        if let Some(parameter) = parse_sql_parameter(trimmed)
+            && match &parameter {
+                SqlParameter::Filters(_) => self.in_relation || self.in_member,
+                SqlParameter::Context { .. } => self.in_relation,
+                SqlParameter::LocalTime(_) => self.in_member,
+            }
         {
             self.check_parameter(&parameter, place);
             return Some(TemplatePart::Parameter(parameter));
         }
         if CONTEXT_NAMES.contains(&first_word) && trimmed != "lambda" {
-            self.context.get_or_insert_with(|| Unsupported { feature: first_word.to_owned(), place: place.clone() });
+            let feature = match trimmed.split('(').next().unwrap_or(first_word) {
+                call if call.trim().ends_with(".unsafeValue") => {
+                    "unsafeValue() (it puts what is known of a user into SQL as text, which is open to SQL injection: write .filter('column'))"
+                }
+                call if first_word == "SQL_UTILS" => call.trim(),
+                _ => first_word,
+            };
+            self.context.get_or_insert_with(|| Unsupported { feature: feature.to_owned(), place: place.clone() });
             return Some(TemplatePart::Context(trimmed.to_owned()));
         }
         if let Some(cube) = trimmed.strip_suffix(')').and_then(|rest| rest.trim_end().strip_suffix('(')) {

@@ -1,15 +1,17 @@
-//! `FILTER_PARAMS`, `FILTER_GROUP` and `SECURITY_CONTEXT` in the SQL of a cube (semantics 1.17), as read from the files.
+//! `FILTER_PARAMS`, `FILTER_GROUP`, `SECURITY_CONTEXT` and `SQL_UTILS` in SQL (semantics 1.17), as read from the files.
 
 use crate::context::{ContextPath, parse_path};
 use crate::spelling::is_identifier;
 
-/// A place in a cube's SQL where a condition of the query stands, or something that is known of the user.
+/// A place in SQL where a condition of the query stands, or something that is known of the user or of the session.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SqlParameter {
     /// `FILTER_PARAMS.cube.member.filter(…)`, or several of them in `FILTER_GROUP(…)`: what the query asks of these members.
     Filters(Vec<FilterParameter>),
     /// `SECURITY_CONTEXT.path.filter(…)`, `.requiredFilter(…)`: equal to what the user has.
     Context { path: ContextPath, column: FilterColumn, required: bool },
+    /// `SQL_UTILS.convertTz(…)`: SQL of the cube, `{CUBE}` in it, as wall-clock time of the session's zone.
+    LocalTime(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +50,11 @@ pub fn parse_sql_parameter(expression: &str) -> Option<SqlParameter> {
         return Some(SqlParameter::Filters(vec![filter_parameter(text)?]));
     }
     let (path, method, argument) = method_call(text)?;
+    if path == "SQL_UTILS" {
+        let sql = quoted(argument.strip_prefix('f').unwrap_or(argument))?;
+        let is_given = matches!(method, "convertTz" | "convert_tz") && !sql.trim().is_empty();
+        return is_given.then(|| SqlParameter::LocalTime(sql.to_owned()));
+    }
     // Only the context's own names: a user's attribute is no SQL.
     if !path.starts_with("SECURITY_CONTEXT") && !path.starts_with("USER_CONTEXT") {
         return None;
@@ -191,6 +198,13 @@ mod tests {
     }
 
     #[test]
+    fn the_session_s_time_is_asked_for_by_one_text() {
+        let local = Some(SqlParameter::LocalTime("{CUBE}.at".to_owned()));
+        assert_eq!(parse_sql_parameter("SQL_UTILS.convertTz(f\"{CUBE}.at\")"), local);
+        assert_eq!(parse_sql_parameter("SQL_UTILS.convertTz(`{CUBE}.at`)"), local);
+    }
+
+    #[test]
     fn other_forms_are_not() {
         for text in [
             "FILTER_PARAMS.orders.status.filter(status)",
@@ -202,7 +216,8 @@ mod tests {
             "SECURITY_CONTEXT.a.b.filter('x')",
             "SECURITY_CONTEXT.a",
             "SECURITY_CONTEXT.a.unsafeValue()",
-            "SQL_UTILS.convertTz('x')",
+            "SQL_UTILS.convertTz('')",
+            "SQL_UTILS.urlEncode('x')",
             "COMPILE_CONTEXT.x",
         ] {
             assert_eq!(parse_sql_parameter(text), None, "{text}");

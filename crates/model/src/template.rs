@@ -26,7 +26,8 @@ pub enum TemplatePart {
     Member(MemberRef),
     /// `{other.sql()}`: the other cube's SQL text, as a sub-query.
     CubeSql(String),
-    /// In the SQL of a cube: `FILTER_PARAMS`, `FILTER_GROUP` and `SECURITY_CONTEXT` in their documented forms.
+    /// In their documented forms: `FILTER_PARAMS` and `FILTER_GROUP` in the SQL of cubes and members, `SECURITY_CONTEXT` in that of cubes,
+    /// `SQL_UTILS.convertTz` in that of members.
     Parameter(SqlParameter),
     /// `FILTER_PARAMS`, `FILTER_GROUP`, `SECURITY_CONTEXT`, `COMPILE_CONTEXT`, `SQL_UTILS`, lambdas: read, not executed yet.
     /// Using a member or cube that contains one is an error that quotes this text.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::data;
 use crate::error::{CatalogError, Result};
+use crate::own::{OWN_RELATIONS, OWN_SCHEMA};
 use crate::pg_types::{self as ty, Oid, TypeTable};
 use crate::snapshot::{CatalogSnapshot, RelationKind, SessionFacts};
 use crate::tables;
@@ -18,6 +19,8 @@ pub type Row = Arc<[Value]>;
 pub const PG_CATALOG: Oid = 11;
 pub const PG_TOAST: Oid = 99;
 pub const PUBLIC: Oid = 2200;
+/// The schema of our own system tables.
+pub const BELVEDERE: Oid = 13_900;
 pub const INFORMATION_SCHEMA: Oid = 13_207;
 pub const OWNER: Oid = 10;
 pub const OWNER_NAME: &str = "belvedere";
@@ -314,19 +317,20 @@ impl Catalog {
     }
 }
 
-/// The name of one of our four namespaces.
+/// The name of one of our five namespaces.
 pub fn namespace_name(oid: Oid) -> &'static str {
     match oid {
         PG_CATALOG => "pg_catalog",
         PG_TOAST => "pg_toast",
         PUBLIC => "public",
         INFORMATION_SCHEMA => "information_schema",
+        BELVEDERE => OWN_SCHEMA,
         _ => "",
     }
 }
 
 pub fn namespace_oid(name: &str) -> Option<Oid> {
-    [PG_CATALOG, PG_TOAST, PUBLIC, INFORMATION_SCHEMA].into_iter().find(|oid| namespace_name(*oid) == name)
+    [PG_CATALOG, PG_TOAST, PUBLIC, INFORMATION_SCHEMA, BELVEDERE].into_iter().find(|oid| namespace_name(*oid) == name)
 }
 
 /// Splits `schema."Name"` into its parts, unquoted ones in lower case; `None` for text that is no name.
@@ -391,14 +395,14 @@ impl OidGiver {
 
 fn read_system_relations(types: &TypeTable) -> Vec<SystemRelation> {
     let mut relations: Vec<SystemRelation> = Vec::new();
-    for line in data::RELATIONS.lines() {
+    for line in data::RELATIONS.lines().chain(OWN_RELATIONS.lines()) {
         let fields: Vec<&str> = line.split('\t').collect();
         let number = |at: usize| fields.get(at).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
         let field = |at: usize| fields.get(at).copied().unwrap_or_default();
         if field(0) == "R" {
             relations.push(SystemRelation {
                 oid: number(1) as Oid,
-                namespace: if field(2) == "pg_catalog" { PG_CATALOG } else { INFORMATION_SCHEMA },
+                namespace: namespace_oid(field(2)).unwrap_or(INFORMATION_SCHEMA),
                 name: field(3).to_owned(),
                 kind: field(4).chars().next().unwrap_or('r'),
                 has_index: field(6) == "t",

@@ -26,6 +26,7 @@ mod error;
 mod exec;
 mod functions;
 mod output;
+mod own;
 mod pg_types;
 mod plan;
 mod snapshot;
@@ -47,6 +48,7 @@ use postgres_types::Type;
 pub use catalog::Catalog;
 pub use error::CatalogError;
 pub use output::PG_TYPE;
+pub use own::{OWN_SCHEMA, OwnRow, OwnTables, OwnValue};
 pub use snapshot::{CatalogColumn, CatalogRelation, CatalogSetting, CatalogSnapshot, RelationKind, SessionFacts};
 pub use statement::is_catalog_statement;
 

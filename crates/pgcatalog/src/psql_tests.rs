@@ -195,7 +195,10 @@ fn check(catalog: &Catalog, session: &SessionFacts, case: &Case) -> std::result:
         return Err("the batch has another number of rows".to_owned());
     }
     if let Some(wanted) = &case.rows {
+        // PostgreSQL has no schema of ours, and no tables in it.
+        let is_own = |row: &String| row.split('\t').any(|value| value == "belvedere");
         let (mut rows, mut wanted) = (rows, wanted.clone());
+        rows.retain(|row| wanted.contains(row) || !is_own(row));
         if !case.sql.contains("ORDER BY") && !case.sql.contains("order by") {
             rows.sort();
             wanted.sort();
@@ -425,6 +428,6 @@ fn every_relation_can_be_read() -> Outcome {
         assert_eq!(columns.len(), relation.columns.len() + 1, "{sql}");
         filled += usize::from(batch.num_rows() > 0);
     }
-    assert_eq!((catalog.system.len(), filled), (208, 40));
+    assert_eq!((catalog.system.len(), filled), (210, 40));
     Ok(())
 }

@@ -76,6 +76,8 @@ pub struct SessionFacts {
     pub now_us: i64,
     /// When the server started, in microseconds since 1970-01-01 UTC.
     pub server_started_us: i64,
+    /// The rows of our own tables.
+    pub own_tables: crate::OwnTables,
 }
 
 impl SessionFacts {
@@ -93,6 +95,7 @@ impl SessionFacts {
             settings: Vec::new(),
             now_us: 0,
             server_started_us: 0,
+            own_tables: crate::OwnTables::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, ObjectName, Query, Stateme
 use crate::bind::{ident, object_name};
 use crate::data;
 use crate::functions::{self, tells_about_catalog};
+use crate::own::OWN_SCHEMA;
 
 /// Whether a statement is answered by [`crate::Catalog`]: it reads relations of `pg_catalog` and `information_schema` only,
 /// or reads none and calls a function that tells about the server, the session or an object.
@@ -20,7 +21,7 @@ pub fn is_catalog_statement(statement: &Statement) -> bool {
     let mut found = Found::default();
     let _ = statement.visit(&mut found);
     let catalog = |(schema, name): &(Option<String>, String)| match schema.as_deref() {
-        Some("pg_catalog" | "information_schema") => true,
+        Some("pg_catalog" | "information_schema" | OWN_SCHEMA) => true,
         Some(_) => false,
         None => found.ctes.contains(name) || is_pg_catalog_relation(name),
     };

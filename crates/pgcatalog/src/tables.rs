@@ -6,7 +6,7 @@ use chrono::{DateTime, Offset, TimeZone, Utc};
 use chrono_tz::{OffsetComponents, OffsetName, TZ_VARIANTS, Tz};
 
 use crate::catalog::{
-    Catalog, HEAP, INFORMATION_SCHEMA, OWNER, OWNER_NAME, PG_CATALOG, PG_TOAST, PUBLIC, Row, SystemRelation,
+    BELVEDERE, Catalog, HEAP, INFORMATION_SCHEMA, OWNER, OWNER_NAME, PG_CATALOG, PG_TOAST, PUBLIC, Row, SystemRelation,
     namespace_name,
 };
 use crate::data::{FIXED, Tsv};
@@ -30,6 +30,7 @@ pub fn scope(relation: &SystemRelation) -> Scope {
         "pg_settings" | "pg_stat_activity" | "pg_timezone_names" => Scope::Session,
         "pg_database" | "pg_roles" | "pg_user" | "pg_stat_database" => Scope::Principal,
         _ if relation.namespace == INFORMATION_SCHEMA => Scope::Principal,
+        _ if relation.namespace == BELVEDERE => Scope::Session,
         _ => Scope::Snapshot,
     }
 }
@@ -181,6 +182,9 @@ fn listed(catalog: &Catalog) -> impl Iterator<Item = Listed<'_>> {
 
 /// Makes the rows of a relation.
 pub fn rows(catalog: &Catalog, relation: &SystemRelation, session: &SessionFacts) -> Vec<Row> {
+    if relation.namespace == BELVEDERE {
+        return crate::own::rows(relation, &session.own_tables);
+    }
     let mut rows = Rows::new(relation);
     if relation.namespace == INFORMATION_SCHEMA {
         information_schema(catalog, relation, session, &mut rows);
@@ -193,7 +197,7 @@ pub fn rows(catalog: &Catalog, relation: &SystemRelation, session: &SessionFacts
     match relation.name.as_str() {
         "pg_namespace" => {
             let at = rows.positions(&["oid", "nspname", "nspowner"]);
-            for oid in [PG_CATALOG, PG_TOAST, PUBLIC, INFORMATION_SCHEMA] {
+            for oid in [PG_CATALOG, PG_TOAST, PUBLIC, INFORMATION_SCHEMA, BELVEDERE] {
                 rows.push(&at, [int(oid), text(namespace_name(oid)), int(OWNER)]);
             }
         }

@@ -16,6 +16,7 @@ use crate::nodes::fact_leg::LegLeaf;
 use crate::policy::Policies;
 use crate::policy::condition::Condition;
 use crate::policy::grants::Grants;
+use crate::rollups::Rollups;
 
 /// The dialect that a data source's SQL is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +100,7 @@ pub struct Catalog {
     pub policies: Arc<Policies>,
     /// Names of tables and columns that policies took away.
     pub hidden: Arc<HashSet<String>>,
+    pub rollups: Arc<Rollups>,
 }
 
 impl Catalog {

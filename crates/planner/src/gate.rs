@@ -224,8 +224,10 @@ fn gate_set_expr(body: &SetExpr) -> ControlFlow<PlanError> {
             matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName),
             "BY NAME"
         );
-        gate_set_expr(left)?;
-        gate_set_expr(right)?;
+        for side in [left, right] {
+            absent!(matches!(side.as_ref(), SetExpr::Table(_)), "TABLE name");
+            gate_set_expr(side)?;
+        }
     }
     ControlFlow::Continue(())
 }

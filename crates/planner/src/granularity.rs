@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use belvedere_model::{
-    Dimension, DimensionValue, GranularityValue, Interval, Model, SqlTemplate, TemplatePart, dimension_templates,
+    Dimension, DimensionValue, GranularityValue, Interval, Model, SqlParameter, SqlTemplate, TemplatePart,
+    dimension_templates,
 };
 use chrono::{Datelike, NaiveDate};
 use datafusion_common::ScalarValue;
@@ -62,12 +63,13 @@ pub fn names_granularity(model: &Model, templates: &[&SqlTemplate], depth: usize
                 .get(reference.cube())
                 .and_then(|cube| cube.dimensions.get(&reference.member))
                 .is_some_and(|inner| names_granularity(model, &dimension_templates(inner), depth + 1)),
+            TemplatePart::Parameter(SqlParameter::LocalTime(_)) => true,
             TemplatePart::Text(_)
             | TemplatePart::ThisCube
             | TemplatePart::Cube(_)
             | TemplatePart::CubeSql(_)
             | TemplatePart::Context(_)
-            | TemplatePart::Parameter(_) => false,
+            | TemplatePart::Parameter(SqlParameter::Filters(_) | SqlParameter::Context { .. }) => false,
         })
 }
 

@@ -18,8 +18,11 @@ pub mod nodes;
 pub mod parse;
 pub mod pipeline;
 pub mod policy;
+pub mod refresh_sql;
 pub mod rewrite;
+pub mod rollups;
 pub mod session;
+pub mod substitute;
 pub mod tables;
 pub mod types;
 

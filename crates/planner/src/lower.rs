@@ -1,13 +1,17 @@
 //! Turns legs and row reads into scans, joins, filters and aggregates; none of our nodes is left.
 
 mod asked_conditions;
+pub(crate) mod asked_members;
 pub mod calculated;
 mod guarded_rows;
-mod join_conditions;
+pub(crate) mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
+mod mapped_times;
 pub mod read_rows;
+mod relative_dates;
 mod row_conditions;
+pub mod scan_rollup;
 pub mod stage_sql;
 mod sub_queries;
 
@@ -37,6 +41,8 @@ pub(crate) fn lower_watched(plan: LogicalPlan, planning: Planning<'_>, watch: &m
     watch(Rule::PruneColumns, Tree::Plan(&plan));
     let plan = read_rows::read_rows(plan, planning)?;
     watch(Rule::ReadRows, Tree::Plan(&plan));
+    let plan = scan_rollup::scan_rollups(plan, planning)?;
+    watch(Rule::ScanRollups, Tree::Plan(&plan));
     let plan = lower_leg::lower_legs(plan, planning)?;
     watch(Rule::LowerLegs, Tree::Plan(&plan));
     Ok(plan)

@@ -178,9 +178,8 @@ fn render_own(
             TemplatePart::Context(text) => {
                 return Err(context_error(text, &format!("a member of cube \"{}\"", cube.naming.name)));
             }
-            TemplatePart::Parameter(_) => {
-                return Err(PlanError::internal("a condition of the query stands in a member's SQL"));
-            }
+            // It is computed here, with what the query asks.
+            TemplatePart::Parameter(_) => return Ok(false),
         }
     }
     Ok(true)

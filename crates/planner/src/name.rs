@@ -314,7 +314,23 @@ fn name_select(select: &mut Select, namer: &Namer<'_>) -> ControlFlow<PlanError>
     }
     if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
         for expr in exprs {
-            replace_ordinal(expr, &select.projection, has_wildcard, "GROUP BY")?;
+            match expr {
+                Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => {
+                    for key in sets.iter_mut().flatten() {
+                        if has_wildcard && ordinal_of(key).is_some() {
+                            return ControlFlow::Break(
+                                PlanError::unsupported(
+                                    "a number in GROUPING SETS, ROLLUP or CUBE beside * is not supported",
+                                )
+                                .hint("Write the grouped expression out.")
+                                .at(place_of(key)),
+                            );
+                        }
+                        replace_ordinal(key, &select.projection, has_wildcard, "GROUP BY")?;
+                    }
+                }
+                expr => replace_ordinal(expr, &select.projection, has_wildcard, "GROUP BY")?,
+            }
         }
     }
     ControlFlow::Continue(())

@@ -20,8 +20,9 @@ pub const DEPTH_MAX: usize = 500;
 /// # Errors
 /// 42601 for text that is not one statement, 54000 and 54001 beyond the limits.
 pub fn parse_one(sql: &str) -> Result<Statement> {
-    let tokens = tokenize(sql)?;
+    let mut tokens = tokenize(sql)?;
     check_limits(&tokens)?;
+    write_out_table(&mut tokens);
     let mut parser =
         Parser::new(&PostgreSqlDialect {}).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     let statement = parser.parse_statement().map_err(parser_error)?;
@@ -31,6 +32,17 @@ pub fn parse_one(sql: &str) -> Result<Statement> {
         return Err(PlanError::syntax(format!("syntax error at or near \"{}\"", rest.token)).at(place_of(&rest)));
     }
     Ok(statement)
+}
+
+/// `TABLE name` at a statement's beginning is short for `SELECT * FROM name`.
+fn write_out_table(tokens: &mut Vec<TokenWithSpan>) {
+    let Some(first) = tokens.iter().position(|token| !matches!(token.token, Token::Whitespace(_))) else { return };
+    if matches!(&tokens[first].token, Token::Word(word) if word.keyword == Keyword::TABLE && word.quote_style.is_none())
+    {
+        let span = tokens[first].span;
+        let written = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+        tokens.splice(first..=first, written.map(|token| TokenWithSpan::new(token, span)));
+    }
 }
 
 /// Splits a text at its top-level semicolons; pieces without a token are left out.

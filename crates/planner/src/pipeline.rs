@@ -5,11 +5,12 @@
 //! | parse, gate, name | text | a syntax tree of allowed constructs, output columns named as PostgreSQL names them |
 //! | bind | syntax tree | a DataFusion plan over view tables, every type known |
 //! | expand | view tables | [`FactLeg`](crate::nodes::fact_leg::FactLeg)s; view tables that are read row by row |
-//! | lower | legs, view tables | base scans, joins, filters, aggregates |
+//! | substitute | legs | legs, and [`RollupScan`](crate::nodes::rollup_scan::RollupScan)s for those that a rollup answers |
+//! | lower | legs, rollup scans, view tables | base scans, joins, filters, aggregates |
 //!
 //! [`Rule`] lists the rules inside the stages. What comes after (DataFusion's own rules, push-down) belongs to the engine.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ use crate::functions::Functions;
 use crate::lower::joined_rows::Planning;
 use crate::lower::lower_watched;
 use crate::policy::hide::{sentence_without_names, without_names};
-use crate::session::SessionFacts;
+use crate::session::{RollupUsage, SessionFacts};
+use crate::substitute::{Report, check_required, substitute};
 
 /// A query planned down to base scans.
 #[derive(Debug, Clone)]
@@ -37,6 +39,10 @@ pub struct Planned {
     pub plan: LogicalPlan,
     /// Sentences for NOTICE.
     pub notices: Vec<String>,
+    /// Which rollups answer which legs, and why others do not.
+    pub rollups: Report,
+    /// A date of the model relative to now is in the plan: another moment has another one.
+    pub of_moment: bool,
 }
 
 /// Binds a query: the first half, which Describe needs.
@@ -85,19 +91,29 @@ fn plan_watched(
     let plan = add_default_filters(plan).map_err(to_error)?;
     watch(Rule::AddDefaultFilters, Tree::Plan(&plan));
     let notices = RefCell::new(Vec::new());
+    let report = RefCell::new(Report::default());
+    let of_moment = Cell::new(false);
     let planning = Planning {
         catalog,
         functions,
         session,
         mentioned: &bound.mentioned,
         notices: &notices,
+        report: &report,
+        of_moment: &of_moment,
         depth: 0,
         is_trusted: false,
     };
     let plan = build_legs(plan, planning).map_err(to_error)?;
     watch(Rule::BuildLegs, Tree::Plan(&plan));
+    let plan = substitute(plan, planning).map_err(to_error)?;
+    watch(Rule::Substitute, Tree::Plan(&plan));
     let plan = lower_watched(plan, planning, watch).map_err(to_error)?;
-    Ok(Planned { plan, notices: notices.into_inner() })
+    let rollups = report.into_inner();
+    if session.rollups.usage == RollupUsage::Required {
+        check_required(&rollups)?;
+    }
+    Ok(Planned { plan, notices: notices.into_inner(), rollups, of_moment: of_moment.get() })
 }
 
 /// Our rules, in the order in which they run.
@@ -123,15 +139,19 @@ pub enum Rule {
     /// Before legs are built, which each have the default filters of their views.
     AddDefaultFilters,
     BuildLegs,
+    /// After all legs are there, before any is taken apart into joins: a leg says what it asks, joins would have to be recognized.
+    Substitute,
     /// Before views are read row by row: they read only the columns in use.
     PruneColumns,
     ReadRows,
+    /// Before legs are lowered: a rollup scan may have legs for what its rollup does not hold.
+    ScanRollups,
     LowerLegs,
 }
 
 impl Rule {
     /// In order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Gate,
         Self::Name,
         Self::Rewrite,
@@ -144,8 +164,10 @@ impl Rule {
         Self::PutValues,
         Self::AddDefaultFilters,
         Self::BuildLegs,
+        Self::Substitute,
         Self::PruneColumns,
         Self::ReadRows,
+        Self::ScanRollups,
         Self::LowerLegs,
     ];
 
@@ -164,8 +186,10 @@ impl Rule {
             Self::PutValues => "put_values",
             Self::AddDefaultFilters => "add_default_filters",
             Self::BuildLegs => "build_legs",
+            Self::Substitute => "substitute",
             Self::PruneColumns => "prune_columns",
             Self::ReadRows => "read_rows",
+            Self::ScanRollups => "scan_rollups",
             Self::LowerLegs => "lower_legs",
         }
     }
@@ -184,7 +208,8 @@ impl Rule {
             | Self::CheckMeasures
             | Self::PutValues => Stage::Bind,
             Self::AddDefaultFilters | Self::BuildLegs => Stage::Expand,
-            Self::PruneColumns | Self::ReadRows | Self::LowerLegs => Stage::Lower,
+            Self::Substitute => Stage::Substitute,
+            Self::PruneColumns | Self::ReadRows | Self::ScanRollups | Self::LowerLegs => Stage::Lower,
         }
     }
 }
@@ -196,6 +221,7 @@ pub enum Stage {
     Name,
     Bind,
     Expand,
+    Substitute,
     Lower,
 }
 
@@ -207,6 +233,7 @@ impl Stage {
             Self::Name => "name",
             Self::Bind => "bind",
             Self::Expand => "expand",
+            Self::Substitute => "substitute",
             Self::Lower => "lower",
         }
     }

@@ -15,6 +15,7 @@ mod restrictions;
 mod seen_by;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use belvedere_functions::Zone;
 use belvedere_model::{ContextPath, ContextValue, Cube};
@@ -37,13 +38,33 @@ pub struct Identity {
     pub attributes: BTreeMap<String, String>,
     /// Dates in row filters are days of this zone: a session's own zone must not move the border.
     pub zone: Zone,
+    /// What members show that are masked and say nothing of how.
+    pub masks: Arc<DefaultMasks>,
+}
+
+/// The masks of members that have none of their own (reference A6), as text; NULL where there is none either.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct DefaultMasks {
+    pub string: Option<String>,
+    pub number: Option<String>,
+    pub boolean: Option<String>,
+    pub time: Option<String>,
+}
+
+/// Which of the [`DefaultMasks`] is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskKind {
+    String,
+    Number,
+    Boolean,
+    Time,
 }
 
 impl Identity {
     /// Nobody in particular, in no group.
     #[must_use]
     pub fn nobody(zone: Zone) -> Self {
-        Self { user: None, groups: BTreeSet::new(), attributes: BTreeMap::new(), zone }
+        Self { user: None, groups: BTreeSet::new(), attributes: BTreeMap::new(), zone, masks: Arc::default() }
     }
 
     /// What a path of the model leads to.
@@ -99,6 +120,18 @@ impl Policies {
         match self {
             Self::Unresolved => Zone::UTC,
             Self::Of { identity, .. } => identity.zone,
+        }
+    }
+
+    /// What a masked member shows that has no mask of its own.
+    #[must_use]
+    pub fn default_mask(&self, kind: MaskKind) -> Option<&str> {
+        let Self::Of { identity: Identity { masks, .. }, .. } = self else { return None };
+        match kind {
+            MaskKind::String => masks.string.as_deref(),
+            MaskKind::Number => masks.number.as_deref(),
+            MaskKind::Boolean => masks.boolean.as_deref(),
+            MaskKind::Time => masks.time.as_deref(),
         }
     }
 

@@ -12,6 +12,37 @@ pub struct SessionFacts {
     pub zone: Zone,
     /// The start of the transaction: what `now()` gives.
     pub now: DateTime<Utc>,
+    pub rollups: RollupSettings,
+}
+
+/// Which rollups a session's queries may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct RollupSettings {
+    pub usage: RollupUsage,
+    pub choice: RollupChoice,
+    /// Rollups that were built longer ago, in microseconds, are not read; `None`: as old as their refresh keys let them be.
+    pub max_staleness: Option<i64>,
+}
+
+/// `SET rollups`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RollupUsage {
+    /// Where one fits.
+    #[default]
+    Preferred,
+    Off,
+    /// A query that none fits is an error that says why.
+    Required,
+}
+
+/// `SET rollup_choice`: which of several that fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RollupChoice {
+    /// The one with the fewest rows in the partitions that would be read; the first defined among equals.
+    #[default]
+    Smallest,
+    /// The first defined.
+    First,
 }
 
 impl SessionFacts {

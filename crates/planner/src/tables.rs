@@ -1,7 +1,6 @@
 //! The tables that a model's public views and cubes are to SQL, with PostgreSQL's types.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -17,7 +16,7 @@ use crate::expand::choose_join_tree::JoinTree;
 use crate::functions::Functions;
 use crate::lower::calculated::Leaves;
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope};
-use crate::session::SessionFacts;
+use crate::session::{RollupSettings, SessionFacts};
 use crate::types;
 
 /// Builds the catalog of a model.
@@ -32,17 +31,20 @@ pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Fun
         sources,
         policies: Arc::default(),
         hidden: Arc::default(),
+        rollups: Arc::default(),
     };
     let session = neutral_session();
     let mut tables = IndexMap::new();
     {
-        let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
+        let (mentioned, notices, report, of_moment) = Default::default();
         let planning = Planning {
             catalog: &catalog,
             functions,
             session: &session,
             mentioned: &mentioned,
             notices: &notices,
+            report: &report,
+            of_moment: &of_moment,
             depth: 0,
             is_trusted: false,
         };
@@ -65,6 +67,7 @@ pub fn neutral_session() -> SessionFacts {
         database: String::new(),
         zone: belvedere_functions::Zone::UTC,
         now: chrono::DateTime::UNIX_EPOCH,
+        rollups: RollupSettings::default(),
     }
 }
 
@@ -164,7 +167,14 @@ fn cube_table(planning: Planning<'_>, cube: &Cube) -> ViewTable {
     ViewTable::new(cube.naming.name.clone(), columns, unsupported)
 }
 
-fn column(planning: Planning<'_>, cube: &Cube, kind: MemberKind, path: Vec<String>, member: &str) -> MemberColumn {
+/// A member of a cube as a column.
+pub(crate) fn column(
+    planning: Planning<'_>,
+    cube: &Cube,
+    kind: MemberKind,
+    path: Vec<String>,
+    member: &str,
+) -> MemberColumn {
     let field = member_field(planning, cube, kind, member).unwrap_or_else(|_| declared(cube, kind, member));
     MemberColumn {
         kind,
@@ -267,13 +277,15 @@ pub struct BaseExpression {
 #[must_use]
 pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMap<String, Vec<BaseExpression>> {
     let session = neutral_session();
-    let (mentioned, notices) = (HashSet::new(), RefCell::new(Vec::new()));
+    let (mentioned, notices, report, of_moment) = Default::default();
     let planning = Planning {
         catalog,
         functions,
         session: &session,
         mentioned: &mentioned,
         notices: &notices,
+        report: &report,
+        of_moment: &of_moment,
         depth: 0,
         is_trusted: false,
     };
@@ -303,6 +315,12 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
                 _ => &dimension.naming.place,
             };
             collect(format!("dimension \"{name}\""), place, rows);
+            for sql in dimension.details.time_shifts.iter().filter_map(|shift| shift.sql.as_ref()) {
+                let mut rows = JoinedRows::new(planning, tree.clone());
+                let owner = rows.role(std::slice::from_ref(&cube.naming.name));
+                let _: Result<_> = owner.and_then(|owner| rows.row_value(&owner, sql, false, 0));
+                collect(format!("a time shift of dimension \"{name}\""), &sql.place, rows);
+            }
             for (granularity, defined) in &dimension.granularities {
                 let GranularityValue::Sql(template) = &defined.value else { continue };
                 let mut rows = JoinedRows::new(planning, tree.clone());
@@ -320,7 +338,13 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
             let mut rows = JoinedRows::new(planning, tree.clone());
             let mut leaves = Leaves::default();
             let owner = rows.role(std::slice::from_ref(&cube.naming.name));
-            let _: Result<_> = owner.and_then(|owner| rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0));
+            let _: Result<_> = owner.and_then(|owner| {
+                if let Some(Mask::Sql(template)) = &measure.details.mask {
+                    let scope = Scope::Cube(owner.clone());
+                    let _: Result<_> = rows.mask_by_sql(&scope, &measure.naming.name, template, None, &mut leaves);
+                }
+                rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0)
+            });
             let place = measure.sql.as_ref().map_or(&measure.naming.place, |template| &template.place);
             collect(format!("measure \"{name}\""), place, rows);
         }

@@ -10,7 +10,11 @@
 //! bind declared=int8 bind=5 "SELECT status FROM orders WHERE id = $1"
 //! ```
 //!
-//! `gate`, `name`, `rewrite`, `bind`, `expand` and `lower` print what is there after that stage: SQL, or the columns and the plan, and
+//! `built orders.daily partitions=2026-01-01..2026-02-01:30|none:1 from=2026-01-01 age=60` says which rows a rollup has, from here on: its
+//! partitions with their rows (`all:500` without partitions), where its build began or ended (`from=`, `to=`), how many seconds ago it was
+//! built. `rollups usage=required choice=first staleness=30` are the session's settings. `layout orders.daily` prints what it stores.
+//!
+//! `substitute` prints the plan after the substitution, the rollups used and the refusals. `gate`, `name`, `rewrite`, `bind`, `expand` and `lower` print what is there after that stage: SQL, or the columns and the plan, and
 //! for `lower` what each base scan asks of its source. A refusal is printed whole, with the rule that refused; the text at its
 //! position stands after `AT`. The mark that keeps equal names apart is shown as `~`.
 //!
@@ -35,7 +39,10 @@ use belvedere_planner::functions::Functions;
 use belvedere_planner::nodes::row_barrier::RowBarrier;
 use belvedere_planner::pipeline::{self, Rule, Stage, Trace};
 use belvedere_planner::policy::{self, Identity};
-use belvedere_planner::session::SessionFacts;
+use belvedere_planner::rollups::{
+    Cover, PartitionRange, RollupLayout, Rollups, StoredPartition, StoredRollup, StoredRows,
+};
+use belvedere_planner::session::{RollupChoice, RollupSettings, RollupUsage, SessionFacts};
 use belvedere_planner::{bind, parse, tables, types};
 use chrono::DateTime;
 use datafusion_common::tree_node::TreeNodeRecursion;
@@ -106,6 +113,7 @@ impl Fake {
             sources: Arc::new(NoSources),
             policies: Arc::default(),
             hidden: Arc::default(),
+            rollups: Arc::default(),
         };
         let bound = bind::bind_expr(
             expr,
@@ -234,6 +242,24 @@ impl TableSource for Table {
     }
 }
 
+#[derive(Debug)]
+struct Rows(SchemaRef);
+
+impl StoredRows for Rows {
+    fn table(&self, partitions: &[usize]) -> datafusion_common::Result<Arc<dyn TableSource>> {
+        Ok(Arc::new(Table { sql: format!("partitions {partitions:?}"), schema: Arc::clone(&self.0) }))
+    }
+}
+
+/// `2026-01-01` or `2026-01-01T12` in microseconds.
+fn moment(text: &str) -> Result<i64> {
+    let field = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+    match parse_literal(text, &field, None, &Zone::UTC)? {
+        ScalarValue::TimestampMicrosecond(Some(at), _) => Ok(at),
+        other => Err(format!("{other} is no moment").into()),
+    }
+}
+
 struct Scripts {
     functions: Arc<Functions>,
     catalog: Option<Catalog>,
@@ -250,6 +276,7 @@ impl Scripts {
             database: "shop".to_owned(),
             zone: Zone::UTC,
             now: DateTime::from_timestamp(1_773_570_600, 0).expect("2026-03-15 10:30 exists"),
+            rollups: RollupSettings::default(),
         };
         Self {
             functions: Arc::new(Functions::new()),
@@ -274,11 +301,19 @@ impl Scripts {
             untyped: Mutex::new(None),
         });
         let fake = Arc::clone(&sources);
-        self.catalog = Some(tables::catalog(model, sources, &self.functions));
+        let mut catalog = tables::catalog(model, sources, &self.functions);
+        catalog.rollups = Arc::new(Rollups::of_model(&catalog, &self.functions, &self.session));
+        self.catalog = Some(catalog);
         match fake.untyped.lock().expect("nothing panicked").take() {
             None => Ok(()),
             Some(untyped) => Err(format!("no type for {untyped}").into()),
         }
+    }
+
+    fn layout(&self, name: &str) -> Result<Arc<RollupLayout>> {
+        let catalog = self.catalog.as_ref().ok_or("no model")?;
+        let rollup = catalog.rollups.iter().find(|rollup| rollup.name.to_string() == name).ok_or("no such rollup")?;
+        Ok(rollup.layout.clone()?)
     }
 
     fn trace(&self, sql: &str, declared: &str, values: &str) -> Result<Result<Trace, PlanError>> {
@@ -351,6 +386,7 @@ fn last_rule(command: &str) -> Result<Rule> {
         "rewrite" => Rule::Rewrite,
         "bind" => Rule::CheckMeasures,
         "expand" => Rule::BuildLegs,
+        "substitute" => Rule::Substitute,
         "lower" => Rule::LowerLegs,
         other => return Err(format!("unknown command {other}").into()),
     })
@@ -374,6 +410,88 @@ impl goldenscript::Runner for Scripts {
                 self.session.zone = Zone::parse(&zone.value)?;
                 arguments.reject_rest()?;
                 return Ok(String::new());
+            }
+            "built" => {
+                let name = arguments.next_pos().ok_or("a rollup's name is missing")?.value.clone();
+                let mut stored = (Vec::new(), Cover::default(), 0_i64);
+                for argument in arguments.rest_key() {
+                    match argument.key.as_deref().unwrap_or_default() {
+                        "partitions" => {
+                            for part in listed(&argument.value).flatten() {
+                                let (range, rows) = part.split_once(':').ok_or("a partition has RANGE:ROWS")?;
+                                let range = match range.split_once("..") {
+                                    Some((start, end)) => {
+                                        PartitionRange::Between { start: moment(start)?, end: moment(end)? }
+                                    }
+                                    None if range == "none" => PartitionRange::NoTime,
+                                    None => PartitionRange::Whole,
+                                };
+                                stored.0.push(StoredPartition { range, rows: rows.parse()? });
+                            }
+                        }
+                        "from" => stored.1.from = Some(moment(&argument.value)?),
+                        "to" => stored.1.to = Some(moment(&argument.value)?),
+                        "age" => stored.2 = argument.parse()?,
+                        other => return Err(format!("unknown argument {other}=").into()),
+                    }
+                }
+                arguments.reject_rest()?;
+                let layout = self.layout(&name)?;
+                let (partitions, covers, age) = stored;
+                let built = StoredRollup {
+                    zone: self.session.zone,
+                    built_at: self.session.now.timestamp_micros() - age * 1_000_000,
+                    partitions,
+                    covers,
+                    is_whole: true,
+                    rows: Arc::new(Rows(layout.schema())),
+                };
+                let catalog = self.catalog.as_mut().ok_or("no model")?;
+                let with = catalog.rollups.with_stored(|rollup| {
+                    let mut all = rollup.stored.clone();
+                    if rollup.name.to_string() == name {
+                        all = vec![built.clone()];
+                    }
+                    all
+                });
+                catalog.rollups = Arc::new(with);
+                return Ok(String::new());
+            }
+            "rollups" => {
+                let mut settings = RollupSettings::default();
+                for argument in arguments.rest_key() {
+                    match (argument.key.as_deref().unwrap_or_default(), argument.value.as_str()) {
+                        ("usage", "preferred") => settings.usage = RollupUsage::Preferred,
+                        ("usage", "off") => settings.usage = RollupUsage::Off,
+                        ("usage", "required") => settings.usage = RollupUsage::Required,
+                        ("choice", "first") => settings.choice = RollupChoice::First,
+                        ("choice", "smallest") => settings.choice = RollupChoice::Smallest,
+                        ("staleness", seconds) => {
+                            settings.max_staleness = Some(seconds.parse::<i64>()? * 1_000_000);
+                        }
+                        (other, value) => return Err(format!("unknown argument {other}={value}").into()),
+                    }
+                }
+                arguments.reject_rest()?;
+                self.session.rollups = settings;
+                return Ok(String::new());
+            }
+            "layout" => {
+                let name = arguments.next_pos().ok_or("a rollup's name is missing")?.value.clone();
+                arguments.reject_rest()?;
+                let catalog = self.catalog.as_ref().ok_or("no model")?;
+                let rollup = catalog.rollups.iter().find(|rollup| rollup.name.to_string() == name);
+                return Ok(match &rollup.ok_or("no such rollup")?.layout {
+                    Err(error) => format!("refused: {error}\n"),
+                    Ok(layout) => {
+                        let mut text = format!("root {}\n", layout.root);
+                        for column in &layout.columns {
+                            let shown = format!("{:?}", column.stores);
+                            writeln!(text, "{} {}: {shown}", column.name, shown_type(&column.field))?;
+                        }
+                        text
+                    }
+                });
             }
             "user" => {
                 self.identity = Identity::nobody(Zone::UTC);
@@ -456,8 +574,19 @@ fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
         for notice in planned.notices.iter().filter(|_| last == Rule::LowerLegs) {
             writeln!(text, "NOTICE: {notice}")?;
         }
+        if planned.of_moment && last == Rule::LowerLegs {
+            writeln!(text, "of this moment")?;
+        }
     }
     writeln!(text, "{step_text}")?;
+    if let (Rule::Substitute, Ok((_, planned))) = (last, &trace.result) {
+        for used in &planned.rollups.used {
+            writeln!(text, "uses {}, {} of {} partitions", used.rollup, used.partitions_read, used.partitions)?;
+        }
+        for refused in &planned.rollups.refused {
+            writeln!(text, "not {}: {}", refused.rollup, refused.reason)?;
+        }
+    }
     if let (Rule::LowerLegs, Ok((_, planned))) = (last, &trace.result) {
         scans_in(&planned.plan, &mut text)?;
     }
@@ -534,7 +663,7 @@ macro_rules! scripts {
             let mut listed = vec![$($path.to_owned()),*];
             listed.sort();
             let mut found = Vec::new();
-            for stage in ["gate", "name", "bind", "expand", "lower"] {
+            for stage in ["gate", "name", "bind", "expand", "substitute", "lower"] {
                 for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(stage))? {
                     found.push(format!("{stage}/{}", entry?.file_name().to_string_lossy()));
                 }
@@ -547,6 +676,9 @@ macro_rules! scripts {
 }
 
 scripts! {
+    rollups_answer_what_they_hold: "substitute/match_rollup",
+    rollups_are_joined_on_their_keys: "substitute/match_rollup_join",
+    lambdas_leave_no_gap: "substitute/match_lambda",
     only_constructs_on_the_list_pass: "gate/gate",
     limits_hold_before_the_parser_recurses: "gate/parse",
     columns_are_named_as_postgresql_names_them: "name/name",
@@ -569,6 +701,8 @@ scripts! {
     default_filters_stand_in_for_conditions: "expand/default_filters",
     policies_stand_between_rows_and_the_user: "lower/guarded_rows",
     cubes_get_the_conditions_they_ask_for: "lower/asked_conditions",
+    conditions_stand_in_the_sql_of_members: "lower/asked_members",
+    calendars_shift_time_in_their_joins: "lower/mapped_times",
     a_leg_joins_filters_and_groups: "lower/lower_leg",
     rows_are_read_one_by_one: "lower/read_rows",
     member_values_are_written_over_base_columns: "lower/joined_rows",

@@ -21,6 +21,8 @@ pub struct Case {
     pub files: Vec<(String, String)>,
     /// Lines of the config for the columns of the files.
     pub columns: Vec<String>,
+    /// Lines of the config that say how rollups are kept.
+    pub config: String,
     /// Run by us before the query.
     pub settings: String,
     /// Whether the rows are compared in order.
@@ -46,6 +48,7 @@ impl Case {
             section(&format!("file {name}"), content);
         }
         section("columns", &self.columns.join("\n"));
+        section("config", &self.config);
         section("settings", &self.settings);
         section(if self.ordered { "ordered query" } else { "query" }, &self.query);
         for reference in &self.references {
@@ -68,6 +71,7 @@ impl Case {
                 "tables" => case.tables = content,
                 "views" => case.views = content,
                 "settings" => case.settings = content,
+                "config" => case.config = content,
                 "mariadb" => case.mariadb = content,
                 "columns" => case.columns = content.lines().map(str::to_owned).collect(),
                 "query" => case.query = content.trim_end().to_owned(),
@@ -124,6 +128,7 @@ fn a_kept_case_reads_back_as_it_was_written() -> Result<(), AnyError> {
         mariadb: "CREATE TABLE b (id integer);\n".to_owned(),
         files: vec![("c.csv".to_owned(), "id\n1\n".to_owned())],
         columns: vec!["c: { id: integer }".to_owned()],
+        config: "refresh: { enabled: false }\n".to_owned(),
         settings: "SET timezone = 'Europe/Berlin'\n".to_owned(),
         ordered: true,
         query: "SELECT 1\nFROM a".to_owned(),

@@ -69,6 +69,7 @@ pub fn model(world: &World) -> String {
                     let fold = match fold {
                         Fold::Count | Fold::CountSql => "count",
                         Fold::CountDistinct => "count_distinct",
+                        Fold::CountDistinctApprox => "count_distinct_approx",
                         Fold::Sum => "sum",
                         Fold::Avg => "avg",
                         Fold::Min => "min",
@@ -104,6 +105,13 @@ pub fn model(world: &World) -> String {
                 }
             };
             let _ = writeln!(text, "      - {{ name: {}, {body} }}", measure.name);
+        }
+        let mut rollups = world.rollups.iter().filter(|rollup| rollup.owner == index).peekable();
+        if rollups.peek().is_some() {
+            text.push_str("    pre_aggregations:\n");
+        }
+        for rollup in rollups {
+            text.push_str(&rollup.yaml());
         }
     }
     text.push_str("views:\n");

@@ -42,12 +42,27 @@ impl Verdict {
 }
 
 type Rows = Vec<Vec<Option<String>>>;
+/// Rows as text, or SQLSTATE and message.
+type Answer = Result<Rows, (String, String)>;
 
 pub struct Sides {
     pub ours: Client,
+    /// The same program, told to read no rollup.
+    pub without_rollups: Client,
     pub reference: Client,
-    /// What each side took so far, in microseconds.
-    pub took: [AtomicU64; 2],
+    /// What each side took so far, in microseconds: us, the reference, us without rollups.
+    pub took: [AtomicU64; 3],
+}
+
+/// Where an answer came from, as EXPLAIN says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub from_rollups: bool,
+    pub from_sources: bool,
+    /// A rollup answers every part of the query, and a source a range that it does not hold.
+    pub has_live_part: bool,
+    /// Why rollups were not used, without names.
+    pub refusals: Vec<String>,
 }
 
 impl Sides {
@@ -55,6 +70,70 @@ impl Sides {
     /// A side that is gone; what a side says against the statement is a verdict.
     pub async fn judge(&self, query: &str, references: &[String], ordered: bool) -> Result<Verdict, AnyError> {
         let ours = rows(&self.ours, query, &self.took[0]).await?;
+        let without = rows(&self.without_rollups, query, &self.took[2]).await?;
+        let comparable = |answer: &Answer| answer.clone().map(|rows| if ordered { rows } else { sorted(rows) });
+        if comparable(&ours) == comparable(&without) {
+            return self.compare(query, ours, references, ordered).await;
+        }
+        let said = |answer: &Answer| match answer {
+            Ok(rows) => shown(rows),
+            Err((state, message)) => format!("  error {state}: {message}\n"),
+        };
+        let plan = self.plan(query).await?;
+        let apart = format!("with rollups:\n{}without:\n{}{plan}", said(&ours), said(&without));
+        Ok(Verdict::Wrong(match self.compare(query, ours, references, ordered).await? {
+            Verdict::Wrong(text) => format!("{text}\n{apart}"),
+            _ => apart,
+        }))
+    }
+
+    /// What EXPLAIN says of a query.
+    ///
+    /// # Errors
+    /// As [`Sides::judge`]; and an answer that is no JSON.
+    pub async fn origin(&self, query: &str) -> Result<Option<Origin>, AnyError> {
+        let explain = format!("EXPLAIN (FORMAT JSON) {query}");
+        let Ok(lines) = rows(&self.ours, &explain, &self.took[0]).await? else { return Ok(None) };
+        let text: String = lines.into_iter().flatten().flatten().collect();
+        let plan: serde_json::Value = serde_json::from_str(&text)?;
+        let of = |key: &str| plan[key].as_array().map(Vec::as_slice).unwrap_or_default().to_vec();
+        let (from_rollups, from_sources) = (!of("rollups").is_empty(), !of("sources").is_empty());
+        let mut has_live_part = false;
+        if from_rollups && from_sources {
+            self.ours.batch_execute("SET rollups = 'required'").await?;
+            has_live_part = rows(&self.ours, &explain, &self.took[0]).await?.is_ok();
+            self.ours.batch_execute("SET rollups = 'preferred'").await?;
+        }
+        let refusals = of("refusals").iter().filter_map(|refused| refused["reason"].as_str()).map(nameless).collect();
+        Ok(Some(Origin { from_rollups, from_sources, has_live_part, refusals }))
+    }
+
+    /// How the columns of a query differ with rollups, without, and in a reference: name and type of each. Where MariaDB or a file
+    /// computes a member its type is that one's, and there is no reference of it.
+    ///
+    /// # Errors
+    /// A query that a side refuses.
+    pub async fn column_differences(&self, query: &str, reference: Option<&str>) -> Result<Option<String>, AnyError> {
+        let mut seen: Vec<Vec<(String, String)>> = Vec::new();
+        let theirs = reference.map(|reference| (&self.reference, reference));
+        for (client, sql) in [(&self.ours, query), (&self.without_rollups, query)].into_iter().chain(theirs) {
+            let statement = client.prepare(sql).await.map_err(|error| format!("{sql}: {error:?}"))?;
+            let columns = statement.columns().iter();
+            seen.push(columns.map(|column| (column.name().to_owned(), column.type_().to_string())).collect());
+        }
+        // Kept references name their columns as they like.
+        let types = |columns: &[(String, String)]| columns.iter().map(|(_, kind)| kind.clone()).collect::<Vec<_>>();
+        let differ = seen[0] != seen[1] || seen.iter().any(|columns| types(columns) != types(&seen[0]));
+        Ok(differ.then(|| format!("columns with rollups, without, in the reference: {seen:?}")))
+    }
+
+    async fn compare(
+        &self,
+        query: &str,
+        ours: Answer,
+        references: &[String],
+        ordered: bool,
+    ) -> Result<Verdict, AnyError> {
         let ours = match ours {
             Ok(rows) => rows,
             Err((state, message)) => {
@@ -128,6 +207,17 @@ impl Sides {
     }
 }
 
+/// A sentence without the names in it.
+fn nameless(sentence: &str) -> String {
+    sentence
+        .split('"')
+        .enumerate()
+        .filter(|(place, _)| place % 2 == 0)
+        .map(|(_, part)| part)
+        .collect::<Vec<_>>()
+        .join("…")
+}
+
 /// Minus zero is zero here, on purpose: see the architecture.
 fn value(text: &str) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
@@ -166,8 +256,7 @@ fn shown(rows: &Rows) -> String {
     if rows.is_empty() { "  (no rows)\n".to_owned() } else { rows.iter().map(line).collect() }
 }
 
-/// Rows as text, or SQLSTATE and message.
-async fn rows(client: &Client, sql: &str, took: &AtomicU64) -> Result<Result<Rows, (String, String)>, AnyError> {
+async fn rows(client: &Client, sql: &str, took: &AtomicU64) -> Result<Answer, AnyError> {
     let started = Instant::now();
     let outcome = client.simple_query(sql).await;
     took.fetch_add(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);

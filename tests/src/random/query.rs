@@ -253,7 +253,7 @@ pub fn fold_call(fold: Fold, value: &str) -> String {
     match fold {
         Fold::Count => "COUNT(*)".to_owned(),
         Fold::CountSql => format!("COUNT({value})"),
-        Fold::CountDistinct => format!("COUNT(DISTINCT {value})"),
+        Fold::CountDistinct | Fold::CountDistinctApprox => format!("COUNT(DISTINCT {value})"),
         Fold::Sum => format!("SUM({value})"),
         Fold::Avg => format!("AVG({value})"),
         Fold::Min => format!("MIN({value})"),
@@ -261,14 +261,42 @@ pub fn fold_call(fold: Fold, value: &str) -> String {
     }
 }
 
+/// What a query is about: columns of the scope. Those that rollups store are told apart, so that they are asked for often enough.
+#[derive(Debug, Clone)]
+pub struct Focus {
+    pub scope: Scope,
+    pub rows: Vec<usize>,
+    pub measures: Vec<usize>,
+    /// Times, each with the granularity that it is stored by.
+    pub times: Vec<(usize, &'static str)>,
+    /// Stored times and dimensions that a query should group by as they are: all of the rollup's.
+    pub exactly: Option<Vec<RowText>>,
+}
+
+impl Focus {
+    pub fn anything(dice: &mut Dice, world: &World) -> Self {
+        let scope = scope(dice, world);
+        let of_role = |is_measure: bool| -> Vec<usize> {
+            let columns = scope.columns.iter().enumerate();
+            let wanted = columns.filter(|(_, column)| matches!(column.role, Role::Measure(_)) == is_measure);
+            wanted.map(|(index, _)| index).collect()
+        };
+        let (rows, measures) = (of_role(false), of_role(true));
+        Self { scope, rows, measures, times: Vec::new(), exactly: None }
+    }
+}
+
 pub fn generate(dice: &mut Dice, world: &World) -> Query {
-    let scope = scope(dice, world);
-    let of_role = |wanted: fn(&Role) -> bool| -> Vec<usize> {
-        scope.columns.iter().enumerate().filter(|(_, column)| wanted(&column.role)).map(|(index, _)| index).collect()
-    };
-    let dimensions = of_role(|role| matches!(role, Role::Dimension(_)));
-    let rows = of_role(|role| !matches!(role, Role::Measure(_)));
-    let measures = of_role(|role| matches!(role, Role::Measure(_)));
+    let focus = Focus::anything(dice, world);
+    generate_over(dice, world, &focus)
+}
+
+pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
+    let scope = focus.scope.clone();
+    let is_stored = !focus.times.is_empty() || focus.exactly.is_some();
+    let (rows, measures) = (focus.rows.clone(), focus.measures.clone());
+    let is_dimension = |column: &usize| matches!(scope.columns[*column].role, Role::Dimension(_));
+    let dimensions: Vec<usize> = rows.iter().copied().filter(is_dimension).collect();
     let mut query = Query {
         form: *dice.pick(&[
             Form::Plain,
@@ -295,15 +323,34 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
     {
         query.form = Form::Plain;
     }
+    // Of single rows no rollup knows.
+    if is_stored && query.form == Form::Ungrouped && dice.chance(80) {
+        query.form = Form::Plain;
+    }
     let aggregated = !matches!(query.form, Form::Distinct | Form::Ungrouped) && !dice.chance(4);
-    if !rows.is_empty() {
-        let count = *dice.pick(&[0, 1, 1, 1, 2, 2, 3]);
-        for _ in 0..if aggregated { count } else { count.max(1) } {
+    if let Some(exactly) = focus.exactly.as_ref().filter(|_| dice.chance(50)) {
+        query.dimensions.clone_from(exactly);
+        dice.shuffle(&mut query.dimensions);
+    } else if !focus.times.is_empty() && dice.chance(45) {
+        let (column, stored) = *dice.pick(&focus.times);
+        query.dimensions.push(cut(dice, world, &query.scope, column, stored));
+    }
+    let has_all = focus.exactly.is_some() && !query.dimensions.is_empty();
+    if !focus.times.is_empty() && dice.chance(65) {
+        let (column, _) = *dice.pick(&focus.times);
+        query.filters.push(time_range(dice, world, &query.scope, column));
+    }
+    let is_full = has_all && query.dimensions.len() >= 3;
+    if !rows.is_empty() && !is_full {
+        let count = if has_all { 0 } else { *dice.pick(&[0, 1, 1, 1, 2, 2, 3]) };
+        let is_needed = !aggregated && query.dimensions.is_empty();
+        for _ in 0..if is_needed { count.max(1) } else { count } {
             let column =
                 if dimensions.is_empty() || dice.chance(8) { *dice.pick(&rows) } else { *dice.pick(&dimensions) };
             query.dimensions.push(value_of(dice, world, &query.scope, column));
         }
-        for _ in 0..*dice.pick(&[0, 0, 0, 0, 1, 1, 1, 2]) {
+        let often: &[usize] = if is_stored { &[0, 0, 0, 0, 1, 1] } else { &[0, 0, 0, 0, 1, 1, 1, 2] };
+        for _ in 0..*dice.pick(often) {
             let filter = predicate(dice, world, &query.scope, &rows, 2);
             // `FROM a CROSS JOIN b WHERE a.x = b.y` is a join of the statement's own.
             let aliases: BTreeSet<&String> = filter.holes().map(|column| &query.scope.columns[*column].alias).collect();
@@ -316,7 +363,8 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
     if aggregated {
         let counts = query.form == Form::Plain;
         for _ in 0..*dice.pick(&[1, 1, 2, 2, 3, 4]) {
-            if let Some(measure) = measure_text(dice, world, &query.scope, &measures, &dimensions, counts) {
+            let over: &[usize] = if is_stored && dice.chance(75) && !measures.is_empty() { &[] } else { &dimensions };
+            if let Some(measure) = measure_text(dice, world, &query.scope, &measures, over, counts) {
                 query.measures.push(measure);
             }
         }
@@ -328,7 +376,7 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
         }
     }
     if query.dimensions.is_empty() && query.measures.is_empty() {
-        return generate(dice, world);
+        return generate_over(dice, world, focus);
     }
     if query.measures.is_empty() && query.form == Form::Star {
         query.form = Form::SubQuery;
@@ -416,7 +464,86 @@ fn role(world: &World, cube: usize, name: &str) -> Role {
     Role::Measure(cube.measures.iter().position(|member| member.name == name).expect("a member of the cube"))
 }
 
-fn kind(world: &World, scope: &Scope, column: usize) -> Kind {
+/// Granularities, each with those whose buckets are made of whole ones of it, itself the first.
+pub const NESTED: [(&str, &[&str]); 6] = [
+    ("hour", &["hour", "day", "week", "month", "quarter", "year"]),
+    ("day", &["day", "week", "month", "quarter", "year"]),
+    ("week", &["week"]),
+    ("month", &["month", "quarter", "year"]),
+    ("quarter", &["quarter", "year"]),
+    ("year", &["year"]),
+];
+
+/// `DATE_TRUNC` of a time, to a granularity that the stored one gives, now and then to any other.
+fn cut(dice: &mut Dice, world: &World, scope: &Scope, column: usize, stored: &str) -> RowText {
+    let nested = NESTED.iter().find(|(name, _)| *name == stored).map_or(&["month"][..], |(_, nested)| nested);
+    let any = dice.pick(&NESTED).0;
+    let unit = if dice.chance(12) { any } else { dice.pick::<&str>(nested) };
+    truncated(world, scope, column, unit)
+}
+
+pub fn truncated(world: &World, scope: &Scope, column: usize, unit: &str) -> RowText {
+    // PostgreSQL makes a timestamp with time zone of a date.
+    let template = if kind(world, scope, column) == Kind::Date {
+        format!("DATE_TRUNC('{unit}', CAST(#0 AS timestamp))")
+    } else {
+        format!("DATE_TRUNC('{unit}', #0)")
+    };
+    Text::fill(&template, &[Text::hole(column)])
+}
+
+/// Conditions on a time in all forms: on the edges of buckets and not, with and without NULLs.
+fn time_range(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> RowText {
+    let time = if kind(world, scope, column) == Kind::Date { "CAST(#0 AS timestamp)" } else { "#0" };
+    let unit = dice.pick(&["day", "week", "month", "month", "quarter", "year"]);
+    let start = match *unit {
+        "day" => dice.pick(&["2024-02-29", "2024-02-01", "2024-01-31"]),
+        "week" => dice.pick(&["2024-01-29", "2024-02-26", "2024-02-01"]),
+        "month" => dice.pick(&["2024-01-01", "2024-02-01", "2024-03-01"]),
+        _ => dice.pick(&["2024-01-01", "2023-01-01", "2024-02-01"]),
+    };
+    let edges = [
+        "2024-01-01",
+        "2024-02-01",
+        "2024-03-01",
+        "2024-01-29",
+        "2024-02-29",
+        "2024-04-01",
+        "2023-12-31",
+        "2024-01-31 23:59:59.999999",
+        "2024-02-29 12:30:00",
+        "2024-01-15",
+    ];
+    let mut pair = [*dice.pick(&edges), *dice.pick(&edges)];
+    pair.sort_unstable();
+    let [from, to] = pair;
+    let compared = dice.pick(&[">=", "<", ">", "<=", "=", ">=", "<"]);
+    let text = match dice.below(16) {
+        0..=2 => format!("(#0 >= '{from}' AND #0 < '{to}')"),
+        3 => format!("(#0 > '{from}' AND #0 <= '{to}')"),
+        4 => format!("#0 BETWEEN '{from}' AND '{to}'"),
+        5 => format!("DATE_TRUNC('{unit}', {time}) = '{start}'"),
+        6 => format!("DATE_TRUNC('{unit}', {time}) {compared} '{start}'"),
+        7 => format!("CAST(#0 AS date) {compared} '{start}'"),
+        8 => format!("CAST(#0 AS date) BETWEEN '{}' AND '{}'", &from[..10], &to[..10]),
+        9 => (*dice.pick(&[
+            "EXTRACT(YEAR FROM #0) = 2024",
+            "EXTRACT(MONTH FROM #0) IN (1, 2)",
+            "EXTRACT(QUARTER FROM #0) = 1",
+            "EXTRACT(DOW FROM #0) = 4",
+            "EXTRACT(YEAR FROM #0) < 2024",
+        ]))
+        .to_owned(),
+        10 => format!("(#0 < '{from}' OR #0 >= '{to}')"),
+        11 => format!("(#0 IS NULL OR #0 >= '{from}')"),
+        12 => format!("NOT (#0 >= '{from}')"),
+        13 => (*dice.pick(&["#0 IS NULL", "#0 IS NOT NULL"])).to_owned(),
+        _ => format!("#0 {compared} '{from}'"),
+    };
+    Text::fill(&text, &[Text::hole(column)])
+}
+
+pub fn kind(world: &World, scope: &Scope, column: usize) -> Kind {
     let column = &scope.columns[column];
     match column.role {
         Role::Dimension(place) => world.cubes[column.cube].dimensions[place].kind,
@@ -462,6 +589,9 @@ fn predicate(dice: &mut Dice, world: &World, scope: &Scope, rows: &[usize], dept
     }
     let column = *dice.pick(rows);
     let of = kind(world, scope, column);
+    if matches!(of, Kind::Time | Kind::Date) && dice.chance(60) {
+        return time_range(dice, world, scope, column);
+    }
     if dice.chance(8) {
         let same: Vec<usize> = rows.iter().copied().filter(|other| kind(world, scope, *other) == of).collect();
         let other = *dice.pick(&same);
@@ -520,7 +650,7 @@ fn call(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> Aggrega
         Formula::Calculated { .. } => None,
         Formula::Leaf { fold, .. } => Some(match fold {
             Fold::Count | Fold::CountSql => *dice.pick(&["COUNT(#0)", "SUM(#0)"]),
-            Fold::CountDistinct => "COUNT(DISTINCT #0)",
+            Fold::CountDistinct | Fold::CountDistinctApprox => "COUNT(DISTINCT #0)",
             Fold::Sum => "SUM(#0)",
             Fold::Avg => "AVG(#0)",
             Fold::Min => "MIN(#0)",

@@ -52,6 +52,8 @@ pub struct Answer {
     pub several_facts: bool,
     /// A tree repeats the rows of a measure's cube.
     pub multiplied: bool,
+    /// For each aggregate its cube, the root of its tree, and whether the tree repeats its rows.
+    pub facts: Vec<(usize, usize, bool)>,
 }
 
 enum Stop {
@@ -90,11 +92,18 @@ fn answer(world: &World, query: &Query) -> Result<Answer, Stop> {
     let groups = groups(&parts)?;
     let trees: Vec<&Tree> = groups.iter().map(|group| &group.tree).collect();
     let facts: BTreeSet<usize> = parts.leaves.iter().map(|leaf| leaf.cube).collect();
+    let facts_of: Vec<(usize, usize, bool)> = parts
+        .leaves
+        .iter()
+        .zip(&trees)
+        .map(|(leaf, tree)| (leaf.cube, tree.root, multiplies(world, tree, leaf.cube)))
+        .collect();
     Ok(Answer {
         sql: query.wrap(&grouped_sql(&parts, &groups, "DISTINCT ")),
         careless: query.wrap(&grouped_sql(&parts, &groups, "")),
         several_facts: facts.len() > 1 && trees.iter().any(|tree| !tree.same_joins(trees[0])),
-        multiplied: parts.leaves.iter().zip(&trees).any(|(leaf, tree)| multiplies(world, tree, leaf.cube)),
+        multiplied: facts_of.iter().any(|(_, _, is_multiplied)| *is_multiplied),
+        facts: facts_of,
     })
 }
 
@@ -477,7 +486,9 @@ fn grouped_sql(parts: &Parts<'_>, groups: &[Group], distinct: &str) -> String {
     }
     let value = |leaf: &usize| match parts.leaves[*leaf].fold {
         // A fact without rows for a group counts none.
-        Fold::Count | Fold::CountSql | Fold::CountDistinct => format!("COALESCE(l{leaf}.v, 0)"),
+        Fold::Count | Fold::CountSql | Fold::CountDistinct | Fold::CountDistinctApprox => {
+            format!("COALESCE(l{leaf}.v, 0)")
+        }
         Fold::Sum | Fold::Avg | Fold::Min | Fold::Max => format!("l{leaf}.v"),
     };
     let mut select: Vec<String> = names.iter().map(|name| format!("g.{name}")).collect();

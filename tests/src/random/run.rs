@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -13,15 +14,16 @@ use tempfile::TempDir;
 use super::case::Case;
 use super::dice::Dice;
 use super::judge::{Sides, Verdict};
-use super::query::{Query, generate};
+use super::query::{Focus, Query, generate, generate_over};
 use super::reference::{Meaning, meaning, views};
-use super::world::{World, generate as generate_world};
-use super::{files, query};
+use super::world::{Source, World, generate as generate_world};
+use super::{files, query, rollups};
 use crate::AnyError;
+use crate::server::run_program;
 use crate::servers::{Site, connect, source};
 
 const QUERIES: usize = 5_000;
-const QUERIES_A_WORLD: usize = 80;
+const QUERIES_A_WORLD: usize = 125;
 /// Worlds at once; each has a program of its own.
 const WORKERS: usize = 3;
 /// Of all queries that have an answer.
@@ -30,10 +32,22 @@ const SEVERAL_FACTS_MIN_PERCENT: usize = 15;
 /// Of so many queries or more; fewer are too few worlds.
 const RESTRICTED_MIN_PERCENT: usize = 20;
 const RESTRICTED_FROM: usize = 400;
-/// Of so many queries one is asked of careless SQL too.
-const SAMPLED: usize = 4;
+/// Of so many queries or more.
+const ROLLUPS_FROM: usize = 400;
+/// Of so many queries one is asked of careless SQL too, and its origin and its columns are looked at.
+const SAMPLED: usize = 5;
+/// Questions of each world that rollups are invented for.
+const ROLLUPS_FOR: usize = 9;
+/// Of the sampled queries, how many a rollup must answer, or one of their parts.
+const FROM_ROLLUPS_MIN_PERCENT: usize = 35;
+/// How many must need a source beside a rollup.
+const FROM_BOTH_MIN_PERCENT: usize = 10;
+// Here will stand the share of queries that joined rollups must answer (15 %), once the planner joins them and worlds define `rollup_join`.
 /// No more are looked into; what is wrong once is often wrong everywhere.
 const FAILURES_MAX: usize = 12;
+
+/// How `belvedere build` refuses a rollup whose members belong to no tree.
+const NOT_BUILDABLE: [&str; 2] = ["no join path connects", "which no join tree holds together"];
 
 #[derive(Default)]
 struct Tally {
@@ -51,11 +65,27 @@ struct Tally {
     digits: usize,
     no_path: usize,
     refused: BTreeMap<&'static str, usize>,
-    /// Microseconds at us and at the reference, over all workers.
-    took: [u64; 2],
-    /// The same for starting the program.
+    /// Those of which EXPLAIN was asked; from where they are answered.
+    explained: usize,
+    from_rollups: usize,
+    from_both: usize,
+    live_parts: usize,
+    refusals: BTreeMap<String, usize>,
+    rollups: usize,
+    /// Microseconds at us, at the reference, and at us without rollups, over all workers.
+    took: [u64; 3],
+    /// The same for building rollups and starting the program.
     starts: u64,
     failures: Vec<String>,
+    failures_max: usize,
+    /// How many queries had been asked when the first one failed.
+    first_failure: Option<usize>,
+}
+
+impl Tally {
+    fn has_enough(&self) -> bool {
+        self.failures.len() >= self.failures_max
+    }
 }
 
 struct Servers {
@@ -73,14 +103,15 @@ async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
     let queries = std::env::var("BELVEDERE_RANDOM_QUERIES").map_or(Ok(QUERIES), |text| text.parse())?;
     eprintln!("BELVEDERE_RANDOM_SEED={seed} BELVEDERE_RANDOM_QUERIES={queries}");
     let servers = Servers { postgres: PrivatePostgres::shared()?, mariadb: PrivateMariaDb::shared()? };
-    let tally = Mutex::new(Tally::default());
+    let failures_max = std::env::var("BELVEDERE_RANDOM_FAILURES").map_or(Ok(FAILURES_MAX), |text| text.parse())?;
+    let tally = Mutex::new(Tally { failures_max, ..Tally::default() });
     let next = AtomicUsize::new(0);
     let worlds = queries.div_ceil(QUERIES_A_WORLD);
     let worker = || async {
         let place = Place::new(&servers)?;
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let enough = tally.lock().expect("no panic holds it").failures.len() >= FAILURES_MAX;
+            let enough = tally.lock().expect("no panic holds it").has_enough();
             if number >= worlds || enough {
                 return Ok::<(), AnyError>(());
             }
@@ -107,6 +138,12 @@ async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
         tally.queries < RESTRICTED_FROM || tally.restricted * 100 >= tally.queries * RESTRICTED_MIN_PERCENT,
         "too few under access policies: {report}"
     );
+    assert!(
+        tally.queries < ROLLUPS_FROM
+            || (tally.from_rollups * 100 >= tally.explained * FROM_ROLLUPS_MIN_PERCENT
+                && tally.from_both * 100 >= tally.explained * FROM_BOTH_MIN_PERCENT),
+        "too few from rollups: {report}"
+    );
     Ok(())
 }
 
@@ -132,8 +169,19 @@ async fn kept_cases_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
 
 async fn replay(servers: &Servers, case: &Case) -> Result<Verdict, AnyError> {
     let place = Place::new(servers)?;
-    let (_running, sides) = place.set_up(case).await?;
-    sides.judge(&case.query, &case.references, case.ordered).await
+    let (running, sides) = place.set_up(case).await?;
+    if let Some(problems) = running.problems {
+        return Ok(Verdict::Wrong(problems));
+    }
+    let verdict = sides.judge(&case.query, &case.references, case.ordered).await?;
+    let has_own_types = case.mariadb.is_empty() && case.files.is_empty();
+    if let ([reference], false) = (case.references.as_slice(), verdict.is_wrong())
+        && let Some(differences) =
+            sides.column_differences(&case.query, Some(reference.as_str()).filter(|_| has_own_types)).await?
+    {
+        return Ok(Verdict::Wrong(differences));
+    }
+    Ok(verdict)
 }
 
 /// Databases that a worker fills again for each world.
@@ -176,21 +224,56 @@ impl Place {
             let (path, columns) = (folder.path().display(), case.columns.join(", "));
             sources.push(format!("files: {{ type: files, path: \"{path}\", columns: {{ {columns} }} }}"));
         }
-        let site = Site::start(&sources, "", &case.model).map_err(|error| format!("{error}\n{}", case.model))?;
-        let ours = site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
-        ours.batch_execute(&case.settings).await?;
-        Ok((Running { site, _folder: folder }, Sides { ours, reference, took: Default::default() }))
+        let has_rollups = case.model.contains("pre_aggregations:");
+        let mut problems = None;
+        let build = |config: &Path| {
+            if has_rollups {
+                problems = build(config)?;
+            }
+            Ok(())
+        };
+        let site = Site::start_after(&sources, &case.config, &case.model, build)
+            .map_err(|error| format!("{error}\n{}", case.model))?;
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            let ours =
+                site.connect().await.map_err(|error| format!("{error}\n{}\n{}", site.server.log(), case.model))?;
+            ours.batch_execute(&case.settings).await?;
+            clients.push(ours);
+        }
+        let (Some(without_rollups), Some(ours)) = (clients.pop(), clients.pop()) else {
+            return Err("no clients".into());
+        };
+        without_rollups.batch_execute("SET rollups = 'off'").await?;
+        let sides = Sides { ours, without_rollups, reference, took: Default::default() };
+        Ok((Running { site, problems, _folder: folder }, sides))
     }
+}
+
+/// Runs `belvedere build`. A rollup of members that no join tree holds together cannot be built; nothing else may fail.
+fn build(config: &Path) -> Result<Option<String>, AnyError> {
+    let (went_well, out, error) = run_program(&["build", "--config", &config.to_string_lossy()])?;
+    let is_known = |line: &&str| NOT_BUILDABLE.iter().any(|words| line.contains(words));
+    let unknown: Vec<&str> =
+        error.lines().filter(|line| line.starts_with("error")).filter(|line| !is_known(line)).collect();
+    let has_known = error.lines().any(|line| is_known(&line));
+    if unknown.is_empty() && (went_well || has_known) {
+        return Ok(None);
+    }
+    Ok(Some(format!("belvedere build fails: {}\n{out}{error}", unknown.join("\n"))))
 }
 
 /// What must live as long as the program is asked.
 struct Running {
     site: Site,
+    /// What `belvedere build` says that it must not say.
+    problems: Option<String>,
     _folder: TempDir,
 }
 
 async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>) -> Result<(), AnyError> {
-    let world = generate_world(seed, 0);
+    let mut world = generate_world(seed, 0);
+    let focuses = add_rollups(&mut Dice::new(seed ^ 0x0401_10B5), &mut world);
     let (files, columns) = files::csv(&world);
     let template = Case {
         model: files::model(&world),
@@ -199,33 +282,72 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         mariadb: files::mariadb(&world),
         files,
         columns,
+        config: config(seed, &world),
         settings: world.zone.map_or_else(String::new, |zone| format!("SET timezone = '{zone}'")),
         ..Case::default()
     };
     let started = Instant::now();
     let (running, sides) = place.set_up(&template).await?;
     let start = started.elapsed();
+    if let Some(problems) = &running.problems {
+        let one = "SELECT 1 AS one".to_owned();
+        let note = format!("world {seed}: its rollups");
+        let case = Case { note, query: one.clone(), references: vec![one], ..template.clone() };
+        let path = case.keep(&format!("world_{seed}_rollups"))?;
+        let report = format!("world {seed}, kept as {}\n{problems}", path.display());
+        tally.lock().expect("no panic holds it").failures.push(report);
+    }
     let dice = &mut Dice::new(seed ^ 0x5EED);
     for number in 0..count {
-        let (query, meaning) = asked(dice, &world);
-        let verdict = judge(&sides, &query, &meaning).await?;
-        let shows = if number % SAMPLED == 0 { shows(&sides, &meaning, &verdict).await? } else { None };
+        let (query, meaning) = asked(dice, &world, &focuses);
+        let mut verdict = judge(&sides, &query, &meaning).await?;
+        let is_sampled = number % SAMPLED == 0;
+        let shows = if is_sampled { shows(&sides, &meaning, &verdict).await? } else { None };
+        let mut origin = None;
+        if is_sampled
+            && let Meaning::Rows(answer) = &meaning
+            && !verdict.is_wrong()
+        {
+            origin = sides.origin(&query.ours()).await?;
+            let has_own_types = world.sources.iter().all(|source| *source == Source::Postgres);
+            let reference = has_own_types.then_some(answer.sql.as_str());
+            if let Some(differences) = sides.column_differences(&query.ours(), reference).await? {
+                verdict = Verdict::Wrong(differences);
+            }
+        }
         let failure = if verdict.is_wrong() {
             let query = shrink(&sides, &world, query.clone()).await?;
             let report = keep(&sides, &world, &template, &query, &format!("world {seed}, query {number}")).await?;
-            Some(format!("{report}{}", logged(&report, &running.site.server.log())))
+            Some(format!(
+                "{report}\nbefore it was made smaller: {verdict:?}{}",
+                logged(&report, &running.site.server.log())
+            ))
         } else {
             None
         };
         let mut tally = tally.lock().expect("no panic holds it");
         count_in(&mut tally, &meaning, &verdict);
         tally.restricted += usize::from(world.is_restricted() && matches!(meaning, Meaning::Rows(_)));
+        if let Some(origin) = origin {
+            tally.explained += 1;
+            tally.from_rollups += usize::from(origin.from_rollups);
+            tally.from_both += usize::from(origin.from_rollups && origin.from_sources);
+            tally.live_parts += usize::from(origin.has_live_part);
+            if !origin.from_rollups {
+                for reason in origin.refusals {
+                    *tally.refusals.entry(reason).or_default() += 1;
+                }
+            }
+        }
         if let Some(shows) = shows {
             tally.sampled += 1;
             tally.shows += usize::from(shows);
         }
+        if failure.is_some() && tally.first_failure.is_none() {
+            tally.first_failure = Some(tally.queries);
+        }
         tally.failures.extend(failure);
-        if tally.failures.len() >= FAILURES_MAX {
+        if tally.has_enough() {
             break;
         }
     }
@@ -234,7 +356,45 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         *sum += took.load(Ordering::Relaxed);
     }
     tally.starts += start.as_micros() as u64;
+    tally.rollups += world.rollups.len();
     Ok(())
+}
+
+/// Gives a world rollups for some questions; the columns that each of them is about.
+fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
+    let mut focuses = Vec::new();
+    for _ in 0..ROLLUPS_FOR * 8 {
+        if focuses.len() >= ROLLUPS_FOR {
+            break;
+        }
+        let (query, meaning) = asked(dice, world, &[]);
+        let Meaning::Rows(answer) = meaning else { continue };
+        // What is stored is stored for everyone, and nobody whose rows are filtered may read it.
+        let named = query.dimensions.iter().chain(&query.filters).flat_map(|text| text.holes());
+        let mut cubes: Vec<usize> = named.map(|column| query.scope.columns[*column].cube).collect();
+        cubes.extend(answer.facts.iter().flat_map(|(cube, root, _)| [*cube, *root]));
+        let is_restricted = cubes.iter().any(|cube| !world.policies[*cube].is_empty());
+        // Most questions repeat rows, and of those only rollups of the very same groups know anything.
+        let is_hard = answer.multiplied && dice.chance(60);
+        if answer.facts.is_empty() || is_hard || (is_restricted && dice.chance(85)) {
+            continue;
+        }
+        let (found, focus) = rollups::invent(dice, world, &query, &answer, focuses.len());
+        if !found.is_empty() && !focus.measures.is_empty() {
+            world.rollups.extend(found);
+            focuses.push(focus);
+        }
+    }
+    focuses
+}
+
+/// Nothing is built but before the first query; now and then not for the session's zone.
+fn config(seed: u64, world: &World) -> String {
+    let zones = match world.zone {
+        Some(zone) if !seed.is_multiple_of(5) => format!("[{zone}, UTC]"),
+        _ => "[UTC]".to_owned(),
+    };
+    format!("refresh: {{ enabled: false, time_zones: {zones} }}")
 }
 
 /// What the log says of an internal error that a report names.
@@ -248,17 +408,22 @@ fn logged(report: &str, log: &str) -> String {
 }
 
 /// A query that has a meaning, of a kind that is wanted often enough.
-fn asked(dice: &mut Dice, world: &World) -> (Query, Meaning) {
+fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning) {
     let wanted = dice.below(100);
     let mut found = None;
     for _ in 0..150 {
-        let query = generate(dice, world);
+        let query = if !focuses.is_empty() && dice.chance(88) {
+            let focus = dice.below(focuses.len());
+            generate_over(dice, world, &focuses[focus])
+        } else {
+            generate(dice, world)
+        };
         let meaning = meaning(world, &query);
         let fits = match &meaning {
             Meaning::Open => continue,
             Meaning::Refused(_) => wanted < 4,
-            Meaning::Rows(answer) if wanted < 30 => answer.several_facts,
-            Meaning::Rows(answer) if wanted < 65 => answer.multiplied,
+            Meaning::Rows(answer) if wanted < 17 => answer.several_facts,
+            Meaning::Rows(answer) if wanted < 45 => answer.multiplied,
             Meaning::Rows(_) => true,
         };
         if fits {
@@ -268,7 +433,7 @@ fn asked(dice: &mut Dice, world: &World) -> (Query, Meaning) {
             found = Some((query, meaning));
         }
     }
-    found.unwrap_or_else(|| asked(dice, world))
+    found.unwrap_or_else(|| asked(dice, world, focuses))
 }
 
 fn references(meaning: &Meaning) -> Vec<String> {
@@ -382,9 +547,12 @@ fn count_in(tally: &mut Tally, meaning: &Meaning, verdict: &Verdict) {
 
 fn report(tally: &Tally, seconds: u64) -> String {
     let percent = |count: usize| count * 100 / tally.queries.max(1);
+    let of_explained = |count: usize| count * 100 / tally.explained.max(1);
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
-         a path, {} failures; {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts, {} % are under access policies; seconds of all workers: {} us, {} reference, {} starts",
+         a path, {} failures (the first after {:?} queries); {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts, {} % are under access policies; of {} that were \
+         explained {} % are answered by rollups, {} % by rollups and sources ({} % by a rollup whose range ends), with {} rollups; seconds of all workers: \
+         {} us, {} us without rollups, {} reference, {} starts\nwhy not from rollups: {:#?}",
         tally.queries,
         tally.equal,
         tally.empty,
@@ -393,13 +561,21 @@ fn report(tally: &Tally, seconds: u64) -> String {
         tally.refused,
         tally.no_path,
         tally.failures.len(),
+        tally.first_failure,
         percent(tally.multiplied),
         tally.shows,
         tally.sampled,
         percent(tally.several_facts),
         percent(tally.restricted),
+        tally.explained,
+        of_explained(tally.from_rollups),
+        of_explained(tally.from_both),
+        of_explained(tally.live_parts),
+        tally.rollups,
         tally.took[0] / 1_000_000,
+        tally.took[2] / 1_000_000,
         tally.took[1] / 1_000_000,
-        tally.starts / 1_000_000
+        tally.starts / 1_000_000,
+        tally.refusals
     )
 }

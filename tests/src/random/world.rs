@@ -3,6 +3,7 @@
 //! The rows obey what the joins declare: a "one" side is unique. Foreign keys are NULL or dangle now and then, tables may be empty.
 
 use super::dice::Dice;
+use super::rollups::Rollup;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -76,6 +77,8 @@ pub enum Fold {
     /// Values that are not NULL.
     CountSql,
     CountDistinct,
+    /// Exact for as few values as there are here.
+    CountDistinctApprox,
     Sum,
     Avg,
     Min,
@@ -186,6 +189,8 @@ pub struct World {
     pub views: Vec<View>,
     /// Of each cube, for everyone; a row is seen if any of them lets it through. Without any there is no policy.
     pub policies: Vec<Vec<RowFilter>>,
+    /// What [`super::rollups`] invented.
+    pub rollups: Vec<Rollup>,
 }
 
 impl World {
@@ -218,8 +223,16 @@ pub fn generate(seed: u64, number: usize) -> World {
     };
     let sources = (0..count).map(|_| *dice.pick(several)).collect();
     let zone = if dice.chance(25) { Some(*dice.pick(&["Europe/Berlin", "America/New_York"])) } else { None };
-    let mut world =
-        World { sources, zone, number, cubes: Vec::new(), joins: Vec::new(), views: Vec::new(), policies: Vec::new() };
+    let mut world = World {
+        sources,
+        zone,
+        number,
+        cubes: Vec::new(),
+        joins: Vec::new(),
+        views: Vec::new(),
+        policies: Vec::new(),
+        rollups: Vec::new(),
+    };
     for name in &NAMES[..count] {
         world.cubes.push(bare_cube(dice, name));
     }
@@ -250,7 +263,9 @@ fn bare_cube(dice: &mut Dice, name: &str) -> Cube {
         cube.keys = 2;
     }
     for index in 0..dice.between(2, 5) {
-        let kind = *dice.pick(&[
+        // Most facts have a time.
+        let is_time = index == 0 && dice.chance(55);
+        let any = *dice.pick(&[
             Kind::Int,
             Kind::Int,
             Kind::Numeric,
@@ -259,10 +274,13 @@ fn bare_cube(dice: &mut Dice, name: &str) -> Cube {
             Kind::Text,
             Kind::Bool,
             Kind::Time,
+            Kind::Time,
+            Kind::Time,
             Kind::Date,
             Kind::Float,
             Kind::Big,
         ]);
+        let kind = if is_time { Kind::Time } else { any };
         cube.columns.push(Column { name: format!("c{index}"), kind });
     }
     let rows = if dice.chance(5) { 0 } else { dice.between(1, 12) };
@@ -300,13 +318,20 @@ fn value(dice: &mut Dice, kind: Kind) -> Option<String> {
         Kind::Float => &["0", "0.5", "1.25", "-2.75", "8"],
         Kind::Text => &["a", "A", "b", "ä", "x y", "o'k", "B"],
         Kind::Bool => &["true", "false"],
+        Kind::Time if dice.chance(2) => &["1969-12-31 18:00:00"],
+        // About the edges of hours, days, weeks (a Monday: 2024-01-29), months, quarters and years, also where a zone moves them.
         Kind::Time => &[
             "2024-01-31 23:59:59.999999",
             "2024-02-01 00:00:00",
             "2024-02-29 12:30:00",
+            "2024-02-29 12:59:59.999999",
             "2024-03-31 01:30:00",
+            "2024-03-01 00:00:00",
             "2023-12-31 10:00:00",
-            "1969-12-31 18:00:00",
+            "2023-12-31 23:30:00",
+            "2024-01-01 00:00:00",
+            "2024-01-28 23:59:59.999999",
+            "2024-01-29 00:00:00",
         ],
         Kind::Date => &["2024-01-31", "2024-02-29", "2024-03-04", "2023-12-31"],
     };
@@ -475,7 +500,7 @@ fn fill_members(dice: &mut Dice, world: &mut World, index: usize) {
     }
     for number in 0..dice.between(1, 5) {
         let column = dice.pick(&cube.columns).clone();
-        let mut folds = vec![Fold::CountSql, Fold::CountDistinct, Fold::Count];
+        let mut folds = vec![Fold::CountSql, Fold::CountDistinct, Fold::CountDistinctApprox, Fold::Count];
         if column.kind.is_number() {
             folds.extend([Fold::Sum, Fold::Sum, Fold::Sum, Fold::Avg, Fold::Avg, Fold::Min, Fold::Max]);
         } else if column.kind != Kind::Bool && !(shifts && column.kind == Kind::Time) {
@@ -494,7 +519,7 @@ fn fill_members(dice: &mut Dice, world: &mut World, index: usize) {
             _ => format!("$.{}", column.name),
         };
         let kind = match fold {
-            Fold::Count | Fold::CountSql | Fold::CountDistinct => Kind::Big,
+            Fold::Count | Fold::CountSql | Fold::CountDistinct | Fold::CountDistinctApprox => Kind::Big,
             Fold::Sum | Fold::Avg if column.kind != Kind::Float => Kind::Numeric,
             Fold::Sum | Fold::Avg | Fold::Min | Fold::Max => column.kind,
         };
@@ -561,7 +586,7 @@ fn add_sub_query(dice: &mut Dice, world: &mut World, index: usize) {
         // Of the rows that the join finds: `q.id` is there on each of them.
         Fold::Count => "COUNT(*)".to_owned(),
         Fold::CountSql => format!("COUNT({value})"),
-        Fold::CountDistinct => format!("COUNT(DISTINCT {value})"),
+        Fold::CountDistinct | Fold::CountDistinctApprox => format!("COUNT(DISTINCT {value})"),
         Fold::Sum => format!("SUM({value})"),
         Fold::Avg => format!("AVG({value})"),
         Fold::Min => format!("MIN({value})"),

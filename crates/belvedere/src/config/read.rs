@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use belvedere_engine::DefaultMasks;
 use belvedere_model::yaml::{self, Keys};
 use belvedere_model::{Diagnostic, Place, SourceText};
 
@@ -54,6 +55,7 @@ pub fn read(file: &Path, text: &str, environment: &Environment, flags: &Flags) -
         .unwrap_or(chrono_tz::UTC);
     let tls = keys.take("tls").and_then(|entry| sections::tls(reader, &entry.value));
     let users = keys.take("users").map(|entry| sections::users(reader, &entry.value)).unwrap_or_default();
+    let masks = masks(reader, keys.take("masks").map(|entry| &entry.value), flags);
     let data_sources = match keys.take("data_sources") {
         Some(entry) => sections::data_sources(reader, &entry.value),
         None => {
@@ -70,7 +72,20 @@ pub fn read(file: &Path, text: &str, environment: &Environment, flags: &Flags) -
 
     let mut problems = std::mem::take(&mut reader.problems);
     if problems.is_empty() {
-        return Ok(Config { listen, http, models, storage, time_zone, tls, users, data_sources, refresh, limits, log });
+        return Ok(Config {
+            listen,
+            http,
+            models,
+            storage,
+            time_zone,
+            tls,
+            users,
+            masks,
+            data_sources,
+            refresh,
+            limits,
+            log,
+        });
     }
     problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
     Err(problems)
@@ -99,6 +114,46 @@ fn limits(reader: &mut Reader<'_>, node: Option<&yaml::Node>, flags: &Flags) -> 
         reader.finish(keys);
     }
     limits
+}
+
+/// What masked members show that say nothing of it themselves. Cube's own variables are read where ours are not set.
+fn masks(reader: &mut Reader<'_>, node: Option<&yaml::Node>, flags: &Flags) -> DefaultMasks {
+    let mut keys = node.and_then(|node| reader.keys(node, "masks"));
+    let mut mask = |reader: &mut Reader<'_>, key: &'static str, name: &'static str, is_one: fn(&str) -> bool| {
+        let entry = keys.as_mut().and_then(|keys| keys.take(key));
+        let cubes = format!("CUBEJS_ACCESS_POLICY_{}", name.to_uppercase());
+        let given = overriding(reader.environment, flags, name)
+            .or_else(|| {
+                let value = reader.environment.get(&cubes).filter(|value| !value.is_empty())?;
+                Some(outside(cubes, value))
+            })
+            .or_else(|| {
+                let entry = entry?;
+                reader.scalar(&entry.value, &entry.key, "text, a number, true or false")
+            })?;
+        if is_one(&given.value) {
+            return Some(given.value);
+        }
+        let help = "masks are text, a number, `true` or `false`, and a date or time such as 1970-01-01";
+        reader.error(&given.at, format!("this mask is no {key}"), "", help);
+        None
+    };
+    let is_number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
+    let is_time = |text: &str| {
+        let spaced = text.replacen('T', " ", 1);
+        chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+            || chrono::NaiveDateTime::parse_from_str(&spaced, "%Y-%m-%d %H:%M:%S%.f").is_ok()
+    };
+    let masks = DefaultMasks {
+        string: mask(reader, "string", "mask_string", |_| true),
+        number: mask(reader, "number", "mask_number", is_number),
+        boolean: mask(reader, "boolean", "mask_boolean", |text| matches!(text, "true" | "false")),
+        time: mask(reader, "time", "mask_time", is_time),
+    };
+    if let Some(keys) = keys {
+        reader.finish(keys);
+    }
+    masks
 }
 
 fn log(reader: &mut Reader<'_>, node: Option<&yaml::Node>, flags: &Flags) -> Log {

@@ -97,6 +97,7 @@ fn user(reader: &mut Reader<'_>, node: &Node, seen: &mut HashSet<String>) -> Opt
         .and_then(|entry| reader.text(&entry.value, "time_zone"))
         .and_then(|given| reader.choice(&given, "time_zone", &[("fixed", true)]))
         .unwrap_or(false);
+    let may_build = keys.take("build").and_then(|entry| reader.boolean(&entry.value, "build")).unwrap_or(false);
     reader.finish(keys);
     Some(User {
         name: name?.value,
@@ -104,6 +105,7 @@ fn user(reader: &mut Reader<'_>, node: &Node, seen: &mut HashSet<String>) -> Opt
         groups: groups.into_iter().map(|given| given.value).collect(),
         attributes,
         time_zone_fixed,
+        may_build,
     })
 }
 
@@ -323,7 +325,13 @@ fn time_zone(reader: &mut Reader<'_>, keys: &mut Keys<'_>) -> Option<Zone> {
 }
 
 pub(super) fn refresh(reader: &mut Reader<'_>, node: Option<&Node>, zone: Tz) -> Refresh {
-    let mut refresh = Refresh { enabled: true, every: Duration::from_secs(30), concurrency: 2, time_zones: vec![zone] };
+    let mut refresh = Refresh {
+        enabled: true,
+        every: Duration::from_secs(30),
+        concurrency: 2,
+        per_source: 2,
+        time_zones: vec![zone],
+    };
     let Some(mut keys) = node.and_then(|node| reader.keys(node, "refresh")) else { return refresh };
     if let Some(entry) = keys.take("enabled") {
         refresh.enabled = reader.boolean(&entry.value, "enabled").unwrap_or(true);
@@ -333,6 +341,10 @@ pub(super) fn refresh(reader: &mut Reader<'_>, node: Option<&Node>, zone: Tz) ->
     }
     if let Some(given) = keys.take("concurrency").and_then(|entry| reader.text(&entry.value, "concurrency")) {
         refresh.concurrency = reader.count(given, "concurrency", 64).unwrap_or(refresh.concurrency);
+    }
+    refresh.per_source = refresh.concurrency;
+    if let Some(given) = keys.take("per_source").and_then(|entry| reader.text(&entry.value, "per_source")) {
+        refresh.per_source = reader.count(given, "per_source", 64).unwrap_or(refresh.per_source);
     }
     if let Some(entry) = keys.take("time_zones") {
         let given = reader.texts(&entry.value, "time_zones");

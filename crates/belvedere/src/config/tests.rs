@@ -51,6 +51,22 @@ fn flags_override_the_environment_which_overrides_the_file() -> Result<(), Strin
 }
 
 #[test]
+fn masks_come_from_flags_then_our_variables_then_cubes_then_the_file() -> Result<(), String> {
+    let text = format!("{FILES}masks: {{ string: '***', number: -1, boolean: false, time: 1970-01-01 }}\n");
+    let masks = |config: Config| [config.masks.string, config.masks.number].map(Option::unwrap_or_default);
+    assert_eq!(masks(read_with(FILES, &[], &[])?), ["", ""]);
+    assert_eq!(masks(read_with(&text, &[], &[])?), ["***", "-1"]);
+    let cubes = ("CUBEJS_ACCESS_POLICY_MASK_NUMBER", "-2");
+    assert_eq!(masks(read_with(&text, &[cubes], &[])?), ["***", "-2"]);
+    let both = [cubes, ("BELVEDERE_MASK_NUMBER", "-3")];
+    assert_eq!(masks(read_with(&text, &both, &[])?), ["***", "-3"]);
+    assert_eq!(masks(read_with(&text, &both, &[("mask_number", "-4")])?), ["***", "-4"]);
+    let error = read_with(&text, &[("CUBEJS_ACCESS_POLICY_MASK_TIME", "never")], &[]).expect_err("this is no time");
+    assert!(error.contains("this mask is no time") && error.contains("CUBEJS_ACCESS_POLICY_MASK_TIME"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn an_empty_variable_overrides_nothing() -> Result<(), String> {
     let config = read_with(FILES, &[("BELVEDERE_LISTEN", "")], &[])?;
     assert_eq!(config.listen[0].value, "127.0.0.1:15432");

@@ -194,7 +194,7 @@ fn value(
         );
         return None;
     };
-    references.template(node, &format!("`sql` of {what}")).map(DimensionValue::Sql)
+    references.member_template(node, &format!("`sql` of {what}")).map(DimensionValue::Sql)
 }
 
 fn coordinate(

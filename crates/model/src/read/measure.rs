@@ -5,7 +5,7 @@ use crate::definitions::Item;
 use crate::read::fields::{Fields, Vocabulary};
 use crate::read::naming::{first_unsupported, naming};
 use crate::read::{shared, stage};
-use crate::references::References;
+use crate::references::{References, Scope};
 use crate::spelling::one_of;
 use crate::{Measure, MeasureDetails, MeasureKind, MultiStage, RollingWindow, SqlTemplate, Unsupported, WindowBound};
 
@@ -75,7 +75,9 @@ pub(crate) fn measure(item: &Item<'_>, references: &mut References<'_>) -> Optio
     let (naming, computed_public) = naming(&fields, &item.name, &item.place, true, references.problems);
     let (details, feature) = details(&fields, kind, references);
     let sql = sql(item, &fields, kind, &details, references);
+    references.in_member = matches!(references.scope, Scope::Cube(_));
     let filters = templates(&fields, "filters", references);
+    references.in_member = false;
     let format = shared::format(&fields, references.problems);
     check::foreign_column::check(&what, references);
     let unsupported = first_unsupported([feature, computed_public], references);
@@ -100,7 +102,7 @@ fn sql(
                 "delete one of them",
             );
         }
-        return references.template(node, &format!("`sql` of {what}")).map(Some);
+        return references.member_template(node, &format!("`sql` of {what}")).map(Some);
     }
     let may_lack_sql = matches!(kind, Some(MeasureKind::Count | MeasureKind::Rank | MeasureKind::RunningTotal));
     if may_lack_sql || fields.get("case").is_some() && details.multi_stage.is_some() {

@@ -1,4 +1,4 @@
-//! Rollup definitions (semantics 4.1, 1.19): read and kept; nothing executes them yet.
+//! Rollup definitions (semantics 4.1, 1.19).
 
 use crate::definitions::{Item, name_of};
 use crate::read::fields::{Fields, Vocabulary, text_of};
@@ -38,6 +38,7 @@ const ROLLUP: Vocabulary = Vocabulary {
         "stream_offset",
         "rollups",
         "union_with_source_data",
+        "exact_distinct",
         "sql_alias",
         "max_pre_aggregations",
         "public",
@@ -183,6 +184,7 @@ pub(crate) fn pre_aggregation(item: &Item<'_>, references: &mut References<'_>) 
         ),
         rollups,
         union_with_source_data: flag("union_with_source_data", references).unwrap_or(false),
+        exact_distinct: flag("exact_distinct", references).unwrap_or(false),
         sql_alias: fields.text("sql_alias", references.problems),
     })
 }

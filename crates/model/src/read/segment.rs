@@ -26,7 +26,7 @@ pub(crate) fn segment(item: &Item<'_>, references: &mut References<'_>) -> Optio
         );
         return None;
     };
-    let sql = references.template(node, &format!("`sql` of {what}"));
+    let sql = references.member_template(node, &format!("`sql` of {what}"));
     check::foreign_column::check(&what, references);
     let unsupported = first_unsupported([computed_public], references);
     Some(Segment { naming, sql: sql?, unsupported })

@@ -74,7 +74,10 @@ cubes:
   - name: unions
     sql: "SELECT * FROM {orders.sql()} UNION ALL SELECT * FROM { customers . sql ( ) }"
     dimensions:
-      - {name: param, sql: "{FILTER_PARAMS.unions.param.filter(lambda x: f'{x} = 1')}", type: string}
+      - {name: param, sql: "{COMPILE_CONTEXT.x}", type: string}
+      - {name: asked, sql: "{FILTER_PARAMS.unions.param.filter(lambda x: f'{x} = 1')}", type: string}
+      - {name: encoded, sql: "{SQL_UTILS.urlEncode('x')}", type: string}
+      - {name: raw, sql: "{SECURITY_CONTEXT.x.unsafeValue()}", type: string}
       - {name: uses_param, sql: "upper({param})", type: string}
       - {name: uses_user, sql: "{uses_param}", type: string}
       - {name: converted, sql: "{ SQL_UTILS.convertTz('x') }", type: time}
@@ -118,14 +121,15 @@ fn a_context_variable_is_carried_to_all_who_use_it() {
     let model = model(REFERENCES);
     let unions = &model.cubes["unions"];
     for name in ["param", "uses_param", "uses_user"] {
-        assert_eq!(feature(&unions.dimensions[name].unsupported), "FILTER_PARAMS", "{name}");
+        assert_eq!(feature(&unions.dimensions[name].unsupported), "COMPILE_CONTEXT", "{name}");
     }
-    assert_eq!(feature(&unions.dimensions["converted"].unsupported), "SQL_UTILS");
+    assert_eq!(feature(&unions.dimensions["encoded"].unsupported), "SQL_UTILS.urlEncode");
+    assert!(feature(&unions.dimensions["raw"].unsupported).contains("SQL injection"));
+    for name in ["asked", "converted"] {
+        assert_eq!(unions.dimensions[name].unsupported, None, "{name}");
+    }
     assert_eq!(unions.unsupported, None);
-    assert_eq!(
-        dimension_sql(&unions.dimensions["param"]),
-        "<context FILTER_PARAMS.unions.param.filter(lambda x: f'{x} = 1')>"
-    );
+    assert_eq!(dimension_sql(&unions.dimensions["param"]), "<context COMPILE_CONTEXT.x>");
 }
 
 #[test]

@@ -67,6 +67,16 @@ pub fn resolve_granularities(
                         .update_data(|key| if key.schema_name().to_string() == name { key } else { key.alias(name) }))
                 });
             }
+            // Its arguments are told from other keys by what the keys are.
+            if matches!(&expr, Expr::AggregateFunction(call) if call.func.name() == "grouping") {
+                let saved = names.save(&expr);
+                let arguments = expr.map_children(|key| {
+                    let name = key.schema_name().to_string();
+                    Ok(resolve(key)?
+                        .update_data(|key| if key.schema_name().to_string() == name { key } else { key.alias(name) }))
+                });
+                return Ok(arguments?.update_data(|expr| saved.restore(expr)));
+            }
             let saved = names.save(&expr);
             Ok(resolve(expr)?.update_data(|expr| saved.restore(expr)))
         })

@@ -473,6 +473,7 @@ impl ExprPlanner for MySqlOperators {
                         database: String::new(),
                         zone: Zone::UTC,
                         now: chrono::DateTime::UNIX_EPOCH,
+                        rollups: crate::session::RollupSettings::default(),
                     },
                     dialect: SourceDialect::MySql,
                 };

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, ExprSchema, Result, ScalarValue, Spans};
 use datafusion_expr::expr::{AggregateFunction, Exists, InSubquery};
 use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{
     Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, binary_expr, lit,
 };
@@ -49,6 +50,45 @@ pub fn count_subqueries(plan: LogicalPlan, functions: &Functions, session: &Sess
         .map_data(LogicalPlan::recompute_schema)
     })
     .data()
+}
+
+/// In words, why a plan could not be optimized that has a correlated sub-query of one value: DataFusion joins the aggregated rows to the
+/// outer ones, which goes by equal columns alone.
+#[must_use]
+pub fn refused_correlation(plan: &LogicalPlan) -> Option<PlanError> {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|inner| {
+                if let Expr::ScalarSubquery(subquery) = inner {
+                    found |= !subquery.outer_ref_columns.is_empty() && compares_unequally(&subquery.subquery)?;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    if walked.is_err() || !found {
+        return None;
+    }
+    Some(
+        PlanError::unsupported(
+            "a sub-query of one value compares with the outer query otherwise than by = with a column",
+        )
+        .detail("It is joined to the outer rows after it is aggregated, which goes by equal columns alone.")
+        .hint("Join the tables on the condition, and aggregate by the columns of the outer one."),
+    )
+}
+
+/// Whether an outer column stands in a condition that is no equality.
+fn compares_unequally(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| {
+        // A scan may have taken a filter in.
+        let conditions = node.expressions();
+        Ok(conditions.iter().flat_map(split_conjunction).any(|condition| {
+            let is_equality = matches!(condition, Expr::BinaryExpr(binary) if binary.op == Operator::Eq);
+            condition.contains_outer() && !is_equality
+        }))
+    })
 }
 
 fn exists_as_count(exists: Exists, functions: &Functions) -> Result<Expr> {

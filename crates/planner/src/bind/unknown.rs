@@ -456,6 +456,7 @@ pub fn fold_any(plan: LogicalPlan) -> Result<LogicalPlan> {
         database: String::new(),
         zone: Zone::UTC,
         now: chrono::DateTime::UNIX_EPOCH,
+        rollups: crate::session::RollupSettings::default(),
     };
     plan.transform_up_with_subqueries(|node| {
         let schema = input_schema(&node);

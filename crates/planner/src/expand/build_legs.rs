@@ -8,13 +8,13 @@ use std::sync::Arc;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue};
 use datafusion_expr::expr::AggregateFunctionParams;
-use datafusion_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion_expr::{Aggregate, Distinct, Expr, LogicalPlan};
 use indexmap::IndexSet;
 
 use crate::bind::measures::{MEASURE, measures_in};
 use crate::error::PlanError;
 use crate::lower::joined_rows::Planning;
-use crate::nodes::fact_leg::{LegLeaf, LegScan};
+use crate::nodes::fact_leg::{LegLeaf, LegScan, MappedTime};
 use crate::policy::Restrictions;
 
 use super::absorb::{Absorbed, absorb};
@@ -52,6 +52,8 @@ pub struct Within {
     /// What policies and default filters make of the first of them, which names the members that the user asks for. It holds in all of
     /// them; `None` in the first itself, and for questions of sub-query dimensions, which no view restricts.
     pub restrictions: Option<Restrictions>,
+    /// The calendars whose joins are those of another time.
+    pub mapped: Vec<MappedTime>,
 }
 
 impl Question {
@@ -97,9 +99,27 @@ pub fn build_legs(plan: LogicalPlan, planning: Planning<'_>) -> Result<LogicalPl
                 Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)))
             }
         },
+        LogicalPlan::Distinct(Distinct::All(input)) => match distinct_dimensions(&input, planning)? {
+            Some(answer) => Ok(Transformed::yes(answer)),
+            None => Ok(Transformed::no(LogicalPlan::Distinct(Distinct::All(input)))),
+        },
         other => Ok(Transformed::no(other)),
     })
     .data()
+}
+
+/// `SELECT DISTINCT` of dimensions is their groups: as a leg, so that a rollup may have them.
+fn distinct_dimensions(input: &Arc<LogicalPlan>, planning: Planning<'_>) -> Result<Option<LogicalPlan>> {
+    let Some(absorbed) = absorb(input)? else { return Ok(None) };
+    let keys: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    for key in &keys {
+        let resolved = resolved(key, &absorbed)?;
+        if !measures_in(&resolved, &absorbed)?.is_empty() || resolved.column_refs().is_empty() {
+            return Ok(None);
+        }
+    }
+    let aggregate = Aggregate::try_new(Arc::clone(input), keys, Vec::new())?;
+    answer(&aggregate, &absorbed, planning).map(Some)
 }
 
 fn answer(aggregate: &Aggregate, absorbed: &Absorbed, planning: Planning<'_>) -> Result<LogicalPlan> {

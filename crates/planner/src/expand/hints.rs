@@ -15,10 +15,11 @@ use crate::lower::calculated::composed_path;
 use crate::lower::joined_rows::{internal, missing, view_named};
 use crate::lower::lower_leg::granularity_call;
 use crate::members::{self, REFERENCE_DEPTH_MAX};
-use crate::nodes::fact_leg::{LegLeaf, LegScan};
+use crate::nodes::fact_leg::{LeafOrigin, LegLeaf, LegScan};
 use crate::policy::condition::Condition;
 use crate::rewrite::CUSTOM_GRANULARITY;
 
+use super::choose_join_tree::choose_join_tree;
 use super::pin_switches::as_switch;
 
 /// Paths of cubes, each once, in order of appearance.
@@ -63,12 +64,43 @@ impl<'a> Hints<'a> {
         self.shown_member(column)?;
         let Some(mask) = &column.mask else { return Ok(()) };
         if let Some(condition) = &mask.shown_where {
+            self.refuse_repetition(column, condition)?;
             self.condition(condition)?;
         }
-        if let (Some(Mask::Sql(template)), None) = (column.mask_of(self.model), &column.view) {
-            self.templates(&column.path, &[template], 0, Measures::Followed)?;
+        match (column.mask_of(self.model), &column.view) {
+            (Some(Mask::Sql(template)), None) => self.templates(&column.path, &[template], 0, Measures::Followed),
+            (Some(Mask::Sql(template)), Some(_)) => self.named_by_view(&[template]),
+            (Some(Mask::Literal(_)) | None, _) => Ok(()),
+        }
+    }
+
+    /// The members that SQL of a view refers to.
+    fn named_by_view(&mut self, templates: &[&SqlTemplate]) -> Result<()> {
+        for part in templates.iter().flat_map(|template| &template.parts) {
+            let TemplatePart::Member(reference) = part else { continue };
+            self.add(reference.path.clone());
+            self.references(&reference.path, &reference.member, 1, Measures::Followed)?;
         }
         Ok(())
+    }
+
+    /// What decides of a mask must have one value on each row: a cube of which a row has several would repeat the row.
+    fn refuse_repetition(&self, column: &MemberColumn, condition: &Condition) -> Result<()> {
+        let mut own = Self::new(self.model);
+        own.shown_member(column)?;
+        // A measure of several facts has a tree for each, where the condition is one of each row.
+        let Ok(tree) = choose_join_tree(self.model, &own.paths) else { return Ok(()) };
+        own.condition(condition)?;
+        let larger = choose_join_tree(self.model, &own.paths)?;
+        let determined = larger.determined_by(self.model, &tree.root);
+        if larger.root == tree.root && larger.nodes().all(|node| tree.contains(node) || determined.contains(node)) {
+            return Ok(());
+        }
+        Err(PlanError::unsupported(format!(
+            "\"{}\" is masked but for some rows, and which they are depends on cubes of which a row may have several",
+            column.member
+        ))
+        .detail("One access policy shows it under a row filter, another one masks it."))
     }
 
     /// A cube's member, or what the view's own member refers to.
@@ -82,12 +114,7 @@ impl<'a> Hints<'a> {
                     return Err(missing(&view.naming.name, &column.member));
                 }
             };
-            for part in templates.into_iter().flat_map(|template| &template.parts) {
-                let TemplatePart::Member(reference) = part else { continue };
-                self.add(reference.path.clone());
-                self.references(&reference.path, &reference.member, 1, Measures::Followed)?;
-            }
-            return Ok(());
+            return self.named_by_view(&templates);
         }
         // A switch is no column of its cube.
         if as_switch(column, self.model).is_some() {
@@ -100,7 +127,18 @@ impl<'a> Hints<'a> {
     /// What one leaf needs: its cube, and the dimensions and segments that its SQL and filters name.
     pub(crate) fn leaf(&mut self, scans: &[LegScan], leaf: &LegLeaf) -> Result<()> {
         self.add(leaf.path.clone());
-        self.references(&leaf.path, &leaf.measure, 0, Measures::Skipped)?;
+        match leaf.origin {
+            LeafOrigin::Value | LeafOrigin::Raw(_) => {
+                self.references(&leaf.path, &leaf.measure, 0, Measures::Skipped)?;
+            }
+            LeafOrigin::Mask(_) => {
+                let owner = members::cube_named(self.model, leaf.cube())?;
+                let mask = owner.measures.get(&leaf.measure).and_then(|measure| measure.details.mask.as_ref());
+                if let Some(Mask::Sql(template)) = mask {
+                    self.templates(&leaf.path, &[template], 0, Measures::Skipped)?;
+                }
+            }
+        }
         for (path, measure) in &leaf.within {
             let owner = members::cube_named(self.model, path.last().map_or("", String::as_str))?;
             let filters: Vec<&SqlTemplate> = owner.measures.get(measure).iter().flat_map(|m| &m.filters).collect();

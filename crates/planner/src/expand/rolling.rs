@@ -497,6 +497,9 @@ impl Rolling {
                 LeafKind::Count | LeafKind::Sum => LeafKind::Sum,
                 LeafKind::Min => LeafKind::Min,
                 LeafKind::Max => LeafKind::Max,
+                LeafKind::Sketch | LeafKind::Set => {
+                    return Err(PlanError::internal("a query asks for what only rollups store"));
+                }
                 kind @ (LeafKind::CountDistinct | LeafKind::CountDistinctApprox) => kind,
             };
             aggregates.push(rows.leaf_aggregate(again, named(leaf_name(*index)))?.alias(format!("w{index}")));
@@ -542,7 +545,7 @@ const TO: &str = "window_to";
 /// Whether a leaf of a window needs the values themselves.
 fn is_of_values(kind: LeafKind) -> bool {
     match kind {
-        LeafKind::CountDistinct | LeafKind::CountDistinctApprox => true,
+        LeafKind::CountDistinct | LeafKind::CountDistinctApprox | LeafKind::Sketch | LeafKind::Set => true,
         LeafKind::Count | LeafKind::Sum | LeafKind::Min | LeafKind::Max => false,
     }
 }

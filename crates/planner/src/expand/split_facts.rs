@@ -17,7 +17,7 @@ use belvedere_model::{MeasureKind, Model};
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, ident};
+use datafusion_expr::{Case, Expr, ExprSchemable, Extension, LogicalPlan, ident};
 
 use crate::catalog::{JOIN_FIELD, MemberColumn};
 use crate::error::{PlanError, Result};
@@ -25,7 +25,7 @@ use crate::lower::calculated::{ExtraFilter, Leaves, leaf_name, stage_name};
 use crate::lower::joined_rows::{JoinedRows, Planning, Scope, internal, substitute};
 use crate::lower::read_rows::refuse_several_facts;
 use crate::members::{self, REFERENCE_DEPTH_MAX};
-use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, Switch};
+use crate::nodes::fact_leg::{FactLeg, HiddenRows, LeafKind, LeafOrigin, LegAggregate, LegLeaf, Switch};
 use crate::policy::Restrictions;
 
 use super::build_legs::{Asked, Question, Within};
@@ -145,7 +145,7 @@ fn counts(item: &Item<'_>) -> bool {
         LegAggregate::Leaf(leaf) => leaf.kind.counts(),
         LegAggregate::CountRows { .. } => true,
         LegAggregate::OverRows(Expr::AggregateFunction(call)) => call.func.name() == "count",
-        LegAggregate::OverRows(_) => false,
+        LegAggregate::OverRows(_) | LegAggregate::HiddenRows(_) => false,
     }
 }
 
@@ -354,16 +354,72 @@ impl<'a> Splitter<'a> {
         let extra = self.extra_filter(filter, rows, &mut hints)?;
         let mut leaves = Leaves::default();
         let value = rows.member_measure(member, extra.as_ref(), &mut leaves)?;
-        // A masked measure has the groups that it would have unmasked; its leaves are not read.
-        let value = match &member.mask {
-            Some(mask) => rows.measure_mask(member, mask.shown_where.as_ref())?,
-            None => value,
-        };
         // Where one tree holds all of a calculated measure it is computed there, as Cube does; else leaf by leaf. A stage has trees of its
         // own.
         let whole = (leaves.stages.is_empty() && choose_join_tree(self.model, &hints.and(&self.base).paths).is_ok())
             .then_some(hints);
-        self.add_leaves(value, &leaves, rows, whole.as_ref(), shown, to)
+        let value = self.add_leaves(value, &leaves, rows, whole.as_ref(), shown, to)?;
+        let Some(mask) = &member.mask else { return Ok(value) };
+        // A masked measure has the groups that it would have unmasked, though nothing reads its leaves.
+        let mut of_mask = Leaves::default();
+        let masked = rows.measure_mask(member, extra.as_ref(), &mut of_mask)?;
+        let masked = self.add_leaves(masked, &of_mask, rows, whole.as_ref(), shown, to)?;
+        let Some(shown_where) = &mask.shown_where else { return Ok(masked) };
+        if let Some(stage) = leaves.stages.first() {
+            return Err(PlanError::unsupported(format!(
+                "{shown} is masked for some rows and shown for others, and \"{}\" is the answer to a question of its own",
+                stage.member
+            ))
+            .detail("One access policy shows it under a row filter, another one masks it."));
+        }
+        let mut of_shown_rows: Option<Expr> = None;
+        for path in leaves.leaves.iter().map(|leaf| &leaf.of.path).collect::<BTreeSet<_>>() {
+            let hidden = HiddenRows { path: path.clone(), shown_where: shown_where.clone(), filter: filter.cloned() };
+            let none = Expr::IsNull(Box::new(self.add_hidden(hidden, whole.as_ref(), shown, to)?));
+            of_shown_rows = Some(match of_shown_rows {
+                None => none,
+                Some(others) => others.and(none),
+            });
+        }
+        let Some(of_shown_rows) = of_shown_rows else { return Ok(value) };
+        let shown = vec![(Box::new(of_shown_rows), Box::new(value))];
+        Ok(Expr::Case(Case::new(None, shown, Some(Box::new(masked)))))
+    }
+
+    /// Whether a group has rows that a masked measure is not shown for: a column that is NULL where it has none.
+    ///
+    /// It would be wrong to aggregate the shown rows alone: their sum would look like that of all.
+    fn add_hidden(
+        &self,
+        hidden: HiddenRows,
+        whole: Option<&Hints<'a>>,
+        shown: &str,
+        to: &mut Found<'_, 'a>,
+    ) -> Result<Expr> {
+        let mut own = Hints::new(self.model);
+        own.add(hidden.path.clone());
+        own.condition(&hidden.shown_where)?;
+        let reads = own.paths.clone();
+        if let Some(filter) = &hidden.filter {
+            own.expr(&self.question.scans, filter)?;
+        }
+        let item = Item {
+            fact: Some(hidden.path.clone()),
+            condition: hidden.filter.clone(),
+            aggregate: LegAggregate::HiddenRows(hidden),
+            field: Arc::new(Field::new("hidden", DataType::Int64, true)),
+            hints: whole.cloned().unwrap_or(own),
+            reads,
+            immune: true,
+            counts_key: false,
+            shown: shown.to_owned(),
+        };
+        let known = |known: &Item<'a>| known.aggregate == item.aggregate && known.hints.paths == item.hints.paths;
+        let position = to.items.iter().position(known).unwrap_or(to.items.len());
+        if position == to.items.len() {
+            to.items.push(item);
+        }
+        Ok(ident(item_name(position)))
     }
 
     fn output_field(&self, aggregate: usize) -> FieldRef {
@@ -956,6 +1012,7 @@ impl<'a> Splitter<'a> {
             restrictions: self.restrictions_of(group),
             distinct_rows_of: distinct_rows_of.map(str::to_owned),
             switches: self.switches.clone(),
+            mapped: self.question.within.mapped.clone(),
             schema: Arc::new(schema),
         })
     }

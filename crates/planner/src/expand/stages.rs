@@ -29,7 +29,7 @@ use crate::error::{PlanError, Result};
 use crate::lower::calculated::stage_name;
 use crate::lower::joined_rows::{JoinedRows, Planning, internal, missing};
 use crate::lower::stage_sql::{StageSql, input_name, stage_leaf};
-use crate::nodes::fact_leg::LegScan;
+use crate::nodes::fact_leg::{LegScan, MappedTime};
 
 use super::build_legs::{Asked, Question, Within};
 use super::hints::member;
@@ -71,6 +71,8 @@ pub(crate) struct Multi {
     /// The last filters, which are the stage's own.
     included: usize,
     shifts: Vec<Shift>,
+    /// Shifts by joins, which leave groups and filters as they are.
+    mapped: Vec<MappedTime>,
     scans: Vec<LegScan>,
 }
 
@@ -102,9 +104,7 @@ impl Stage {
     pub(crate) fn gives_groups(&self, question: &Question) -> Vec<MemberColumn> {
         match self {
             Self::Rolling(_) => Vec::new(),
-            Self::Multi(multi) if multi.shifts.is_empty() && multi.is_onto(question) => {
-                multi.measures().cloned().collect()
-            }
+            Self::Multi(multi) if !multi.is_shifted() && multi.is_onto(question) => multi.measures().cloned().collect(),
             Self::Multi(_) => Vec::new(),
         }
     }
@@ -113,7 +113,7 @@ impl Stage {
     pub(crate) fn is_beside(&self, question: &Question) -> bool {
         match self {
             Self::Rolling(_) => true,
-            Self::Multi(multi) => !multi.is_onto(question) || !multi.shifts.is_empty(),
+            Self::Multi(multi) => !multi.is_onto(question) || multi.is_shifted(),
         }
     }
 
@@ -179,7 +179,7 @@ impl Multi {
                 "A multi-stage measure is computed over other measures; without `multi_stage` it aggregates rows.",
             ));
         }
-        let shifts = shifts_of(question, stage, &details.time_shifts, rows, planning)?;
+        let (shifts, mapped) = shifts_of(question, stage, &details.time_shifts, rows, planning)?;
         let mut multi = Self {
             of: stage.clone(),
             kind: measure.kind,
@@ -190,6 +190,7 @@ impl Multi {
             refiltered: false,
             included: 0,
             shifts,
+            mapped,
             scans: question.scans.clone(),
         };
         if let Some(filter) = &details.filter {
@@ -290,7 +291,13 @@ impl Multi {
             .zip(self.measures())
             .map(|(column, input)| (Asked::Measure { column: column.clone(), filter: None }, input.field.clone()))
             .collect();
-        asking(question, scans, group, asked, filters, within(question, facts, inherited))
+        let mut within = within(question, facts, inherited);
+        within.mapped.extend(self.mapped.iter().cloned());
+        asking(question, scans, group, asked, filters, within)
+    }
+
+    fn is_shifted(&self) -> bool {
+        !self.shifts.is_empty() || !self.mapped.is_empty()
     }
 
     fn moved(&self, expr: &Expr, scans: &[LegScan], planning: Planning<'_>) -> Result<Expr> {
@@ -338,7 +345,7 @@ impl Multi {
         if !self.is_onto(question) {
             return Ok(StageAnswer::Beside(values));
         }
-        let groups = if self.shifts.is_empty() {
+        let groups = if !self.is_shifted() {
             None
         } else {
             let all: Vec<usize> = (0..question.group.len()).collect();
@@ -600,7 +607,8 @@ pub(crate) fn asking(
 /// A question that `question` asks; all facts are those of the whole.
 pub(crate) fn within(question: &Question, facts: &BTreeSet<Vec<String>>, inherited: usize) -> Within {
     let restrictions = question.within.restrictions.clone();
-    Within { depth: question.within.depth + 1, facts: facts.clone(), inherited, restrictions }
+    let mapped = question.within.mapped.clone();
+    Within { depth: question.within.depth + 1, facts: facts.clone(), inherited, restrictions, mapped }
 }
 
 /// The columns of the scans.

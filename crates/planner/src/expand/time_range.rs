@@ -27,7 +27,7 @@ const DAY_MICROSECONDS: i64 = 86_400_000_000;
 
 /// A time dimension, maybe moved by a stage's time shift.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Core {
+pub struct Core {
     pub column: Column,
     pub expr: Expr,
     /// Whole days: `expr` is a date.
@@ -36,7 +36,7 @@ pub(crate) struct Core {
 
 /// Bins of time: an interval laid end to end from an origin.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Unit {
+pub struct Unit {
     /// Of a predefined granularity.
     pub name: Option<&'static str>,
     pub interval: Interval,
@@ -269,7 +269,7 @@ impl Times<'_> {
     }
 
     /// The range of a condition over `core`; `None` where it is not one.
-    fn range_of(&self, expr: &Expr, core: &Core) -> Result<Option<Range>> {
+    pub(crate) fn range_of(&self, expr: &Expr, core: &Core) -> Result<Option<Range>> {
         match expr {
             Expr::BinaryExpr(binary) => {
                 let sides = [

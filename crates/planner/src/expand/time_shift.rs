@@ -1,5 +1,9 @@
 //! Time shifts of multi-stage measures (reference MS6, K2): `time + interval` stands in the place of the time dimension.
 //!
+//! What a calendar maps by SQL moves nothing in the question: the mapped column takes the time's place in the joins to the calendar, so that
+//! all its members are those of the day that shows the rows. Rows that no day of the calendar shows are in the group without a day, as
+//! rows of days that it does not have always are.
+//!
 //! Groups and conditions move alike: last year's row lands in this year's bucket, and a range of this year lets it in. It would be wrong to
 //! move what is computed from the time elsewhere: a dimension `{created_at} < '2024-03-01'` keeps last year's value, so that it is refused.
 
@@ -21,7 +25,7 @@ use crate::error::{PlanError, Result};
 use crate::granularity::scalar;
 use crate::lower::joined_rows::{JoinedRows, Planning, internal};
 use crate::members::{REFERENCE_DEPTH_MAX, sole_reference};
-use crate::nodes::fact_leg::LegScan;
+use crate::nodes::fact_leg::{LegScan, MappedTime};
 use crate::policy::Restrictions;
 use crate::rewrite::CUSTOM_GRANULARITY;
 
@@ -36,6 +40,8 @@ pub(crate) struct Shift {
     by: Interval,
     /// As the model has it, for calendars that map it.
     asked: (Interval, ShiftDirection),
+    /// A calendar's name for it.
+    is_named: bool,
 }
 
 /// Cube or view, and member, seen through dimensions that are nothing but another one.
@@ -108,14 +114,14 @@ pub(crate) fn refuse_roles(
 /// The moves that a measure's `time_shift` means for a question.
 ///
 /// # Errors
-/// 0A000 for shifts that a calendar maps by SQL, and for names that no time of the question has.
+/// 0A000 for names that no time of the question has, and where it is not clear what is meant.
 pub(crate) fn shifts_of(
     question: &Question,
     stage: &MemberColumn,
     shifts: &[TimeShift],
     rows: &mut JoinedRows<'_>,
     planning: Planning<'_>,
-) -> Result<Vec<Shift>> {
+) -> Result<(Vec<Shift>, Vec<MappedTime>)> {
     let mut by_default = question.within.restrictions.iter().flat_map(Restrictions::members_by_default);
     let is_time = |tested: &&MemberColumn| {
         tested.dimension(&planning.catalog.model).is_some_and(|dimension| dimension.kind == DimensionKind::Time)
@@ -130,6 +136,7 @@ pub(crate) fn shifts_of(
         .hint("Restrict the time in the query, which takes the default filter's place."));
     }
     let mut found = Vec::new();
+    let mut mapped: Vec<MappedTime> = Vec::new();
     for shift in shifts {
         let refused = |what: &str| {
             PlanError::unsupported(format!("the time shift of \"{}\" {what}, which is not supported yet", stage.member))
@@ -145,18 +152,41 @@ pub(crate) fn shifts_of(
             }
         };
         match (&shift.name, shift.interval, shift.direction) {
-            (Some(name), _, _) => found.extend(named(question, stage, name, dimension, planning)?),
+            (Some(name), _, _) => {
+                let (by_interval, by_join) = named(question, stage, name, dimension, planning)?;
+                found.extend(by_interval);
+                mapped.extend(by_join);
+            }
             (None, Some(interval), Some(direction)) => {
                 if dimension.is_none() && shifts.len() > 1 {
                     return Err(refused("names no time dimension beside another shift"));
                 }
                 refuse_roles(question, stage, dimension.as_slice(), planning)?;
-                found.push(Shift::new(dimension, interval, direction)?);
+                let shift = Shift::new(dimension, interval, direction, false)?;
+                for column in question.group.iter().chain(&question.filters).flat_map(Expr::column_refs) {
+                    let moved = member(&question.scans, column)?;
+                    let by_join =
+                        shift.moves(planning, moved).then(|| shift.mapped(planning, &identity_of(planning, moved)));
+                    mapped.extend(by_join.flatten());
+                }
+                found.push(shift);
             }
             (None, _, _) => return Err(refused("has no interval")),
         }
     }
-    Ok(found)
+    mapped.dedup();
+    for (index, one) in mapped.iter().enumerate() {
+        let calendar = (one.cube.clone(), one.dimension.clone());
+        refuse_roles(question, stage, std::slice::from_ref(&calendar), planning)?;
+        let others = question.within.mapped.iter().chain(&mapped[..index]);
+        if others.into_iter().any(|other| other.cube == one.cube) {
+            return Err(PlanError::unsupported(format!(
+                "\"{}\" is shifted in time twice by the calendar \"{}\", which maps days by SQL",
+                stage.member, one.cube
+            )));
+        }
+    }
+    Ok((found, mapped))
 }
 
 /// The shift that the calendars of a question call so.
@@ -166,8 +196,9 @@ fn named(
     name: &str,
     wanted: Option<Identity>,
     planning: Planning<'_>,
-) -> Result<Vec<Shift>> {
+) -> Result<(Vec<Shift>, Vec<MappedTime>)> {
     let mut found: Vec<Shift> = Vec::new();
+    let mut mapped: Vec<MappedTime> = Vec::new();
     for column in question.group.iter().chain(&question.filters).flat_map(Expr::column_refs) {
         let identity = identity_of(planning, member(&question.scans, column)?);
         let is_known = found.iter().any(|known| known.dimension.as_ref() == Some(&identity));
@@ -175,27 +206,36 @@ fn named(
             continue;
         }
         let Some(dimension) = dimension_of(planning, &identity) else { continue };
-        let Some(shift) = dimension.details.time_shifts.iter().find(|shift| shift.name.as_deref() == Some(name)) else {
-            continue;
-        };
+        let position = dimension.details.time_shifts.iter().position(|shift| shift.name.as_deref() == Some(name));
+        let Some(position) = position else { continue };
+        let shift = &dimension.details.time_shifts[position];
         match (&shift.sql, shift.interval, shift.direction) {
-            (None, Some(interval), Some(direction)) => found.push(Shift::new(Some(identity), interval, direction)?),
-            (_, _, _) => return Err(mapped_by_sql(stage, &identity)),
+            (None, Some(interval), Some(direction)) => {
+                found.push(Shift::new(Some(identity), interval, direction, true)?);
+            }
+            (Some(_), _, _) => {
+                let (cube, dimension) = identity;
+                let one = MappedTime { cube, dimension, shift: position };
+                if !mapped.contains(&one) {
+                    mapped.push(one);
+                }
+            }
+            (None, _, _) => return Err(mapped_by_sql(stage, &identity)),
         }
     }
-    if found.is_empty() {
+    if found.is_empty() && mapped.is_empty() {
         return Err(PlanError::unsupported(format!(
             "\"{}\" is shifted in time by \"{name}\", which no time dimension of the query defines",
             stage.member
         ))
         .hint("Group by, or restrict, the time dimension of the calendar that defines it."));
     }
-    Ok(found)
+    Ok((found, mapped))
 }
 
 fn mapped_by_sql(stage: &MemberColumn, of: &Identity) -> PlanError {
     PlanError::unsupported(format!(
-        "the time shift of \"{}\" is one that the calendar \"{}\" maps by SQL, which is not supported yet",
+        "the time shift of \"{}\" by its name is one that the calendar \"{}\" also maps by SQL",
         stage.member, of.0
     ))
 }
@@ -210,26 +250,21 @@ pub(crate) fn negated(interval: Interval) -> Option<Interval> {
 }
 
 impl Shift {
-    fn new(dimension: Option<Identity>, interval: Interval, direction: ShiftDirection) -> Result<Self> {
+    fn new(dimension: Option<Identity>, interval: Interval, direction: ShiftDirection, is_named: bool) -> Result<Self> {
         let by = match direction {
             ShiftDirection::Prior => Some(interval),
             ShiftDirection::Next => negated(interval),
         };
         let by = by.ok_or_else(|| PlanError::new("22008", "interval out of range"))?;
-        Ok(Self { dimension, by, asked: (interval, direction) })
+        Ok(Self { dimension, by, asked: (interval, direction), is_named })
     }
 
     /// A calendar may map the same shift to other days than arithmetic does.
-    fn refuse_mapped(&self, planning: Planning<'_>, stage: &MemberColumn, moved: &MemberColumn) -> Result<()> {
-        let identity = identity_of(planning, moved);
-        let is_mapped = dimension_of(planning, &identity).is_some_and(|dimension| {
-            dimension
-                .details
-                .time_shifts
-                .iter()
-                .any(|shift| shift.sql.is_some() && shift.interval.zip(shift.direction) == Some(self.asked))
-        });
-        if is_mapped { Err(mapped_by_sql(stage, &identity)) } else { Ok(()) }
+    fn mapped(&self, planning: Planning<'_>, of: &Identity) -> Option<MappedTime> {
+        let is_same =
+            |shift: &TimeShift| shift.sql.is_some() && shift.interval.zip(shift.direction) == Some(self.asked);
+        let shift = dimension_of(planning, of)?.details.time_shifts.iter().position(is_same)?;
+        Some(MappedTime { cube: of.0.clone(), dimension: of.1.clone(), shift })
     }
 
     fn moves(&self, planning: Planning<'_>, column: &MemberColumn) -> bool {
@@ -248,8 +283,11 @@ impl Shift {
             let TemplatePart::Member(reference) = part else { return false };
             let next = (reference.cube().to_owned(), reference.member.clone());
             let is_time = dimension_of(planning, &next).is_some_and(|next| next.kind == DimensionKind::Time);
-            let is_moved =
-                is_time && self.dimension.as_ref().is_none_or(|wanted| *wanted == seen_through(planning, next.clone()));
+            let through = seen_through(planning, next.clone());
+            // What a join moves moves all that is made of it.
+            let is_moved = is_time
+                && self.dimension.as_ref().is_none_or(|wanted| *wanted == through)
+                && self.mapped(planning, &through).is_none();
             is_moved || self.is_read_by(planning, &next, depth + 1)
         })
     }
@@ -286,8 +324,11 @@ impl Shift {
                 if failure.is_some() || !self.moves(planning, known) {
                     return Ok(Transformed::no(node));
                 }
-                if let Err(error) = self.refuse_mapped(planning, stage, known) {
-                    mapped = Some(error);
+                let identity = identity_of(planning, known);
+                if self.mapped(planning, &identity).is_some() {
+                    if self.is_named {
+                        mapped = Some(mapped_by_sql(stage, &identity));
+                    }
                     return Ok(Transformed::no(node));
                 }
                 let is_date = known.field.data_type() == &DataType::Date32;

@@ -63,7 +63,7 @@ impl JoinedRows<'_> {
         Ok(())
     }
 
-    fn asked(&self, scans: &[LegScan], expr: &Expr) -> Result<Option<AskedCondition>> {
+    pub(super) fn asked(&self, scans: &[LegScan], expr: &Expr) -> Result<Option<AskedCondition>> {
         let test = |column: &Expr, test: Test| -> Result<Option<AskedCondition>> {
             let Expr::Column(column) = column else { return Ok(None) };
             let found = member(scans, column)?;
@@ -125,7 +125,7 @@ impl JoinedRows<'_> {
     }
 
     /// Whether a cube is joined more than once.
-    fn has_roles(&self, cube: &str) -> bool {
+    pub(super) fn has_roles(&self, cube: &str) -> bool {
         self.tree.nodes().filter(|node| cube_of(node) == cube).count() > 1
     }
 
@@ -134,6 +134,10 @@ impl JoinedRows<'_> {
         let mut put = |parameter: &SqlParameter| match parameter {
             SqlParameter::Filters(_) if self.has_roles(&cube.naming.name) => Ok(vec![text(ALWAYS)]),
             SqlParameter::Filters(filters) => Ok(self.filters(cube, filters)),
+            SqlParameter::LocalTime(_) => Err(PlanError::internal(format!(
+                "the SQL of cube \"{}\" asks for the session's time",
+                cube.naming.name
+            ))),
             SqlParameter::Context { path, column, required } => {
                 if self.dialect(cube)? == SourceDialect::Files {
                     return Err(PlanError::unsupported(format!(

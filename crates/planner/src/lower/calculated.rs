@@ -5,14 +5,16 @@
 //! its leaves, with the meaning of its cube's dialect, so that leaves may come from anywhere.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use belvedere_model::{
-    CaseSwitch, Dimension, DimensionValue, Measure, MeasureKind, Model, SqlTemplate, TemplatePart, ViewMemberValue,
+    CaseSwitch, Dimension, DimensionValue, Mask, Measure, MeasureKind, Model, SqlTemplate, TemplatePart,
+    ViewMemberValue,
 };
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction, ScalarFunction};
-use datafusion_expr::{Case, Expr, ExprSchemable, lit};
+use datafusion_expr::{AggregateUDF, Case, Expr, ExprSchemable, lit};
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::Token;
 
@@ -44,6 +46,13 @@ pub struct Leaves {
 }
 
 impl Leaves {
+    /// Adds the leaves of another, each once.
+    pub(crate) fn take(&mut self, other: Self) {
+        for leaf in other.leaves {
+            self.add(leaf);
+        }
+    }
+
     fn add(&mut self, leaf: Leaf) -> Expr {
         let index = self.leaves.iter().position(|known| known.of == leaf.of).unwrap_or_else(|| {
             self.leaves.push(leaf);
@@ -236,9 +245,14 @@ impl<'a> JoinedRows<'a> {
         let extra = self.condition_within(extra)?;
         match leaf.origin {
             LeafOrigin::Value => self.leaf_input(&role, measure, extra),
-            LeafOrigin::Raw(index) => {
+            LeafOrigin::Raw(index) | LeafOrigin::Mask(index) => {
                 let dialect = self.dialect(role.cube)?;
-                let template = measure.sql.as_ref().ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
+                let template = match (leaf.origin, &measure.details.mask) {
+                    (LeafOrigin::Mask(_), Some(Mask::Sql(template))) => Some(template),
+                    (LeafOrigin::Mask(_), _) => None,
+                    (LeafOrigin::Value | LeafOrigin::Raw(_), _) => measure.sql.as_ref(),
+                };
+                let template = template.ok_or_else(|| missing(leaf.cube(), &leaf.measure))?;
                 let (_, raw) = cut_aggregates(&Marked::new(template), dialect)?;
                 let aggregate =
                     raw.get(index).ok_or_else(|| PlanError::internal("a raw aggregate that is not there"))?;
@@ -384,13 +398,38 @@ impl<'a> JoinedRows<'a> {
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
+        self.aggregated(scope, (name, LeafOrigin::Raw), template, extra, leaves, depth)
+    }
+
+    /// The mask of a measure by SQL: another calculated measure, with aggregates of its own.
+    pub(crate) fn mask_by_sql(
+        &mut self,
+        scope: &Scope<'a>,
+        name: &'a str,
+        template: &'a SqlTemplate,
+        extra: Option<&ExtraFilter>,
+        leaves: &mut Leaves,
+    ) -> Result<Expr> {
+        self.aggregated(scope, (name, LeafOrigin::Mask), template, extra, leaves, 0)
+    }
+
+    /// SQL of the measure `name` over measures and raw aggregates, whose leaves are of `origin`.
+    fn aggregated(
+        &mut self,
+        scope: &Scope<'a>,
+        (name, origin): (&'a str, fn(usize) -> LeafOrigin),
+        template: &'a SqlTemplate,
+        extra: Option<&ExtraFilter>,
+        leaves: &mut Leaves,
+        depth: usize,
+    ) -> Result<Expr> {
         let marked = Marked::new(template);
         let dialect = self.scope_dialect(scope, &marked)?;
         let (text, raw) = cut_aggregates(&marked, dialect)?;
         let mut ast = parse_member(&text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
         let mut failure = None;
-        let sql = CalculatedSql { scope, extra, measure: name, marked: &marked, raw: &raw };
+        let sql = CalculatedSql { scope, extra, measure: name, origin, marked: &marked, raw: &raw };
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
             match self.calculated_value(sql, idents, leaves, depth) {
@@ -430,7 +469,7 @@ impl<'a> JoinedRows<'a> {
         leaves: &mut Leaves,
         depth: usize,
     ) -> Result<Expr> {
-        let CalculatedSql { scope, extra, measure, marked, raw } = sql;
+        let CalculatedSql { scope, extra, measure, origin, marked, raw } = sql;
         let outside = || {
             PlanError::unsupported(format!(
                 "measure \"{}.{measure}\" uses a row's value outside an aggregate",
@@ -443,7 +482,7 @@ impl<'a> JoinedRows<'a> {
             && let Some(aggregate) = raw.get(index)
         {
             let Scope::Cube(role) = scope else { return Err(aggregates_in_view(scope, measure)) };
-            return self.raw_leaf(role, measure, (index, aggregate), extra, leaves);
+            return self.raw_leaf(role, measure, (origin(index), aggregate), extra, leaves);
         }
         let Some(TemplatePart::Member(reference)) = marked.reference(only).cloned() else { return Err(outside()) };
         if let Some(view) = self.model().views.get(reference.cube()) {
@@ -465,13 +504,12 @@ impl<'a> JoinedRows<'a> {
         &mut self,
         role: &Role<'a>,
         measure: &str,
-        (index, raw): (usize, &RawAggregate),
+        (origin, raw): (LeafOrigin, &RawAggregate),
         extra: Option<&ExtraFilter>,
         leaves: &mut Leaves,
     ) -> Result<Expr> {
         let condition = self.condition_within(extra.map(|extra| extra.over_rows.clone()))?;
         let input = where_holds(self.raw_input(role, measure, raw)?, condition);
-        let origin = LeafOrigin::Raw(index);
         let kind = match raw.function {
             RawFunction::Avg => return self.average(&role.path, measure, origin, extra, input, leaves),
             RawFunction::Count if raw.distinct => LeafKind::CountDistinct,
@@ -508,10 +546,10 @@ impl<'a> JoinedRows<'a> {
             LeafKind::Count => ("count", false),
             LeafKind::CountDistinct => ("count", true),
             LeafKind::CountDistinctApprox => {
-                let estimate = belvedere_functions::sketch::count_distinct_approx();
-                let call = AggregateFunction::new_udf(estimate, vec![input], false, None, vec![], None);
-                return Ok(Expr::AggregateFunction(call));
+                return Ok(aggregate_call(belvedere_functions::sketch::count_distinct_approx(), input));
             }
+            LeafKind::Sketch => return Ok(aggregate_call(belvedere_functions::sketch::sketch_of_keys(), input)),
+            LeafKind::Set => return Ok(aggregate_call(belvedere_functions::sets::set_of_values(), input)),
             LeafKind::Sum => ("sum", false),
             LeafKind::Min => ("min", false),
             LeafKind::Max => ("max", false),
@@ -558,6 +596,11 @@ impl<'a> JoinedRows<'a> {
     pub fn measure_of_row(&mut self, column: &MemberColumn) -> Result<Expr> {
         let mut leaves = Leaves::default();
         let over_leaves = self.member_measure(column, None, &mut leaves)?;
+        self.on_row(over_leaves, &leaves)
+    }
+
+    /// An expression over leaves on one row.
+    pub(super) fn on_row(&self, over_leaves: Expr, leaves: &Leaves) -> Result<Expr> {
         if let Some(stage) = leaves.stages.first() {
             return Err(PlanError::unsupported(format!(
                 "the measure \"{}\" has no value on a single row: it is computed over groups",
@@ -578,7 +621,7 @@ impl<'a> JoinedRows<'a> {
                     )],
                     Some(Box::new(lit(ScalarValue::Int64(Some(0))))),
                 )),
-                LeafKind::Sum | LeafKind::Min | LeafKind::Max => {
+                LeafKind::Sum | LeafKind::Min | LeafKind::Max | LeafKind::Sketch | LeafKind::Set => {
                     let found = leaf.input.get_type(&rows).map_err(internal)?;
                     if found == wanted { leaf.input.clone() } else { datafusion_expr::cast(leaf.input.clone(), wanted) }
                 }
@@ -589,12 +632,19 @@ impl<'a> JoinedRows<'a> {
     }
 }
 
+/// An aggregate of one argument.
+pub(crate) fn aggregate_call(function: Arc<AggregateUDF>, input: Expr) -> Expr {
+    Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![input], false, None, vec![], None))
+}
+
 /// The SQL of a calculated measure: whose it is, where it was reached, and its parts.
 #[derive(Clone, Copy)]
 struct CalculatedSql<'a, 's> {
     scope: &'s Scope<'a>,
     extra: Option<&'s ExtraFilter>,
     measure: &'s str,
+    /// Of the leaves of its raw aggregates, by position.
+    origin: fn(usize) -> LeafOrigin,
     marked: &'s Marked,
     raw: &'s [RawAggregate],
 }

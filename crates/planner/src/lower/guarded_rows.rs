@@ -9,21 +9,23 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use belvedere_functions::Zone;
-use belvedere_model::{DimensionKind, Mask};
-use datafusion_common::{Column, ScalarValue, TableReference};
-use datafusion_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder};
+use belvedere_model::{DimensionKind, Mask, MeasureKind, MemberKind, Model};
+use datafusion_common::{Column, NullEquality, ScalarValue, TableReference};
+use datafusion_expr::{Case, Expr, Join, JoinConstraint, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 
 use crate::bind::operators;
 use crate::catalog::MemberColumn;
 use crate::error::{PlanError, Result};
-use crate::expand::choose_join_tree::{choose_join_tree, cube_of};
+use crate::expand::choose_join_tree::{JoinTree, choose_join_tree, cube_of};
 use crate::expand::hints::Hints;
 use crate::members;
+use crate::nodes::fact_leg::HiddenRows;
 use crate::nodes::row_barrier::RowBarrier;
 use crate::policy::condition::Condition;
 use crate::policy::grants::Rows;
-use crate::policy::{Guard, Restrictions};
+use crate::policy::{Guard, MaskKind, Restrictions};
 
+use super::calculated::{ExtraFilter, Leaves};
 use super::joined_rows::{JoinedRows, Planning, Scope, internal};
 
 impl JoinedRows<'_> {
@@ -74,7 +76,7 @@ impl JoinedRows<'_> {
             Rows::All if members::reads_context(self.model(), cube) => Ok(RowBarrier::above(self.scan(node)?)),
             Rows::All => self.scan(node),
             // Without a row there is nothing to keep anything from.
-            Rows::Where(Condition::Never) => filtered(self.scan(node)?, vec![datafusion_expr::lit(false)]),
+            Rows::Where(Condition::Never) => filtered(self.scan(node)?, vec![lit(false)]),
             Rows::Where(condition) => self.scan_where(node, &condition),
         }
     }
@@ -87,22 +89,24 @@ impl JoinedRows<'_> {
         hints.add(vec![name.to_owned()]);
         hints.condition(condition)?;
         let tree = choose_join_tree(self.model(), &hints.paths)?;
-        let beyond = || {
-            PlanError::unsupported(format!(
+        if tree.root != name {
+            return Err(PlanError::unsupported(format!(
                 "the row filter of cube \"{name}\" reads other cubes in a way that is not supported"
             ))
-            .detail("It may read cubes of which each of its rows has one at most.")
-        };
-        if tree.root != name || tree.multiplies(self.model(), name) {
-            return Err(beyond());
+            .detail("It may read cubes that joins lead to from this one."));
         }
         let planning = Planning { is_trusted: true, ..self.planning };
-        let mut inner = JoinedRows::new(planning, tree);
+        let meets_several = tree.multiplies(self.model(), name);
+        let mut inner = JoinedRows::new(planning, if meets_several { JoinTree::of(name) } else { tree.clone() });
         inner.conditions.clone_from(&self.conditions);
         inner.take_columns(self, node);
         let wanted = inner.columns_of(name);
-        let holds = inner.condition(condition, self.planning.catalog.policies.zone())?;
-        let plan = filtered(inner.build()?, vec![holds])?;
+        let plan = if meets_several {
+            self.rows_with_a_match(inner, tree, condition)?
+        } else {
+            let holds = inner.condition(condition, self.planning.catalog.policies.zone())?;
+            filtered(inner.build()?, vec![holds])?
+        };
         let columns = wanted.into_iter().map(|column| {
             let value = Expr::Column(Column::new(Some(TableReference::bare(name)), column.clone()));
             value.alias_qualified(Some(TableReference::bare(node)), column)
@@ -110,6 +114,57 @@ impl JoinedRows<'_> {
         let plan =
             LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(internal)?;
         Ok(RowBarrier::above(plan))
+    }
+
+    /// The rows of a tree's root that meet one row, of those that are joined to them, for which the condition holds: each once.
+    ///
+    /// Conditions of the query are not put into the SQL of cubes here: the row that lets another one pass need not be one that is asked for.
+    fn rows_with_a_match(
+        &self,
+        mut rows: JoinedRows<'_>,
+        tree: JoinTree,
+        condition: &Condition,
+    ) -> Result<LogicalPlan> {
+        let name = tree.root.clone();
+        let zone = rows.planning.catalog.policies.zone();
+        let cube = rows.cube(&name)?;
+        if cube.primary_key().next().is_none() {
+            return Err(PlanError::unsupported(format!(
+                "the row filter of cube \"{name}\" reads a cube of which a row may have several, and \"{name}\" has no primary key"
+            ))
+            .detail("A row passes where one of them does, and is told apart from others by its key."));
+        }
+        let mut joined = JoinedRows::new(rows.planning, tree);
+        let keys = rows.primary_key(&name)?;
+        joined.names_after(&rows);
+        let passing = joined.primary_key(&name)?;
+        let holds = joined.condition(condition, zone)?;
+        let relation = TableReference::bare(format!("{name}:passing"));
+        let named = |index: usize| format!("p{index}");
+        let columns = passing
+            .into_iter()
+            .enumerate()
+            .map(|(index, key)| key.alias_qualified(Some(relation.clone()), named(index)));
+        let right = LogicalPlanBuilder::from(filtered(joined.build()?, vec![holds])?)
+            .project(columns)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(internal)?;
+        let on = keys
+            .into_iter()
+            .enumerate()
+            .map(|(index, key)| (key, Expr::Column(Column::new(Some(relation.clone()), named(index)))));
+        let on: Vec<(Expr, Expr)> = on.collect();
+        let join = Join::try_new(
+            Arc::new(rows.build()?),
+            Arc::new(right),
+            on,
+            None,
+            JoinType::LeftSemi,
+            JoinConstraint::On,
+            NullEquality::NullEqualsNothing,
+            false,
+        );
+        Ok(LogicalPlan::Join(join.map_err(internal)?))
     }
 
     /// A masked member's value on a row.
@@ -132,7 +187,7 @@ impl JoinedRows<'_> {
         let model = self.model();
         let name = &column.member;
         match column.mask_of(model) {
-            None => Ok(Expr::Literal(ScalarValue::try_from(data_type).map_err(internal)?, None)),
+            None => literal_mask(self.planning.catalog.policies.default_mask(kind_of(column, model)), data_type, name),
             Some(Mask::Literal(value)) => {
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 literal_mask((!value.is_null()).then_some(text.as_str()), data_type, name)
@@ -147,42 +202,115 @@ impl JoinedRows<'_> {
                 let stored = self.scoped_value(&Scope::Cube(role), template, boolean, 0)?;
                 let shown = self.shown(dimension, stored)?;
                 let found = self.type_of(&shown)?;
-                if found == *data_type {
-                    return Ok(shown);
-                }
-                if belvedere_functions::comparison_type(&found, data_type).is_none_or(|common| common != *data_type) {
-                    return Err(PlanError::unsupported(format!(
-                        "the mask of \"{name}\" is of type {}, and the member is of type {}",
-                        operators::pg_name(&found),
-                        operators::pg_name(data_type)
-                    ))
-                    .hint("Cast the mask's sql."));
-                }
-                operators::cast_exactly(shown, &found, data_type, &self.planning.session.in_utc()).map_err(internal)
+                self.mask_of_type(shown, &found, data_type, name)
             }
         }
     }
 
-    /// What a user sees in the place of a masked measure, in every group and on every row.
+    /// A mask by SQL as a value of its member's type.
+    fn mask_of_type(&self, value: Expr, found: &DataType, wanted: &DataType, name: &str) -> Result<Expr> {
+        if found == wanted {
+            return Ok(value);
+        }
+        if belvedere_functions::comparison_type(found, wanted).is_none_or(|common| common != *wanted) {
+            return Err(PlanError::unsupported(format!(
+                "the mask of \"{name}\" is of type {}, and the member is of type {}",
+                operators::pg_name(found),
+                operators::pg_name(wanted)
+            ))
+            .hint("Cast the mask's sql."));
+        }
+        operators::cast_exactly(value, found, wanted, &self.planning.session.in_utc()).map_err(internal)
+    }
+
+    /// What a user sees in the place of a masked measure: a value, or, by SQL, another calculated measure over `leaves`.
     ///
     /// # Errors
-    /// 0A000 for a measure that is shown for some rows, and for a mask by SQL.
-    pub(crate) fn measure_mask(&mut self, column: &MemberColumn, shown_where: Option<&Condition>) -> Result<Expr> {
-        let name = &column.member;
-        if shown_where.is_some() {
-            return Err(PlanError::unsupported(format!(
-                "measure \"{name}\" is masked for some rows and shown for others, which is not supported"
-            ))
-            .detail("One access policy shows it under a row filter, another one masks it."));
+    /// 0A000 for a mask that is not of the measure's type; as [`JoinedRows::member_measure`].
+    pub(crate) fn measure_mask(
+        &mut self,
+        column: &MemberColumn,
+        extra: Option<&ExtraFilter>,
+        leaves: &mut Leaves,
+    ) -> Result<Expr> {
+        let model = self.model();
+        let data_type = column.field.data_type().clone();
+        let (Some(Mask::Sql(template)), Some(measure)) = (column.mask_of(model), column.measure(model)) else {
+            return self.mask(column, &data_type);
+        };
+        if let Some(value) = constant(&template.text) {
+            return literal_mask(value, &data_type, &column.member);
         }
-        if let Some(Mask::Sql(template)) = column.mask_of(self.model()) {
-            let value = constant(&template.text).ok_or_else(|| {
-                PlanError::unsupported(format!("the mask of measure \"{name}\" by SQL is not supported"))
-                    .hint("Write a value as the mask, such as `mask: -1`.")
-            })?;
-            return literal_mask(value, column.field.data_type(), name);
+        let scope = self.scope_of(column)?;
+        let value = self.mask_by_sql(&scope, &measure.naming.name, template, extra, leaves)?;
+        let found = self.measure_type(&value, leaves)?;
+        self.mask_of_type(value, &found, &data_type, &column.member)
+    }
+
+    /// What a user sees of a masked measure on one row, as if the row were its own group.
+    ///
+    /// # Errors
+    /// As [`JoinedRows::measure_of_row`] and [`JoinedRows::measure_mask`].
+    pub(super) fn masked_measure_of_row(
+        &mut self,
+        column: &MemberColumn,
+        shown_where: Option<&Condition>,
+    ) -> Result<Expr> {
+        let mut leaves = Leaves::default();
+        let mask = self.measure_mask(column, None, &mut leaves)?;
+        let mask = self.on_row(mask, &leaves)?;
+        let Some(condition) = shown_where else { return Ok(mask) };
+        let own = MemberColumn { mask: None, ..column.clone() };
+        let value = self.measure_of_row(&own)?;
+        let holds = self.condition(condition, self.planning.catalog.policies.zone())?;
+        Ok(Expr::Case(Case::new(None, vec![(Box::new(holds), Box::new(value))], Some(Box::new(mask)))))
+    }
+
+    /// 1 on a row of a cube that a masked measure is not shown for; `filter` is its own over these rows.
+    ///
+    /// # Errors
+    /// As [`JoinedRows::condition`].
+    pub(super) fn hidden_row(&mut self, hidden: &HiddenRows, filter: Option<Expr>) -> Result<Expr> {
+        let role = self.role(&hidden.path)?;
+        let is_there = Expr::IsNotNull(Box::new(self.presence(&role.node)));
+        let shown = self.condition(&hidden.shown_where, self.planning.catalog.policies.zone())?;
+        let mut is_hidden = is_there.and(Expr::IsNotTrue(Box::new(shown)));
+        if let Some(filter) = filter {
+            is_hidden = is_hidden.and(filter);
         }
-        self.mask(column, &column.field.data_type().clone())
+        Ok(Expr::Case(Case::new(None, vec![(Box::new(is_hidden), Box::new(lit(1_i64)))], None)))
+    }
+}
+
+/// Which of the masks that a configuration gives is a member's.
+fn kind_of(column: &MemberColumn, model: &Model) -> MaskKind {
+    match column.kind {
+        MemberKind::Segment => MaskKind::Boolean,
+        MemberKind::Dimension => match column.dimension(model).map(|dimension| dimension.kind) {
+            Some(DimensionKind::Number) => MaskKind::Number,
+            Some(DimensionKind::Boolean) => MaskKind::Boolean,
+            Some(DimensionKind::Time) => MaskKind::Time,
+            Some(DimensionKind::String | DimensionKind::Geo | DimensionKind::Switch) | None => MaskKind::String,
+        },
+        MemberKind::Measure => match column.measure(model).map(|measure| measure.kind) {
+            Some(MeasureKind::String) => MaskKind::String,
+            Some(MeasureKind::Time) => MaskKind::Time,
+            Some(MeasureKind::Boolean) => MaskKind::Boolean,
+            Some(
+                MeasureKind::Count
+                | MeasureKind::CountDistinct
+                | MeasureKind::CountDistinctApprox
+                | MeasureKind::Sum
+                | MeasureKind::Avg
+                | MeasureKind::Min
+                | MeasureKind::Max
+                | MeasureKind::Number
+                | MeasureKind::NumberAgg
+                | MeasureKind::Rank
+                | MeasureKind::RunningTotal,
+            )
+            | None => MaskKind::Number,
+        },
     }
 }
 

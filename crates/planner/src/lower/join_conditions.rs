@@ -11,12 +11,31 @@ use crate::bind;
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::{cube_of, join_between};
 use crate::members::{self, JoinTerm, Marked};
+use crate::nodes::fact_leg::MappedTime;
 
 use super::calculated::composed_path;
 use super::joined_rows::{JoinedRows, Role, Scope, internal};
 
 impl<'a> JoinedRows<'a> {
+    /// The condition of an edge of the tree, over the columns of rollups.
+    pub(crate) fn stored_join_condition(&mut self, from: &str, to: &str) -> Result<Condition> {
+        self.join_condition(from, to)
+    }
+
+    /// The condition of an edge of the tree, over base columns.
     pub(super) fn join_condition(&mut self, from: &str, to: &str) -> Result<Condition> {
+        self.joining = self.mapped_by(from, to).cloned().map(|mapped| (mapped, false));
+        let condition = self.condition_of_join(from, to);
+        match self.joining.take() {
+            Some((MappedTime { cube, dimension, .. }, false)) if condition.is_ok() => Err(PlanError::unsupported(format!(
+                "the join from \"{from}\" to \"{to}\" does not name \"{cube}.{dimension}\", by which the calendar shifts time"
+            ))
+            .hint(format!("Write {{{cube}.{dimension}}} in the join's sql."))),
+            _ => condition,
+        }
+    }
+
+    fn condition_of_join(&mut self, from: &str, to: &str) -> Result<Condition> {
         let join = join_between(self.model(), cube_of(from), cube_of(to))
             .ok_or_else(|| PlanError::internal(format!("no join from \"{from}\" to \"{to}\"")))?;
         let from = self.role_at(from)?;
@@ -78,7 +97,9 @@ impl<'a> JoinedRows<'a> {
                 {
                     return Ok((node, self.stored_dimension(owner, dimension, 0)?));
                 }
-                match members::own_sql(self.model(), owner.cube, &own, dialect)? {
+                // A mapped time is not what its SQL says.
+                let is_mapped = self.joining.as_ref().is_some_and(|(mapped, _)| mapped.cube == owner.name());
+                match members::own_sql(self.model(), owner.cube, &own, dialect)?.filter(|_| !is_mapped) {
                     Some(sql) => Ok((node, self.base_column(owner, &sql, false)?)),
                     None => {
                         let marked = Marked::new(&own);
@@ -148,10 +169,10 @@ fn null_of(data_type: &DataType) -> Result<Expr> {
 }
 
 #[derive(Clone)]
-pub(super) struct Condition {
+pub(crate) struct Condition {
     /// Equalities: the left side's expression, the right side's.
-    pub(super) on: Vec<(Expr, Expr)>,
-    pub(super) filter: Vec<Expr>,
+    pub(crate) on: Vec<(Expr, Expr)>,
+    pub(crate) filter: Vec<Expr>,
 }
 
 /// One edge of the tree with its condition.
@@ -179,7 +200,7 @@ impl TreeJoin {
     }
 }
 
-pub(super) fn left_join(left: LogicalPlan, right: LogicalPlan, condition: Condition) -> Result<LogicalPlan> {
+pub(crate) fn left_join(left: LogicalPlan, right: LogicalPlan, condition: Condition) -> Result<LogicalPlan> {
     let builder = LogicalPlanBuilder::from(left);
     let joined = if condition.on.is_empty() {
         builder.join_on(right, JoinType::Left, condition.filter)

@@ -1,6 +1,6 @@
 //! The rows of one join tree: base scans of its cubes, left-joined from the root, and member values as expressions over them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -33,8 +33,10 @@ use crate::files;
 use crate::functions::Functions;
 use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
-use crate::nodes::fact_leg::{Switch, SwitchValue};
+use crate::nodes::fact_leg::{MappedTime, Switch, SwitchValue};
 use crate::session::SessionFacts;
+use crate::substitute::Report;
+use crate::substitute::cover_members::{STORED, stored_column};
 use crate::types;
 
 /// The wall clock of a zone at an instant, and back.
@@ -51,6 +53,10 @@ pub struct Planning<'a> {
     pub mentioned: &'a HashSet<String>,
     /// Sentences for NOTICE, added while lowering.
     pub notices: &'a RefCell<Vec<String>>,
+    /// What became of legs, added while substituting.
+    pub report: &'a RefCell<Report>,
+    /// Set where the plan holds for this moment only: a date relative to now is in it.
+    pub of_moment: &'a Cell<bool>,
     /// How many sub-query dimensions this is inside of.
     pub depth: usize,
     /// Inside a row filter: it reads all rows, because it is the model's author who compares with them.
@@ -141,8 +147,30 @@ pub struct JoinedRows<'a> {
     pub(super) asked: Arc<BTreeMap<String, BTreeSet<String>>>,
     /// What the query asks, for the places in the SQL of cubes that ask for it.
     pub(super) conditions: Vec<AskedCondition>,
+    /// Calendars whose joins are those of another time.
+    pub(crate) mapped: Vec<MappedTime>,
+    /// The one whose join is being evaluated, and whether its time was met there.
+    pub(super) joining: Option<(MappedTime, bool)>,
     /// Names of base columns count from here.
     names_from: usize,
+    /// Where these rows are a rollup's: all that they have.
+    stored: Option<Stored>,
+}
+
+/// A member that a rollup stores as a column of [`STORED`].
+#[derive(Debug, Clone)]
+pub(crate) struct StoredColumn {
+    pub node: String,
+    pub member: String,
+    pub is_segment: bool,
+    pub field: Field,
+}
+
+#[derive(Debug)]
+struct Stored {
+    columns: Vec<StoredColumn>,
+    /// Columns beside those of members.
+    others: Vec<Field>,
 }
 
 impl<'a> JoinedRows<'a> {
@@ -160,7 +188,55 @@ impl<'a> JoinedRows<'a> {
             sub_query: None,
             asked: Arc::default(),
             conditions: Vec::new(),
+            mapped: Vec::new(),
+            joining: None,
             names_from: 0,
+            stored: None,
+        }
+    }
+
+    /// Values come from the columns of a rollup from here on; what they do not give is refused.
+    pub(crate) fn reads_only(&mut self, columns: Vec<StoredColumn>, others: Vec<Field>) {
+        self.stored = Some(Stored { columns, others });
+    }
+
+    /// A member that the rollup stores; `None` where these rows are no rollup's, or it has no such member.
+    fn stored_member(&self, node: &str, member: &str, is_segment: bool) -> Option<(Expr, &Field)> {
+        let columns = &self.stored.as_ref()?.columns;
+        let column = columns
+            .iter()
+            .find(|column| column.node == node && column.member == member && column.is_segment == is_segment)?;
+        Some((stored_column(column.field.name()), &column.field))
+    }
+
+    /// The stored dimension that stands for a column: its SQL is that very column (reference RJ3).
+    fn stored_by_sql(&self, role: &Role<'a>, sql: &str) -> Result<Option<Expr>> {
+        let Some(stored) = &self.stored else { return Ok(None) };
+        let dialect = self.dialect(role.cube)?;
+        let alias = members::alias_of(role.cube);
+        let (quoted, plain) = (format!("{}.", dialect.quoted(alias)), format!("{alias}."));
+        let bare = |sql: &str| {
+            let sql = sql.trim();
+            sql.strip_prefix(&quoted).or_else(|| sql.strip_prefix(&plain)).unwrap_or(sql).to_owned()
+        };
+        for column in stored.columns.iter().filter(|column| column.node == role.node && !column.is_segment) {
+            let Some(dimension) = role.cube.dimensions.get(&column.member) else { continue };
+            let DimensionValue::Sql(template) = &dimension.value else { continue };
+            let own = members::own_sql(self.model(), role.cube, template, dialect)?;
+            if own.is_some_and(|own| bare(&own) == bare(sql))
+                && !matches!(column.field.data_type(), DataType::Timestamp(..))
+            {
+                return Ok(Some(stored_column(column.field.name())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a rollup does not have is no error of the query: whoever asks goes on to another one.
+    fn refuse_in_rollup(&self, what: &str) -> Result<()> {
+        match self.stored {
+            None => Ok(()),
+            Some(_) => Err(PlanError::unsupported(format!("the rollup does not store {what}"))),
         }
     }
 
@@ -222,6 +298,10 @@ impl<'a> JoinedRows<'a> {
     pub fn dimension(&mut self, path: &[String], member: &str) -> Result<Expr> {
         let role = self.role(path)?;
         let dimension = dimension_named(role.cube, member)?;
+        // As it was shown when the rollup was built, in the same zone.
+        if let Some((value, _)) = self.stored_member(&role.node, member, false) {
+            return Ok(value);
+        }
         let stored = self.stored_dimension(&role, dimension, 0)?;
         self.shown(dimension, stored)
     }
@@ -262,7 +342,7 @@ impl<'a> JoinedRows<'a> {
     }
 
     /// Wall-clock time in a zone.
-    fn local(&self, value: Expr, data_type: &DataType, zone: Zone) -> Result<Expr> {
+    pub(super) fn local(&self, value: Expr, data_type: &DataType, zone: Zone) -> Result<Expr> {
         match data_type {
             DataType::Timestamp(TimeUnit::Microsecond, None) if zone == Zone::UTC => Ok(value),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
@@ -296,6 +376,14 @@ impl<'a> JoinedRows<'a> {
 
     /// The value as the source stores it, for joins and for other members' SQL.
     pub(crate) fn stored_dimension(&mut self, role: &Role<'a>, dimension: &'a Dimension, depth: usize) -> Result<Expr> {
+        if let Some((value, field)) = self.stored_member(&role.node, &dimension.naming.name, false) {
+            // A rollup has times as they are shown: those of another zone than UTC are not what the source stores.
+            let is_shown =
+                matches!(field.data_type(), DataType::Timestamp(..)) && self.planning.session.zone != Zone::UTC;
+            if !is_shown || granularity::is_wall_clock(self.model(), dimension) {
+                return Ok(value);
+            }
+        }
         self.dimension_value(&Scope::Cube(role.clone()), dimension, depth)
     }
 
@@ -310,6 +398,9 @@ impl<'a> JoinedRows<'a> {
         }
         if let Some(unsupported) = &dimension.unsupported {
             return Err(not_yet(scope.name(), &dimension.naming.name, &unsupported.feature));
+        }
+        if let Some(mapped) = self.mapped_value(scope, dimension, depth)? {
+            return Ok(mapped);
         }
         let details = &dimension.details;
         let outer = self.sub_query;
@@ -464,6 +555,9 @@ impl<'a> JoinedRows<'a> {
     pub fn segment(&mut self, path: &[String], member: &str) -> Result<Expr> {
         let role = self.role(path)?;
         let segment = role.cube.segments.get(member).ok_or_else(|| missing(role.name(), member))?;
+        if let Some((value, _)) = self.stored_member(&role.node, member, true) {
+            return Ok(value);
+        }
         if let Some(unsupported) = &segment.unsupported {
             return Err(not_yet(role.name(), member, &unsupported.feature));
         }
@@ -532,9 +626,13 @@ impl<'a> JoinedRows<'a> {
         if let Some(dimension) = owner.cube.dimensions.get(&reference.member) {
             return self.stored_dimension(&owner, dimension, depth + 1);
         }
+        if let Some((value, _)) = self.stored_member(&owner.node, &reference.member, true) {
+            return Ok(value);
+        }
         if let Some(segment) = owner.cube.segments.get(&reference.member) {
             return self.row_value(&owner, &segment.sql, true, depth + 1);
         }
+        self.refuse_in_rollup(&reference.member)?;
         if let (Some(is_restricted), Scope::Cube(role)) = (self.sub_query, scope) {
             return self.measure_of_owner(role, reference, is_restricted, depth);
         }
@@ -579,6 +677,17 @@ impl<'a> JoinedRows<'a> {
     /// Where it names a granularity, all time in it is the wall clock of the session's zone: it would be wrong to compare that with
     /// stored time.
     pub(super) fn mixed_value(&mut self, scope: &Scope<'a>, marked: &Marked, depth: usize) -> Result<Expr> {
+        self.mixed_value_with(scope, marked, &HashMap::new(), depth)
+    }
+
+    /// As [`JoinedRows::mixed_value`]; `given` are the values of identifiers that are no columns.
+    pub(super) fn mixed_value_with(
+        &mut self,
+        scope: &Scope<'a>,
+        marked: &Marked,
+        given: &HashMap<String, Expr>,
+        depth: usize,
+    ) -> Result<Expr> {
         let dialect = self.scope_dialect(scope, marked)?;
         let ast = parse_member(&marked.text, dialect, scope.name())?;
         let mut values: HashMap<String, Expr> = HashMap::new();
@@ -587,7 +696,10 @@ impl<'a> JoinedRows<'a> {
         let cuts_time = granularity::names_granularity(self.model(), &[marked.template()], depth);
         replace_identifiers(&mut ast, &mut |idents| {
             let key = format!("v{}", values.len());
-            let value = self.identifier_value(scope, marked, idents, depth);
+            let value = match idents {
+                [only] if let Some(value) = given.get(only) => Ok(value.clone()),
+                idents => self.identifier_value(scope, marked, idents, depth),
+            };
             match value.and_then(|value| if cuts_time { self.on_wall_clock(marked, idents, value) } else { Ok(value) })
             {
                 Ok(value) => {
@@ -614,6 +726,11 @@ impl<'a> JoinedRows<'a> {
 
     /// Stored time on the wall clock; what names a granularity is there already.
     fn on_wall_clock(&self, marked: &Marked, idents: &[String], value: Expr) -> Result<Expr> {
+        if let [only] = idents
+            && let Some(TemplatePart::Parameter(_)) = marked.reference(only)
+        {
+            return Ok(value);
+        }
         if let [only] = idents
             && let Some(TemplatePart::Member(reference)) = marked.reference(only)
         {
@@ -643,6 +760,9 @@ impl<'a> JoinedRows<'a> {
         match (idents, scope) {
             ([only], scope) => match (marked.reference(only).cloned(), scope) {
                 (Some(TemplatePart::Member(reference)), _) => self.referenced(scope, &reference, depth),
+                (Some(TemplatePart::Parameter(parameter)), Scope::Cube(role)) => {
+                    self.parameter_value(role, &parameter, depth)
+                }
                 (Some(_), _) => Err(PlanError::unsupported(format!(
                     "a member of \"{}\" uses a whole cube as a value",
                     scope.name()
@@ -680,6 +800,10 @@ impl<'a> JoinedRows<'a> {
     /// A column of the cube's base scan, added once. A `timestamp` is UTC whatever its source's zone is.
     pub(crate) fn base_column(&mut self, role: &Role<'a>, sql: &str, boolean: bool) -> Result<Expr> {
         let cube = role.cube;
+        if let Some(stored) = self.stored_by_sql(role, sql)? {
+            return Ok(stored);
+        }
+        self.refuse_in_rollup(sql)?;
         let dialect = self.dialect(cube)?;
         let (sql, typed) = typed_base(self.planning.catalog, cube, sql, boolean, dialect);
         let next = self.next_column();
@@ -749,6 +873,10 @@ impl<'a> JoinedRows<'a> {
                 fields.push((Some(TableReference::bare(cube.clone())), Arc::new(column.field.clone())));
             }
         }
+        if let Some(stored) = &self.stored {
+            let stored = stored.columns.iter().map(|column| &column.field).chain(&stored.others);
+            fields.extend(stored.map(|field| (Some(TableReference::bare(STORED)), Arc::new(field.clone()))));
+        }
         fields.extend(self.sub_query_fields());
         for (name, switch) in &self.crossed {
             let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
@@ -776,6 +904,7 @@ impl<'a> JoinedRows<'a> {
     /// As [`JoinedRows::dimension`], for join conditions.
     pub fn build(mut self) -> Result<LogicalPlan> {
         self.refuse_unusable()?;
+        self.refuse_unmapped()?;
         let edges = self.tree.edges.clone();
         let mut joins = Vec::with_capacity(edges.len());
         for edge in edges {
@@ -848,6 +977,11 @@ impl<'a> JoinedRows<'a> {
         }
         // Names that the other has, of whatever cube, are not taken again.
         self.names_from = other.columns.values().map(Vec::len).sum();
+    }
+
+    /// Takes no name that another has for its columns.
+    pub(super) fn names_after(&mut self, other: &JoinedRows<'_>) {
+        self.names_from = other.names_from + other.columns.values().map(Vec::len).sum::<usize>();
     }
 
     /// The names of a node's base columns collected so far.

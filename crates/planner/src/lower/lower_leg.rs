@@ -15,6 +15,8 @@ use crate::expand::hints::member;
 use crate::expand::split_facts::{group_name, typed_as};
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LegAggregate, LegLeaf, LegScan};
 use crate::rewrite::CUSTOM_GRANULARITY;
+use crate::substitute::cover_members::STORED;
+use crate::substitute::substitute;
 
 use super::joined_rows::{JoinedRows, Planning, internal};
 use super::sub_queries::Restriction;
@@ -53,6 +55,9 @@ impl JoinedRows<'_> {
                         let (granularity, column) = granularity_call(&call)?;
                         self.column_at_granularity(member(scans, column)?, granularity)?
                     }
+                    Expr::Column(column) if column.relation.as_ref().is_some_and(|of| of.table() == STORED) => {
+                        Expr::Column(column)
+                    }
                     Expr::Column(column) => self.row_member(member(scans, &column)?)?,
                     node => return Ok(Transformed::no(node)),
                 };
@@ -65,7 +70,8 @@ impl JoinedRows<'_> {
 
     /// A sub-query inside a leg's filter is hidden from the walk over the plan: it is lowered here.
     fn lowered(&self, subquery: Subquery) -> datafusion_common::Result<Subquery> {
-        let plan = super::lower(subquery.subquery.as_ref().clone(), self.planning)?;
+        let plan = substitute(subquery.subquery.as_ref().clone(), self.planning)?;
+        let plan = super::lower(plan, self.planning)?;
         Ok(subquery.with_plan(Arc::new(plan)))
     }
 }
@@ -85,7 +91,8 @@ pub(crate) fn granularity_call(call: &ScalarFunction) -> Result<(&str, &Column)>
 pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
     let mut rows = JoinedRows::new(planning, leg.tree.clone());
     rows.switches = Some(leg.switches.clone());
-    rows.restriction = Restriction { scans: leg.scans.clone(), filters: leg.conditions.clone() };
+    rows.mapped.clone_from(&leg.mapped);
+    rows.restriction = Restriction::of(&leg.scans, &leg.conditions, &leg.restrictions);
     let group = leg.group.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     let filters = leg.filters.iter().map(|expr| rows.over_rows(&leg.scans, expr)).collect::<Result<Vec<_>>>()?;
     rows.asks(&leg.scans, &leg.filters)?;
@@ -105,6 +112,11 @@ pub fn lower_leg(leg: &FactLeg, planning: Planning<'_>) -> Result<LogicalPlan> {
             LegAggregate::OverRows(expr) => {
                 let over = rows.over_rows(&leg.scans, expr)?;
                 arguments_as_columns(over, group.len(), &mut inputs)?
+            }
+            LegAggregate::HiddenRows(hidden) => {
+                let filter = hidden.filter.as_ref().map(|filter| rows.over_rows(&leg.scans, filter)).transpose()?;
+                let value = rows.hidden_row(hidden, filter)?;
+                rows.leaf_aggregate(LeafKind::Max, input_column(value, group.len(), &mut inputs))?
             }
             LegAggregate::CountRows { filter } => {
                 let filter = filter.as_ref().map(|filter| rows.over_rows(&leg.scans, filter)).transpose()?;
@@ -168,6 +180,8 @@ impl JoinedRows<'_> {
             LeafKind::Count
             | LeafKind::CountDistinct
             | LeafKind::CountDistinctApprox
+            | LeafKind::Sketch
+            | LeafKind::Set
             | LeafKind::Sum
             | LeafKind::Min
             | LeafKind::Max => value,

@@ -316,7 +316,7 @@ fn read_join(join: &LogicalPlan, absorbed: &Absorbed, planning: Planning<'_>) ->
     refuse_several_facts(members.iter().copied(), &tree, planning)?;
     let mut rows = JoinedRows::new(planning, tree);
     rows.switches = Some(cross_switches(members.iter().copied(), model));
-    rows.restriction = Restriction { scans: scans.clone(), filters: absorbed.filters.clone() };
+    rows.restriction = Restriction::of(scans, &absorbed.filters, &restrictions);
     rows.asks(scans, &absorbed.filters)?;
     let mut projection = Vec::with_capacity(columns.len());
     for (index, (column, value)) in columns.iter().zip(&values).enumerate() {
@@ -347,7 +347,7 @@ fn column_value(
     let value = match member.kind {
         MemberKind::Dimension | MemberKind::Segment => rows.row_member(member),
         MemberKind::Measure => match &member.mask {
-            Some(mask) => rows.measure_mask(member, mask.shown_where.as_ref()),
+            Some(mask) => rows.masked_measure_of_row(member, mask.shown_where.as_ref()),
             None => rows.measure_of_row(member),
         },
     };

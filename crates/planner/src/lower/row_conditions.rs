@@ -3,6 +3,8 @@
 //! `notEquals` keeps the rows without a value, as there (O2); SQL's own `<>` is another thing. Texts are compared by code point, except
 //! in `contains` and its kin, which ignore case.
 
+use std::cell::Cell;
+
 use arrow::datatypes::DataType;
 use belvedere_functions::Zone;
 use belvedere_model::{FilterOperator, MemberKind};
@@ -17,6 +19,7 @@ use crate::policy::condition::{Condition, Test};
 use crate::session::SessionFacts;
 
 use super::joined_rows::{JoinedRows, Scope, dimension_named, missing, view_named};
+use super::relative_dates;
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -57,6 +60,7 @@ impl JoinedRows<'_> {
             value,
             data_type,
             test,
+            of_moment: self.planning.of_moment,
         };
         tester.condition()
     }
@@ -91,6 +95,7 @@ struct Tester<'t> {
     value: Expr,
     data_type: DataType,
     test: &'t Test,
+    of_moment: &'t Cell<bool>,
 }
 
 /// A time that a filter names, in microseconds of wall clock: from `start`, up to but not including `end`.
@@ -136,22 +141,28 @@ impl Tester<'_> {
             F::Set => is_not_null(),
             F::NotSet => is_null(),
             F::InDateRange => {
-                let (from, to) = self.range(&given)?;
-                self.at(Operator::GtEq, from.start)?.and(self.at(Operator::Lt, to.end)?)
+                let range = self.range(&given)?;
+                self.at(Operator::GtEq, range.start)?.and(self.at(Operator::Lt, range.end)?)
             }
             F::NotInDateRange => {
-                let (from, to) = self.range(&given)?;
-                self.at(Operator::Lt, from.start)?.or(self.at(Operator::GtEq, to.end)?)
+                let range = self.range(&given)?;
+                self.at(Operator::Lt, range.start)?.or(self.at(Operator::GtEq, range.end)?)
             }
             F::OnTheDate => {
-                let day = self.moment(self.first(&given)?)?;
+                let day = self.named(self.first(&given)?)?;
                 let start = day.start.div_euclid(DAY_US) * DAY_US;
+                if day.end > start + DAY_US {
+                    return Err(PlanError::unsupported(format!(
+                        "a filter on \"{}\" by one date has a range of several days",
+                        self.test.member.member
+                    )));
+                }
                 self.at(Operator::GtEq, start)?.and(self.at(Operator::Lt, start + DAY_US)?)
             }
-            F::BeforeDate => self.at(Operator::Lt, self.moment(self.first(&given)?)?.start)?,
-            F::AfterOrOnDate => self.at(Operator::GtEq, self.moment(self.first(&given)?)?.start)?,
-            F::BeforeOrOnDate => self.at(Operator::Lt, self.moment(self.first(&given)?)?.end)?,
-            F::AfterDate => self.at(Operator::GtEq, self.moment(self.first(&given)?)?.end)?,
+            F::BeforeDate => self.at(Operator::Lt, self.named(self.first(&given)?)?.start)?,
+            F::AfterOrOnDate => self.at(Operator::GtEq, self.named(self.first(&given)?)?.start)?,
+            F::BeforeOrOnDate => self.at(Operator::Lt, self.named(self.first(&given)?)?.end)?,
+            F::AfterDate => self.at(Operator::GtEq, self.named(self.first(&given)?)?.end)?,
             F::MeasureFilter => return Err(PlanError::unsupported("the filter operator measureFilter")),
         })
     }
@@ -232,14 +243,26 @@ impl Tester<'_> {
         Ok(Expr::Like(Like::new(negated, Box::new(self.value.clone()), Box::new(lit(pattern)), None, true)))
     }
 
-    fn range(&self, given: &[&str]) -> Result<(Moment, Moment)> {
+    /// From the first of two dates to the end of the second, or what one names alone.
+    fn range(&self, given: &[&str]) -> Result<Moment> {
         match given {
-            [from, to] => Ok((self.moment(from)?, self.moment(to)?)),
+            [one] => self.named(one),
+            [from, to] => Ok(Moment { start: self.named(from)?.start, end: self.named(to)?.end }),
             _ => Err(PlanError::unsupported(format!(
-                "a filter on \"{}\" by a range of dates needs two of them",
+                "a filter on \"{}\" by a range of dates needs two of them, or one relative to today",
                 self.test.member.member
-            ))
-            .detail("Ranges relative to today are not supported yet.")),
+            ))),
+        }
+    }
+
+    /// A date or time, or one relative to now on the wall clock of the filter's zone.
+    fn named(&self, text: &str) -> Result<Moment> {
+        match relative_dates::range(text, self.session.local_now()) {
+            Some((start, end)) => {
+                self.of_moment.set(true);
+                Ok(Moment { start: start.and_utc().timestamp_micros(), end: end.and_utc().timestamp_micros() })
+            }
+            None => self.moment(text).map_err(|error| error.detail(relative_dates::PHRASES)),
         }
     }
 

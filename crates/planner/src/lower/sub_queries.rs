@@ -27,7 +27,9 @@ use crate::expand::hints::member;
 use crate::expand::split_facts::split_facts;
 use crate::members::REFERENCE_DEPTH_MAX;
 use crate::nodes::fact_leg::LegScan;
+use crate::policy::Restrictions;
 
+use super::asked_members::asks_for_conditions;
 use super::calculated::{Leaves, composed_path};
 use super::join_conditions::join_with_keys;
 use super::joined_rows::{JoinedRows, Role, Scope, internal, missing};
@@ -55,6 +57,15 @@ struct MeasureOfRow {
 pub(crate) struct Restriction {
     pub scans: Vec<LegScan>,
     pub filters: Vec<Expr>,
+    /// The members that default filters of views test.
+    pub by_default: Vec<MemberColumn>,
+}
+
+impl Restriction {
+    pub(crate) fn of(scans: &[LegScan], filters: &[Expr], others: &Restrictions) -> Self {
+        let by_default = others.members_by_default().cloned().collect();
+        Self { scans: scans.to_vec(), filters: filters.to_vec(), by_default }
+    }
 }
 
 /// Whether a dimension has values of measures that satisfy `wanted`, itself or through the dimensions that it names.
@@ -82,6 +93,7 @@ fn any_sub_query(model: &Model, dimension: &Dimension, wanted: fn(&Dimension) ->
 pub(super) fn is_restricted(model: &Model, column: &MemberColumn) -> bool {
     let propagates = |dimension: &Dimension| dimension.details.propagate_filters_to_sub_query;
     column.dimension(model).is_some_and(|dimension| any_sub_query(model, dimension, propagates, 0))
+        || asks_for_conditions(model, column)
 }
 
 fn is_over_sub_query(model: &Model, column: &MemberColumn) -> bool {
@@ -238,7 +250,7 @@ impl<'a> JoinedRows<'a> {
         reference: &TableReference,
         columns: &mut IndexMap<String, MemberColumn>,
     ) -> Result<Vec<Expr>> {
-        let Restriction { scans, filters } = &self.restriction;
+        let Restriction { scans, filters, .. } = &self.restriction;
         let mut found = Vec::new();
         for filter in filters {
             let mut is_over = false;

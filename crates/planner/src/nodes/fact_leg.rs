@@ -13,6 +13,7 @@ use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use crate::catalog::ViewTable;
 use crate::expand::choose_join_tree::JoinTree;
 use crate::policy::Restrictions;
+use crate::policy::condition::Condition;
 
 /// A view table under the name that the leg's expressions use for it.
 #[derive(Debug, Clone)]
@@ -33,6 +34,10 @@ pub enum LeafKind {
     Sum,
     Min,
     Max,
+    /// What a rollup stores of an estimate.
+    Sketch,
+    /// What a rollup stores of a distinct count that can be added up.
+    Set,
 }
 
 impl LeafKind {
@@ -40,8 +45,17 @@ impl LeafKind {
     #[must_use]
     pub fn ignores_repetition(self) -> bool {
         match self {
-            Self::CountDistinct | Self::CountDistinctApprox | Self::Min | Self::Max => true,
+            Self::CountDistinct | Self::CountDistinctApprox | Self::Min | Self::Max | Self::Sketch | Self::Set => true,
             Self::Count | Self::Sum => false,
+        }
+    }
+
+    /// Whether what a rollup stores of it may be merged several times with the same result.
+    #[must_use]
+    pub fn ignores_repetition_when_merged(self) -> bool {
+        match self {
+            Self::Min | Self::Max | Self::Sketch | Self::Set => true,
+            Self::Count | Self::CountDistinct | Self::CountDistinctApprox | Self::Sum => false,
         }
     }
 
@@ -50,7 +64,7 @@ impl LeafKind {
     pub fn counts(self) -> bool {
         match self {
             Self::Count | Self::CountDistinct | Self::CountDistinctApprox => true,
-            Self::Sum | Self::Min | Self::Max => false,
+            Self::Sum | Self::Min | Self::Max | Self::Sketch | Self::Set => false,
         }
     }
 
@@ -62,6 +76,8 @@ impl LeafKind {
             Self::Sum => "sum",
             Self::Min => "min",
             Self::Max => "max",
+            Self::Sketch => "sketch",
+            Self::Set => "set",
         }
     }
 }
@@ -73,6 +89,8 @@ pub enum LeafOrigin {
     Value,
     /// Those of the n-th aggregate, from 0, in the SQL of a calculated measure.
     Raw(usize),
+    /// Those of the n-th aggregate, from 0, in the SQL of the measure's mask.
+    Mask(usize),
 }
 
 /// One aggregate over one row expression of one cube: a measure, or a part of one.
@@ -107,6 +125,45 @@ pub enum LegAggregate {
     CountRows {
         filter: Option<Expr>,
     },
+    /// 1 where one of the aggregated rows of a cube may not be shown unmasked, else NULL.
+    HiddenRows(HiddenRows),
+}
+
+/// The rows of a cube for which a masked measure is not shown.
+#[derive(Debug, Clone)]
+pub struct HiddenRows {
+    /// The cubes to walk; the rows are the last one's.
+    pub path: Vec<String>,
+    /// What holds of the rows that are shown.
+    pub shown_where: Condition,
+    /// The condition of `FILTER (WHERE …)`: other rows are not aggregated.
+    pub filter: Option<Expr>,
+}
+
+impl HiddenRows {
+    fn parts(&self) -> (&Vec<String>, String, &Option<Expr>) {
+        (&self.path, self.shown_where.to_string(), &self.filter)
+    }
+}
+
+impl PartialEq for HiddenRows {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for HiddenRows {}
+
+impl Hash for HiddenRows {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialOrd for HiddenRows {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.parts().partial_cmp(&other.parts())
+    }
 }
 
 /// A dimension without a column, whose value the question chooses.
@@ -141,6 +198,16 @@ impl Switch {
     }
 }
 
+/// A time of a calendar that joins to it read as one of its time shifts maps it (reference K2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct MappedTime {
+    /// The calendar.
+    pub cube: String,
+    pub dimension: String,
+    /// Position among the dimension's time shifts.
+    pub shift: usize,
+}
+
 #[derive(Debug, Clone)]
 pub struct FactLeg {
     /// What the expressions' columns belong to.
@@ -157,6 +224,7 @@ pub struct FactLeg {
     /// The cube whose rows are aggregated, where the tree repeats them: each counts once in each group (reference MM2).
     pub distinct_rows_of: Option<String>,
     pub switches: Vec<Switch>,
+    pub mapped: Vec<MappedTime>,
     pub restrictions: Restrictions,
     /// The groups' columns, then the aggregates'.
     pub schema: DFSchemaRef,
@@ -170,6 +238,7 @@ type Parts<'a> = (
     [&'a Vec<Expr>; 2],
     &'a Option<String>,
     &'a Vec<Switch>,
+    &'a Vec<MappedTime>,
     String,
 );
 
@@ -183,6 +252,7 @@ impl FactLeg {
             [&self.filters, &self.conditions],
             &self.distinct_rows_of,
             &self.switches,
+            &self.mapped,
             self.restrictions.text(),
         )
     }
@@ -213,8 +283,10 @@ impl fmt::Display for LegAggregate {
         let filter = match self {
             Self::Leaf(leaf) => {
                 write!(f, "{} of {}.{}", leaf.kind.word(), leaf.path.join("."), leaf.measure)?;
-                if let LeafOrigin::Raw(index) = leaf.origin {
-                    write!(f, "#{index}")?;
+                match leaf.origin {
+                    LeafOrigin::Value => {}
+                    LeafOrigin::Raw(index) => write!(f, "#{index}")?,
+                    LeafOrigin::Mask(index) => write!(f, "#mask{index}")?,
                 }
                 for (path, measure) in &leaf.within {
                     write!(f, " within {}.{measure}", path.join("."))?;
@@ -224,6 +296,10 @@ impl fmt::Display for LegAggregate {
             Self::OverRows(expr) => return write!(f, "{expr}"),
             Self::CountRows { filter } => {
                 f.write_str("count of rows")?;
+                filter
+            }
+            Self::HiddenRows(HiddenRows { path, shown_where, filter }) => {
+                write!(f, "hidden of {} but {shown_where}", path.join("."))?;
                 filter
             }
         };
@@ -274,6 +350,9 @@ impl UserDefinedLogicalNodeCore for FactLeg {
                     write!(f, ", {}.{} crossed with {}", switch.cube, switch.member, values.join(", "))?;
                 }
             }
+        }
+        for MappedTime { cube, dimension, shift } in &self.mapped {
+            write!(f, ", joined by shift {shift} of {cube}.{dimension}")?;
         }
         self.restrictions.guards.iter().try_for_each(|guard| {
             write!(f, ", {} {}", if guard.is_policy { "row filter" } else { "default filter" }, guard.condition)

@@ -57,6 +57,7 @@ pub fn seen_by(catalog: &Catalog, identity: &Identity) -> Catalog {
         sources: Arc::clone(&catalog.sources),
         policies: Arc::new(Policies::Of { identity: identity.clone(), cubes }),
         hidden: Arc::new(hidden.into_iter().collect()),
+        rollups: Arc::clone(&catalog.rollups),
     }
 }
 

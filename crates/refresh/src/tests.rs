@@ -1,0 +1,318 @@
+//! Builds over a table in memory, with a clock that the test sets.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use belvedere_engine::rollups::RollupKeeper;
+use belvedere_engine::sources::{DataSource, DataSourceKind};
+use belvedere_engine::{Clock, Engine, EngineConfig, Zone};
+use belvedere_model::ModelFile;
+use belvedere_planner::rollups::RollupName;
+use belvedere_rollup::{PartitionRange, Store};
+use chrono::{DateTime, Utc};
+use datafusion::arrow::array::{Int32Array, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use tokio_util::sync::CancellationToken;
+
+use crate::build::{BuildError, BuildEvent, Built, Force, OnBuild, Refresher};
+use crate::diagnose::rollup_problems;
+use crate::schedule::ScheduleOptions;
+
+const MODEL: &str = "
+cubes:
+  - name: orders
+    sql_table: orders
+    dimensions:
+      - { name: id, sql: id, type: number, primary_key: true }
+      - { name: status, sql: status, type: string }
+      - { name: at, sql: at, type: time }
+    measures:
+      - { name: count, type: count }
+    pre_aggregations:
+      - name: daily
+        measures: [count]
+        dimensions: [status]
+        time_dimension: at
+        granularity: day
+        partition_granularity: month
+        refresh_key: { every: 1 hour, incremental: true, update_window: 7 days }
+      - name: whole
+        measures: [count]
+        dimensions: [status]
+      - name: by_hand
+        measures: [count]
+        scheduled_refresh: false
+";
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug)]
+struct Hands(AtomicI64);
+
+impl Hands {
+    fn set(&self, text: &str) {
+        let at: DateTime<Utc> = text.parse().expect("a test's time");
+        self.0.store(at.timestamp(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp(self.0.load(Ordering::Relaxed), 0).expect("a test's time")
+    }
+}
+
+/// Orders that cannot be read while `broken`.
+#[derive(Debug)]
+struct Orders {
+    rows: MemTable,
+    broken: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl TableProvider for Orders {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(DataFusionError::Execution("the table is away".to_owned()));
+        }
+        self.rows.scan(state, projection, filters, limit).await
+    }
+}
+
+fn orders(broken: &Arc<AtomicBool>) -> Result<Orders, AnyError> {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int32, false),
+        Field::new("status", DataType::Utf8, true),
+        Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+    ]));
+    let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a test's time").timestamp_micros();
+    let times = [
+        Some(at("2024-01-10T08:00:00Z")),
+        Some(at("2024-02-29T23:59:59Z")),
+        Some(at("2024-03-01T00:00:00Z")),
+        Some(at("2024-03-01T05:00:00Z")),
+        None,
+    ];
+    let batch = RecordBatch::try_new(
+        Arc::clone(&schema),
+        vec![
+            Arc::new(Int32Array::from(vec![1, 2, 3, 4, 5])),
+            Arc::new(StringArray::from(vec![Some("new"), Some("paid"), None, None, Some("new")])),
+            Arc::new(TimestampMicrosecondArray::from(times.to_vec())),
+        ],
+    )?;
+    Ok(Orders { rows: MemTable::try_new(schema, vec![vec![batch]])?, broken: Arc::clone(broken) })
+}
+
+struct Site {
+    refresher: Refresher,
+    clock: Arc<Hands>,
+    broken: Arc<AtomicBool>,
+}
+
+async fn site() -> Result<Site, AnyError> {
+    let clock = Arc::new(Hands(AtomicI64::new(0)));
+    clock.set("2024-03-05T12:00:00Z");
+    let config = EngineConfig {
+        time_zone: chrono_tz::Tz::UTC,
+        statement_timeout: None,
+        memory_bytes: 64 << 20,
+        connections_max: 2,
+        users: Vec::new(),
+        masks: Arc::default(),
+        planning_threads: 1,
+    };
+    let broken = Arc::new(AtomicBool::new(false));
+    let files = HashMap::from([("orders".to_owned(), Arc::new(orders(&broken)?) as _)]);
+    let source = DataSource { kind: DataSourceKind::Files(files), zone: Zone::UTC };
+    let sources = HashMap::from([("default".to_owned(), source)]);
+    let engine = Engine::new(config, sources, Arc::clone(&clock) as _)?
+        .with_rollups(RollupKeeper::new(Store::in_memory(), vec![Zone::UTC]));
+    let file = ModelFile { path: "model.yml".to_owned(), text: MODEL.to_owned() };
+    let model = belvedere_model::load(&[file]).model.ok_or("the model has mistakes")?;
+    let problems = engine.load_model(Arc::new(model)).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    let refresher = Refresher::new(Arc::new(engine), Arc::clone(&clock) as _, "test".to_owned())?;
+    Ok(Site { refresher, clock, broken })
+}
+
+fn named(name: &str) -> RollupName {
+    RollupName { cube: "orders".to_owned(), name: name.to_owned() }
+}
+
+fn silently() -> OnBuild {
+    Arc::new(|_| ())
+}
+
+impl Site {
+    async fn build(&self, name: &str) -> Result<Built, BuildError> {
+        self.refresher.build(&named(name), Zone::UTC, Force::No, silently()).await
+    }
+
+    async fn manifest(&self, name: &str) -> Result<Option<Arc<belvedere_rollup::Manifest>>, AnyError> {
+        let key = RollupKeeper::key(&named(name), Zone::UTC);
+        Ok(self.refresher.store().manifest(&key).await?)
+    }
+}
+
+#[tokio::test]
+async fn an_incremental_rollup_builds_what_its_key_and_window_say() -> Result<(), AnyError> {
+    let site = site().await?;
+    let first = site.build("daily").await?;
+    assert_eq!((first.built, first.partitions, first.rows), (4, 4, 4));
+    let manifest = site.manifest("daily").await?.ok_or("nothing is built")?;
+    assert_eq!(manifest.covers, Some((None, None)));
+    assert!(manifest.partitions.iter().any(|partition| partition.range == PartitionRange::NoTime));
+    for (now, built) in [
+        ("2024-03-05T12:59:59Z", 0),
+        // March, February (which ended less than seven days ago), and rows without a time.
+        ("2024-03-05T13:00:00Z", 3),
+        // February settles.
+        ("2024-03-08T00:00:00Z", 3),
+        ("2024-03-08T01:00:00Z", 2),
+    ] {
+        site.clock.set(now);
+        assert_eq!(site.build("daily").await?.built, built, "{now}");
+        assert_eq!(site.build("daily").await?.built, 0, "{now}, again");
+    }
+    let all = site.refresher.build(&named("daily"), Zone::UTC, Force::All, silently()).await?;
+    assert_eq!(all.built, 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_newest_partition_comes_first_and_rows_without_a_time_last() -> Result<(), AnyError> {
+    let site = site().await?;
+    let seen: Arc<Mutex<Vec<BuildEvent>>> = Arc::default();
+    let sink = Arc::clone(&seen);
+    let on_build: OnBuild = Arc::new(move |event| {
+        if !matches!(event, BuildEvent::Rows(_)) {
+            sink.lock().expect("no test panics here").push(event);
+        }
+    });
+    site.refresher.build(&named("daily"), Zone::UTC, Force::No, on_build).await?;
+    let seen = std::mem::take(&mut *seen.lock().expect("no test panics here"));
+    let rows: Vec<u64> = seen
+        .iter()
+        .filter_map(|event| match event {
+            BuildEvent::Partition { rows, .. } => Some(*rows),
+            BuildEvent::Waiting | BuildEvent::Planned { .. } | BuildEvent::Rows(_) => None,
+        })
+        .collect();
+    assert_eq!(seen[0], BuildEvent::Planned { due: 4, partitions: 4 });
+    assert_eq!(rows.len(), 4);
+    let manifest = site.manifest("daily").await?.ok_or("nothing is built")?;
+    let oldest = manifest.partitions.iter().filter(|partition| partition.range != PartitionRange::NoTime);
+    let begun: Vec<i64> = oldest.map(|partition| partition.built_at).collect();
+    assert!(begun.is_sorted_by(|before, after| before >= after), "later months are read first: {begun:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_build_that_fails_leaves_the_version_before() -> Result<(), AnyError> {
+    let site = site().await?;
+    site.build("whole").await?;
+    let before = site.manifest("whole").await?;
+    site.broken.store(true, Ordering::Relaxed);
+    site.clock.set("2024-03-05T14:00:00Z");
+    let error = site.build("whole").await.expect_err("the table is away");
+    assert!(error.to_string().contains("building the rollup \"orders.whole\""), "{error}");
+    assert_eq!(site.manifest("whole").await?, before);
+    site.broken.store(false, Ordering::Relaxed);
+    assert_eq!(site.build("whole").await?.built, 1, "the lease was given back");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_builders_at_once_build_once() -> Result<(), AnyError> {
+    let site = site().await?;
+    let other = site.refresher.clone();
+    let name = named("daily");
+    let (one, two) = tokio::join!(
+        site.refresher.build(&name, Zone::UTC, Force::No, silently()),
+        other.build(&name, Zone::UTC, Force::No, silently())
+    );
+    let mut built = [one?.built, two?.built];
+    built.sort_unstable();
+    assert_eq!(built, [0, 4]);
+    Ok(())
+}
+
+async fn until<F: Future<Output = Result<bool, AnyError>>>(what: &str, holds: impl Fn() -> F) -> Result<(), AnyError> {
+    for _ in 0..500 {
+        if holds().await? {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err(format!("{what} did not happen").into())
+}
+
+#[tokio::test]
+async fn the_scheduler_builds_what_becomes_due_and_says_what_failed() -> Result<(), AnyError> {
+    let site = site().await?;
+    let stop = CancellationToken::new();
+    let options = ScheduleOptions { tick: Duration::from_millis(10), ..ScheduleOptions::default() };
+    let scheduler = tokio::spawn(crate::run(site.refresher.clone(), options, stop.clone()));
+    let version =
+        async |name: &str| Ok::<_, AnyError>(site.manifest(name).await?.map_or(0, |manifest| manifest.version));
+    until("the first build", || async { Ok(version("whole").await? == 1 && version("daily").await? >= 1) }).await?;
+    assert_eq!(version("by_hand").await?, 0, "this one is not scheduled");
+
+    site.broken.store(true, Ordering::Relaxed);
+    site.clock.set("2024-03-05T13:30:00Z");
+    let key = RollupKeeper::key(&named("whole"), Zone::UTC);
+    let last_error = || site.refresher.keeper().reported(&key).last_error;
+    until("a failure", || async { Ok(last_error().is_some()) }).await?;
+    assert_eq!(version("whole").await?, 1);
+
+    site.broken.store(false, Ordering::Relaxed);
+    site.clock.set("2024-03-05T13:31:00Z");
+    until("the second build", || async { Ok(version("whole").await? == 2) }).await?;
+    until("that the error is forgotten", || async { Ok(last_error().is_none()) }).await?;
+    stop.cancel();
+    scheduler.await?;
+    Ok(())
+}
+
+#[test]
+fn what_can_never_be_built_is_found_without_asking_anyone() {
+    let text = MODEL.replace(
+        "        measures: [count]\n        dimensions: [status]\n        time",
+        "        indexes: [{ name: coarse, columns: [status], type: aggregate }]\n        measures: [count]\n        dimensions: [status]\n        time",
+    );
+    let text = text.replace("scheduled_refresh: false", "refresh_key: { every: 61 * * * * }");
+    let loaded = belvedere_model::load(&[ModelFile { path: "model.yml".to_owned(), text }]);
+    let model = loaded.model.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+    let messages: Vec<String> = rollup_problems(&model).into_iter().map(|problem| problem.message).collect();
+    assert_eq!(
+        messages,
+        [
+            "the index \"coarse\" of \"orders.daily\" aggregates, which is not supported yet",
+            "the refresh key of \"orders.by_hand\" cannot be used: 61 is not from 0 to 59"
+        ]
+    );
+}

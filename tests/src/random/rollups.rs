@@ -1,0 +1,261 @@
+//! Random rollups, invented for questions that could be asked: what one of them needs, and now and then more, less, or coarser.
+//!
+//! A rollup that is made of members at random answers next to nothing. So each begins with a question; the queries of the run then are other
+//! questions over the same columns ([`Focus`]).
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::dice::Dice;
+use super::query::{Aggregate, Focus, NESTED, Query, Role, RowText, Scope, Text, kind, truncated};
+use super::reference::Answer;
+use super::world::{Formula, Kind, World};
+
+/// A `rollup` among the `pre_aggregations` of a cube, as the model writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rollup {
+    pub owner: usize,
+    pub name: String,
+    pub measures: Vec<String>,
+    pub dimensions: Vec<String>,
+    pub segments: Vec<String>,
+    /// Each with its granularity; the first may partition.
+    pub times: Vec<(String, &'static str)>,
+    pub partition: Option<&'static str>,
+    /// Times without a zone.
+    pub from: Option<&'static str>,
+    pub to: Option<&'static str>,
+    pub exact_distinct: bool,
+}
+
+impl Rollup {
+    /// Its lines in the model.
+    pub fn yaml(&self) -> String {
+        let mut text = format!("      - name: {}\n", self.name);
+        for (key, members) in
+            [("measures", &self.measures), ("dimensions", &self.dimensions), ("segments", &self.segments)]
+        {
+            if !members.is_empty() {
+                let _ = writeln!(text, "        {key}: [{}]", members.join(", "));
+            }
+        }
+        match self.times.as_slice() {
+            [] => {}
+            [(time, granularity)] => {
+                let _ = writeln!(text, "        time_dimension: {time}\n        granularity: {granularity}");
+            }
+            several => {
+                text.push_str("        time_dimensions:\n");
+                for (time, granularity) in several {
+                    let _ = writeln!(text, "          - {{ dimension: {time}, granularity: {granularity} }}");
+                }
+            }
+        }
+        if let Some(partition) = self.partition {
+            let _ = writeln!(text, "        partition_granularity: {partition}");
+        }
+        for (key, at) in [("build_range_start", self.from), ("build_range_end", self.to)] {
+            if let Some(at) = at {
+                let _ = writeln!(text, "        {key}: {{ sql: \"SELECT TIMESTAMP '{at}'\" }}");
+            }
+        }
+        if self.exact_distinct {
+            text.push_str("        exact_distinct: true\n");
+        }
+        text
+    }
+}
+
+/// The rollups for one question, one for each root that its facts have, and the columns that they store.
+pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, number: usize) -> (Vec<Rollup>, Focus) {
+    let scope = &query.scope;
+    let mut measures: Vec<usize> = Vec::new();
+    let mut named: Vec<usize> = Vec::new();
+    for aggregate in query.aggregates() {
+        match aggregate {
+            Aggregate::Measure { column, filter, .. } => {
+                add(&mut measures, *column);
+                filter.iter().flat_map(Text::holes).for_each(|column| add(&mut named, *column));
+            }
+            Aggregate::Dimension { column, .. } => add(&mut named, *column),
+            Aggregate::CountRows => {}
+        }
+    }
+    let grouped: Vec<usize> = unique(query.dimensions.iter().flat_map(Text::holes).copied());
+    grouped.iter().for_each(|column| add(&mut named, *column));
+    let filtered = unique(query.filters.iter().flat_map(Text::holes).copied());
+    let is_multiplied = answer.multiplied;
+    // What counts in several groups is only read group by group, so there the rollup has what the question groups by and no more.
+    let is_exact = is_multiplied && dice.chance(75) || dice.chance(15);
+    let mut stored = if is_exact { grouped.clone() } else { named };
+    if !is_exact || dice.chance(30) {
+        filtered.iter().for_each(|column| add(&mut stored, *column));
+    }
+    let roots: BTreeSet<usize> = answer.facts.iter().map(|(_, root, _)| *root).collect();
+    if !is_exact {
+        let cubes: BTreeSet<usize> = answer.facts.iter().map(|(cube, ..)| *cube).collect();
+        // More of its own, so that other questions find something too; a time before all.
+        let mut own: Vec<usize> = (0..scope.columns.len())
+            .filter(|column| {
+                cubes.contains(&scope.columns[*column].cube)
+                    && !matches!(scope.columns[*column].role, Role::Measure(_))
+                    && !stored.contains(column)
+            })
+            .collect();
+        dice.shuffle(&mut own);
+        let is_time = |column: &usize| matches!(kind(world, scope, *column), Kind::Time | Kind::Date);
+        own.sort_by_key(|column| !is_time(column));
+        for column in own.into_iter().take(if roots.len() == 1 { dice.between(1, 3) } else { dice.below(2) }) {
+            stored.push(column);
+        }
+        let more: Vec<usize> = (0..scope.columns.len())
+            .filter(|column| {
+                cubes.contains(&scope.columns[*column].cube) && matches!(scope.columns[*column].role, Role::Measure(_))
+            })
+            .collect();
+        dice.some(&more, 50).into_iter().for_each(|column| add(&mut measures, column));
+    }
+    let mut focus =
+        Focus { scope: scope.clone(), rows: Vec::new(), measures: measures.clone(), times: Vec::new(), exactly: None };
+    let (mut dimensions, mut segments): (Vec<usize>, Vec<usize>) = Default::default();
+    for column in stored {
+        match kind(world, scope, column) {
+            Kind::Time | Kind::Date if dice.chance(85) && focus.times.len() < 3 => {
+                let granularity =
+                    dice.pick(&["hour", "day", "day", "day", "week", "month", "month", "quarter", "year"]);
+                // Of days no hours are known.
+                let is_date = kind(world, scope, column) == Kind::Date;
+                focus.times.push((column, if is_date && *granularity == "hour" { "day" } else { granularity }));
+            }
+            _ => {
+                if matches!(scope.columns[column].role, Role::Segment(_)) {
+                    segments.push(column);
+                } else {
+                    dimensions.push(column);
+                }
+                focus.rows.push(column);
+            }
+        }
+    }
+    dice.shuffle(&mut focus.times);
+    if is_exact {
+        let plain = dimensions.iter().chain(&segments).map(|column| Text::hole(*column));
+        let times = focus.times.iter().map(|(column, unit)| truncated(world, scope, *column, unit));
+        focus.exactly = Some(plain.chain(times).collect::<Vec<RowText>>());
+    }
+    let mut rollups = Vec::new();
+    for root in roots {
+        // One fact may have none, so that a source answers beside a rollup.
+        if !rollups.is_empty() && dice.chance(45) {
+            continue;
+        }
+        let names = |columns: &[usize]| columns.iter().map(|column| reference(world, scope, root, *column)).collect();
+        let of_root: Vec<usize> =
+            measures.iter().copied().filter(|column| is_of_root(world, scope, answer, *column, root)).collect();
+        if of_root.is_empty() {
+            continue;
+        }
+        let mut rollup = Rollup {
+            owner: root,
+            name: format!("r{number}_{root}"),
+            measures: names(&of_root),
+            dimensions: names(&dimensions),
+            segments: names(&segments),
+            times: focus.times.iter().map(|(column, unit)| (reference(world, scope, root, *column), *unit)).collect(),
+            exact_distinct: dice.chance(50),
+            ..Rollup::default()
+        };
+        if let Some((_, unit)) = focus.times.first() {
+            partition(dice, world, unit, &mut rollup);
+        }
+        let larger = (!is_exact && dice.chance(15)).then(|| wider(dice, world, scope, root, &rollup));
+        rollups.push(rollup);
+        rollups.extend(larger);
+    }
+    (rollups, focus)
+}
+
+fn add(columns: &mut Vec<usize>, column: usize) {
+    if !columns.contains(&column) {
+        columns.push(column);
+    }
+}
+
+fn unique(columns: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut all = Vec::new();
+    columns.for_each(|column| add(&mut all, column));
+    all
+}
+
+/// A member as a rollup of `root` writes it.
+fn reference(world: &World, scope: &Scope, root: usize, column: usize) -> String {
+    let column = &scope.columns[column];
+    let cube = &world.cubes[column.cube];
+    let name = match column.role {
+        Role::Dimension(place) => &cube.dimensions[place].name,
+        Role::Segment(place) => &cube.segments[place].name,
+        Role::Measure(place) => &cube.measures[place].name,
+    };
+    if column.path == [root] {
+        return format!("CUBE.{name}");
+    }
+    let path: Vec<&str> = column.path.iter().map(|cube| world.cubes[*cube].name.as_str()).collect();
+    format!("{}.{name}", path.join("."))
+}
+
+/// Whether all that a measure aggregates is of trees with this root.
+fn is_of_root(world: &World, scope: &Scope, answer: &Answer, column: usize, root: usize) -> bool {
+    fn cubes(world: &World, cube: usize, measure: usize, into: &mut BTreeSet<usize>) {
+        match &world.cubes[cube].measures[measure].formula {
+            Formula::Leaf { .. } => {
+                into.insert(cube);
+            }
+            Formula::Calculated { of, .. } => of.iter().for_each(|(cube, measure)| cubes(world, *cube, *measure, into)),
+        }
+    }
+    let Role::Measure(measure) = scope.columns[column].role else { return false };
+    let mut all = BTreeSet::new();
+    cubes(world, scope.columns[column].cube, measure, &mut all);
+    let roots = |cube: usize| -> BTreeSet<usize> {
+        answer.facts.iter().filter(|(known, ..)| *known == cube).map(|(_, root, _)| *root).collect()
+    };
+    all.into_iter().all(|cube| roots(cube) == BTreeSet::from([root]))
+}
+
+/// Partitions of whole buckets, all of them or those of a range. Few enough to be built.
+fn partition(dice: &mut Dice, world: &World, unit: &str, rollup: &mut Rollup) {
+    if dice.chance(25) {
+        return;
+    }
+    let nested = NESTED.iter().find(|(name, _)| *name == unit).map_or(&["month"][..], |(_, nested)| nested);
+    let wide: Vec<&'static str> = nested.iter().copied().filter(|unit| !matches!(*unit, "hour" | "day")).collect();
+    let partition = *dice.pick(&wide);
+    rollup.partition = Some(partition);
+    // A sub-query dimension has the times of another cube.
+    let values = world.cubes.iter().flat_map(|cube| cube.rows.iter().flatten().flatten());
+    let is_old = values.into_iter().any(|value| value.starts_with("1969"));
+    if dice.chance(50) || is_old {
+        rollup.from = Some(*dice.pick(&["2024-01-01 00:00:00", "2024-02-01 00:00:00", "2024-01-15 12:00:00"]));
+    }
+    if dice.chance(35) {
+        rollup.to = Some(*dice.pick(&["2024-02-01 00:00:00", "2024-03-01 00:00:00", "2024-02-15 06:30:00"]));
+    }
+}
+
+/// One that holds all that `rollup` does and more.
+fn wider(dice: &mut Dice, world: &World, scope: &Scope, root: usize, rollup: &Rollup) -> Rollup {
+    let own: Vec<usize> = (0..scope.columns.len())
+        .filter(|column| {
+            scope.columns[*column].cube == root && matches!(scope.columns[*column].role, Role::Dimension(_))
+        })
+        .collect();
+    let mut wider =
+        Rollup { name: format!("{}w", rollup.name), partition: None, from: None, to: None, ..rollup.clone() };
+    for column in dice.some(&own, 40) {
+        let name = reference(world, scope, root, column);
+        if !wider.dimensions.contains(&name) {
+            wider.dimensions.push(name);
+        }
+    }
+    wider
+}
