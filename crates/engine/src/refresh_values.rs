@@ -5,11 +5,13 @@ use std::sync::Arc;
 use belvedere_functions::Zone;
 use belvedere_functions::datetime::{from_local, to_local};
 use belvedere_model::SqlTemplate;
+use belvedere_planner::files;
 use belvedere_planner::refresh_sql::refresh_sql;
 use belvedere_sources::{Dialect, RemoteSource, Statement};
 use chrono::NaiveDateTime;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 
@@ -20,13 +22,26 @@ use crate::sources::DataSourceKind;
 
 const DAY_MICROSECONDS: i64 = 86_400_000_000;
 
+/// Where such SQL is asked.
+enum Asked {
+    Remote { source: Arc<dyn RemoteSource>, sql: String },
+    Files(LogicalPlan),
+}
+
 impl Engine {
     /// What the SQL of a refresh key gives now, as text: its first row, whatever columns that has. `None` for no row, and for NULL alone.
     ///
     /// # Errors
-    /// What the source says; 0A000 for a source without SQL.
+    /// What the source says.
     pub async fn refresh_key_value(&self, cube: &str, sql: &SqlTemplate) -> Result<Option<String>, SqlError> {
-        let (source, sql, _) = self.source_sql(cube, sql)?;
+        let (source, sql) = match self.asked(cube, sql)? {
+            (Asked::Remote { source, sql }, _) => (source, sql),
+            (Asked::Files(plan), zone) => {
+                let values = self.first_row(plan, zone).await?;
+                let is_null = values.iter().all(ScalarValue::is_null);
+                return Ok((!is_null).then(|| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
+            }
+        };
         let text = match source.dialect() {
             Dialect::Postgres => format!("SELECT CAST(k AS text) FROM ({sql}) AS k"),
             Dialect::MySql => {
@@ -52,25 +67,30 @@ impl Engine {
     /// The moment that the SQL of a build range gives, in microseconds on the wall clock of `zone`; `None` for NULL and for no row.
     ///
     /// # Errors
-    /// What the source says; 42804 for anything but one time; 0A000 for a source without SQL.
+    /// What the source says; 42804 for anything but one time.
     pub async fn build_range_value(&self, cube: &str, sql: &SqlTemplate, zone: Zone) -> Result<Option<i64>, SqlError> {
-        let (source, sql, source_zone) = self.source_sql(cube, sql)?;
-        let columns = source.describe(&sql).await.map_err(|error| from_datafusion(&error.into()))?;
-        let not_a_time = |what: &str| {
-            SqlError::new(
-                "42804",
-                format!("the SQL of a build range gives {what}, and must give one date or timestamp"),
-            )
+        let one_column =
+            |columns: usize| if columns == 1 { Ok(()) } else { Err(not_a_time(&format!("{columns} columns"))) };
+        let (value, native_type, source_zone) = match self.asked(cube, sql)? {
+            (Asked::Remote { source, sql }, source_zone) => {
+                let columns = source.describe(&sql).await.map_err(|error| from_datafusion(&error.into()))?;
+                one_column(columns.len())?;
+                let value = first_value(source, sql, columns[0].field.clone()).await?;
+                (value, columns[0].native_type.clone(), source_zone)
+            }
+            (Asked::Files(plan), source_zone) => {
+                one_column(plan.schema().fields().len())?;
+                let native_type = plan.schema().field(0).data_type().to_string();
+                let value = self.first_row(plan, source_zone).await?.pop().unwrap_or(ScalarValue::Null);
+                (value, native_type, source_zone)
+            }
         };
-        let [column] = columns.as_slice() else { return Err(not_a_time(&format!("{} columns", columns.len()))) };
-        let value = first_value(source, sql, column.field.clone()).await?;
         let local = |at: i64| {
             from_local(at, &source_zone)
                 .and_then(|utc| to_local(utc, &zone))
                 .map_err(|error| from_datafusion(&DataFusionError::from(error)))
         };
         match value {
-            ScalarValue::Null => Ok(None),
             value if value.is_null() => Ok(None),
             // Days have no zone.
             ScalarValue::Date32(Some(day)) => Ok(Some(i64::from(day) * DAY_MICROSECONDS)),
@@ -83,32 +103,36 @@ impl Engine {
                 Some(TextTime::Moment(at)) => local(at).map(Some),
                 None => Err(not_a_time(&format!("the text '{text}'"))),
             },
-            _ => Err(not_a_time(&format!("a {}", column.native_type))),
+            _ => Err(not_a_time(&format!("a {native_type}"))),
         }
     }
 
-    fn source_sql(&self, cube: &str, sql: &SqlTemplate) -> Result<(Arc<dyn RemoteSource>, String, Zone), SqlError> {
+    /// The SQL of a cube at its data source, and that source's zone.
+    fn asked(&self, cube: &str, sql: &SqlTemplate) -> Result<(Asked, Zone), SqlError> {
         let snapshot = self.snapshot();
-        let model = &snapshot.catalog().model;
-        let cube = model
+        let catalog = snapshot.catalog();
+        let cube = catalog
+            .model
             .cubes
             .get(cube)
             .ok_or_else(|| SqlError::new("XX000", format!("the model has no cube \"{cube}\" any more")))?;
-        let text = refresh_sql(model, cube, sql).map_err(|error| from_plan(&error, ""))?;
+        let text = refresh_sql(&catalog.model, cube, sql).map_err(|error| from_plan(&error, ""))?;
         let source = self.sources().get(&cube.data_source);
         match source.map(|source| (&source.kind, source.zone)) {
-            Some((DataSourceKind::Remote(source), zone)) => Ok((Arc::clone(source), text, zone)),
-            Some((DataSourceKind::Files(_), _)) => Err(SqlError::new(
-                "0A000",
-                format!(
-                    "data source \"{}\" has files, which run no SQL of refresh keys and build ranges",
-                    cube.data_source
-                ),
-            )
-            .hint("Use `refresh_key: {every: …}`.")),
+            Some((DataSourceKind::Remote(source), zone)) => {
+                Ok((Asked::Remote { source: Arc::clone(source), sql: text }, zone))
+            }
+            Some((DataSourceKind::Files(_), zone)) => {
+                let plan = self.with_planning(catalog, zone, |planning| files::bind_text(planning, cube, &text))?;
+                Ok((Asked::Files(plan), zone))
+            }
             None => Err(SqlError::new("58000", format!("data source \"{}\" is not configured", cube.data_source))),
         }
     }
+}
+
+fn not_a_time(what: &str) -> SqlError {
+    SqlError::new("42804", format!("the SQL of a build range gives {what}, and must give one date or timestamp"))
 }
 
 enum TextTime {

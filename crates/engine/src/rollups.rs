@@ -245,7 +245,7 @@ impl Engine {
         Defined { rollups, structures }
     }
 
-    fn with_planning<T>(
+    pub(crate) fn with_planning<T>(
         &self,
         catalog: &belvedere_planner::catalog::Catalog,
         zone: Zone,

@@ -6,7 +6,7 @@ pub mod bind;
 pub mod catalog;
 pub mod error;
 pub mod expand;
-mod files;
+pub mod files;
 pub mod functions;
 pub mod gate;
 mod granularity;

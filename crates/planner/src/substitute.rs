@@ -94,6 +94,9 @@ fn answer(leg: &FactLeg, planning: Planning<'_>) -> crate::error::Result<Option<
             Err(reason) => refused.push(Refused { rollup: rollup.name.clone(), reason }),
         }
     }
+    if best.is_none() {
+        best = match_rollup_join::match_any(leg, planning)?;
+    }
     let mut report = planning.report.borrow_mut();
     // A rollup that one leg uses may still say why another leg could not.
     for refusal in refused {

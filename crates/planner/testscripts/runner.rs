@@ -98,7 +98,8 @@ impl Fake {
         let cube = &self.model.cubes[cube];
         let dialect = self.dialect(&cube.data_source).expect("the source is in the setup");
         let fields = self.fields(&cube.naming.name).unwrap_or_default();
-        let alias = belvedere_planner::members::alias_of(cube);
+        // Not parsed, which would write it in small letters.
+        let alias = TableReference::bare(belvedere_planner::members::alias_of(cube));
         let schema =
             DFSchema::try_from_qualified_schema(alias, &Schema::new(fields.clone())).expect("names are unique");
         let sql_dialect: &dyn Dialect =

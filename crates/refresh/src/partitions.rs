@@ -134,7 +134,8 @@ pub fn partitions(unit: TimeUnit, data: Option<(i64, i64)>, covers: Cover) -> Re
     let mut found = Vec::new();
     if let (Some(first), Some(after_last)) = (first, after_last) {
         let mut start = unit.floor(first).ok_or(PartitionError::OutOfRange)?;
-        while start < after_last {
+        // A range that ends where it begins has no partition, though its unit of time begins before.
+        while start < after_last && first < after_last {
             if found.len() == PARTITIONS_MAX {
                 return Err(PartitionError::TooMany { first: shown(first), last: shown(after_last) });
             }
@@ -230,6 +231,8 @@ mod tests {
         assert_eq!(found.len(), 3);
         let nothing = Cover { from: covers.to, to: covers.from };
         assert_eq!(partitions(TimeUnit::Month, None, nothing).map(|found| found.len()), Ok(1));
+        let no_day = Cover { from: covers.from, to: covers.from };
+        assert_eq!(partitions(TimeUnit::Month, None, no_day).map(|found| found.len()), Ok(1));
     }
 
     #[test]

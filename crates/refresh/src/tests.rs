@@ -48,6 +48,15 @@ cubes:
       - name: whole
         measures: [count]
         dimensions: [status]
+      - name: asked
+        measures: [count]
+        time_dimension: at
+        granularity: day
+        partition_granularity: month
+        build_range_start: { sql: SELECT DATE '2024-02-05' }
+        build_range_end: { sql: SELECT MAX(at) FROM orders }
+        refresh_key: { sql: 'SELECT COUNT(*), MAX(status) FROM orders' }
+        scheduled_refresh: false
       - name: by_hand
         measures: [count]
         scheduled_refresh: false
@@ -179,6 +188,20 @@ impl Site {
 }
 
 #[tokio::test]
+async fn files_answer_the_sql_of_keys_and_build_ranges() -> Result<(), AnyError> {
+    let site = site().await?;
+    let first = site.build("asked").await?;
+    assert_eq!((first.built, first.partitions), (2, 2));
+    let manifest = site.manifest("asked").await?.ok_or("nothing is built")?;
+    let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a test's time").timestamp_micros();
+    // The last day ends where the newest order is: whole days only.
+    assert_eq!(manifest.covers, Some((Some(at("2024-02-05T00:00:00Z")), Some(at("2024-03-01T00:00:00Z")))));
+    assert_eq!(manifest.partitions[0].refresh_key.as_deref(), Some("sql: 5,paid"));
+    assert_eq!(site.build("asked").await?.built, 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_incremental_rollup_builds_what_its_key_and_window_say() -> Result<(), AnyError> {
     let site = site().await?;
     let first = site.build("daily").await?;
@@ -304,7 +327,10 @@ fn what_can_never_be_built_is_found_without_asking_anyone() {
         "        measures: [count]\n        dimensions: [status]\n        time",
         "        indexes: [{ name: coarse, columns: [status], type: aggregate }]\n        measures: [count]\n        dimensions: [status]\n        time",
     );
-    let text = text.replace("scheduled_refresh: false", "refresh_key: { every: 61 * * * * }");
+    let text = text.replace(
+        "by_hand\n        measures: [count]\n        scheduled_refresh: false",
+        "by_hand\n        measures: [count]\n        refresh_key: { every: 61 * * * * }",
+    );
     let loaded = belvedere_model::load(&[ModelFile { path: "model.yml".to_owned(), text }]);
     let model = loaded.model.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
     let messages: Vec<String> = rollup_problems(&model).into_iter().map(|problem| problem.message).collect();

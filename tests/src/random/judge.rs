@@ -234,13 +234,20 @@ fn plain(text: &str) -> String {
     if short == "-0" { "0".to_owned() } else { short.to_owned() }
 }
 
-/// Whether two fractions agree in sixteen digits that count.
+/// Whether two fractions agree in about fifteen digits: by value, as `49.00…01` and `48.99…99` share none.
 fn nearly_equal(one: &Option<String>, other: &Option<String>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return false };
-    let shared: String = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
-    let digits = shared.trim_start_matches(['-', '0', '.']).chars().filter(char::is_ascii_digit).count();
-    let is_number = |text: &str| text.contains('.') && text.parse::<f64>().is_ok();
-    is_number(one) && is_number(other) && shared.contains('.') && digits >= 16
+    // Sums of stored decimals are exact and have fewer digits: only quotients are this long.
+    let is_quotient = |text: &str| {
+        text.contains('.')
+            && text.trim_start_matches(['-', '0', '.']).chars().filter(char::is_ascii_digit).count() >= 16
+    };
+    let (Ok(first), Ok(second)) = (one.parse::<f64>(), other.parse::<f64>()) else { return false };
+    // Larger ones have fewer digits of their fractions in a double.
+    is_quotient(one)
+        && is_quotient(other)
+        && first.abs() < 1e6
+        && (first - second).abs() <= 1e-15 * first.abs().max(second.abs())
 }
 
 fn sorted(mut rows: Rows) -> Rows {

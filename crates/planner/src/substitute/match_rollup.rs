@@ -428,10 +428,7 @@ impl Matching<'_, '_, '_> {
                     continue;
                 }
                 let repeats = stored.is_repeated || (counts_rows && stored.kind == LeafKind::CountDistinct);
-                if let Some(key) = self
-                    .stored_key(&at)
-                    .filter(|_| repeats && self.shape.decided.is_empty() && stored.kind != LeafKind::CountDistinct)
-                {
+                if let Some(key) = self.stored_key(&at).filter(|_| repeats && stored.kind != LeafKind::CountDistinct) {
                     // Each stored row has one of the cube's, so that its rows can be told apart.
                     self.distinct = key;
                 } else if repeats {

@@ -244,8 +244,7 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
                     unit: unit.clone(),
                 },
                 Stores::Leaf(leaf) => {
-                    // Not by the key where joins repeat rows: the random worlds found wrong sums.
-                    let stays = !repeats || (has_key && !repeats) || leaf.kind.ignores_repetition_when_merged();
+                    let stays = !repeats || has_key || leaf.kind.ignores_repetition_when_merged();
                     if index != aggregated || !stays {
                         continue;
                     }
@@ -271,7 +270,7 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
             origins.push((index, column.name.clone()));
         }
     }
-    let keys = or_refuse!(keys_of(leg, parts, &columns, planning)?);
+    let keys = or_refuse!(keys_of(leg, parts, &columns, &origins, planning)?);
     if let Some((_, node)) = &fact
         && !repeats
     {
@@ -291,13 +290,20 @@ fn part_with(parts: &[Part<'_>], node: &str) -> Option<usize> {
     parts.iter().position(|part| part.nodes.contains(node))
 }
 
-/// The joins between the parts.
-fn keys_of(leg: &FactLeg, parts: &[Part<'_>], columns: &[RollupColumn], planning: Planning<'_>) -> Answer<Vec<Key>> {
+/// The joins between the parts. Each side is read from the part that stands for its cube: another part may hold the same member through
+/// a join of its own, and a condition on that would not join the two.
+fn keys_of(
+    leg: &FactLeg,
+    parts: &[Part<'_>],
+    columns: &[RollupColumn],
+    origins: &[(usize, String)],
+    planning: Planning<'_>,
+) -> Answer<Vec<Key>> {
     let tree = &leg.tree;
     let mut rows = JoinedRows::new(planning, tree.clone());
-    let node_of = |walk: &Walk| tree.nodes().find(|node| walk_to(tree, node) == *walk).map(str::to_owned);
     let mut stored = Vec::new();
-    for column in columns {
+    for (column, (part, _)) in columns.iter().zip(origins) {
+        let node_of = |walk: &Walk| parts[*part].nodes.iter().find(|node| walk_to(tree, node) == *walk).cloned();
         let (at, member, is_segment) = match &column.stores {
             Stores::Dimension { at, member } => (at, member, false),
             Stores::Segment { at, member } => (at, member, true),
