@@ -59,7 +59,7 @@ pub struct Sides {
 pub struct Origin {
     /// Stored rows of cubes do not count.
     pub from_rollups: bool,
-    /// One part of the query is answered by several rollups.
+    /// One part of the query is answered by several rollups, or by one that is joined with cubes at their sources.
     pub from_joined: bool,
     pub from_sources: bool,
     /// A rollup answers every part of the query, and a source a range that it does not hold.
@@ -105,7 +105,7 @@ impl Sides {
         let stages = rows(&self.ours, &format!("EXPLAIN (STAGES) {query}"), &self.took[0]).await?.unwrap_or_default();
         let from_joined = stages.into_iter().flatten().flatten().any(|line| {
             let scan = line.split_once("RollupScan: ").and_then(|(_, scan)| scan.split_once(", group="));
-            scan.is_some_and(|(scan, _)| scan.matches(" of ").count() > 1)
+            scan.is_some_and(|(scan, _)| scan.contains("joined") || scan.matches(" of ").count() > 1)
         });
         let mut has_live_part = false;
         if from_rollups && from_sources {

@@ -1,7 +1,7 @@
 //! Legs over several cubes from several rollups, joined here: a declared `rollup_join`, or rollups that hold what is needed and the
 //! keys of the joins between them (reference 4.6).
 //!
-//! The leg's tree is cut at some joins; each part is a rollup of its topmost cube. Put together they are one shape, and what follows is as for one
+//! The leg's tree is cut at some joins; each part is a rollup of its topmost cube, or where no rollup holds it a cube as its source has it now. Put together they are one shape, and what follows is as for one
 //! rollup. The rows of the fact's part must not be repeated: a part that is joined to it is reduced to the columns in use, and the key on
 //! its side must be the primary key of its cube. It would be wrong to join two rollups as they are: the right one may have several rows for a key.
 
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 
 use crate::error::{PlanError, Result};
-use crate::expand::choose_join_tree::{JoinEdge, cube_of};
+use crate::expand::choose_join_tree::{JoinEdge, JoinTree, cube_of};
 use crate::lower::join_conditions::{Condition, left_join};
 use crate::lower::joined_rows::{JoinedRows, Planning, StoredColumn, internal};
 use crate::members;
@@ -20,7 +20,8 @@ use crate::rollups::{
     PartitionRange, Rollup, RollupColumn, RollupLayout, RollupName, StoredPartition, StoredRollup, Stores, Walk,
     walk_to, walks_of,
 };
-use belvedere_model::PreAggregationKind;
+use crate::tables;
+use belvedere_model::{MemberKind, PreAggregationKind};
 
 use super::UsedRollup;
 use super::cover_members::{STORED, stored_column};
@@ -52,10 +53,10 @@ pub fn match_declared(leg: &FactLeg, join: &Rollup, planning: Planning<'_>) -> A
     if leg.tree.edges.is_empty() {
         return Ok(Err(Refusal::NothingToJoin));
     }
-    joined(leg, &join.name, &candidates, planning)
+    joined(leg, &join.name, &candidates, false, planning)
 }
 
-/// The scan that answers `leg` from any rollups that can be joined.
+/// The scan that answers `leg` from any rollups that can be joined, or from one that is joined with cubes as their sources have them.
 ///
 /// # Errors
 /// Our own contradictions.
@@ -74,18 +75,37 @@ pub fn match_any(leg: &FactLeg, planning: Planning<'_>) -> Result<Option<RollupS
         })
         .collect();
     let name = RollupName { cube: leg.tree.root.clone(), name: "joined rollups".to_owned() };
-    Ok(joined(leg, &name, &candidates, planning)?.ok())
+    if let Ok(scan) = joined(leg, &name, &candidates, false, planning)? {
+        return Ok(Some(scan));
+    }
+    Ok(joined(leg, &name, &candidates, true, planning)?.ok())
 }
 
-/// A part of the leg's tree, and the rollup that holds it.
+/// A part of the leg's tree, and what holds it.
+#[derive(Clone)]
 struct Part<'r> {
     top: String,
     nodes: BTreeSet<String>,
-    rollup: &'r Rollup,
-    layout: &'r RollupLayout,
+    rows: PartRows<'r>,
 }
 
-fn joined(leg: &FactLeg, name: &RollupName, candidates: &[&Rollup], planning: Planning<'_>) -> Answer<RollupScan> {
+#[derive(Clone)]
+enum PartRows<'r> {
+    Stored {
+        rollup: &'r Rollup,
+        layout: &'r RollupLayout,
+    },
+    /// One cube at its source, with all of its members as columns.
+    Live(Vec<RollupColumn>),
+}
+
+fn joined(
+    leg: &FactLeg,
+    name: &RollupName,
+    candidates: &[&Rollup],
+    with_live: bool,
+    planning: Planning<'_>,
+) -> Answer<RollupScan> {
     let edges = leg.tree.edges.len();
     if edges > EDGES_MAX {
         return Ok(Err(Refusal::TooManyJoins { joins: edges }));
@@ -96,7 +116,7 @@ fn joined(leg: &FactLeg, name: &RollupName, candidates: &[&Rollup], planning: Pl
     let mut best: Option<RollupScan> = None;
     let mut tried = 0;
     for cut in cuts {
-        for parts in choices(leg, cut, candidates) {
+        for parts in choices(leg, cut, candidates, with_live, planning)? {
             tried += 1;
             if tried > CHOICES_MAX {
                 break;
@@ -121,8 +141,22 @@ fn joined(leg: &FactLeg, name: &RollupName, candidates: &[&Rollup], planning: Pl
 }
 
 /// The ways to choose a rollup for each part that cutting these edges leaves.
-fn choices<'r>(leg: &FactLeg, cut: u32, candidates: &[&'r Rollup]) -> Vec<Vec<Part<'r>>> {
+fn choices<'r>(
+    leg: &FactLeg,
+    cut: u32,
+    candidates: &[&'r Rollup],
+    with_live: bool,
+    planning: Planning<'_>,
+) -> Result<Vec<Vec<Part<'r>>>> {
     let tree = &leg.tree;
+    // What is aggregated is stored, else nothing is gained.
+    let of_leaves = leg.aggregates.iter().filter_map(|aggregate| match aggregate {
+        LegAggregate::Leaf(leaf) => {
+            Some(tree.node_at(&planning.catalog.model, &leaf.path).unwrap_or(&tree.root).to_owned())
+        }
+        LegAggregate::OverRows(_) | LegAggregate::CountRows { .. } | LegAggregate::HiddenRows(_) => None,
+    });
+    let facts: BTreeSet<String> = of_leaves.collect();
     let mut part_of: BTreeMap<&str, usize> = BTreeMap::from([(tree.root.as_str(), 0)]);
     let mut tops: Vec<&str> = vec![&tree.root];
     for (index, edge) in tree.edges.iter().enumerate() {
@@ -147,32 +181,66 @@ fn choices<'r>(leg: &FactLeg, cut: u32, candidates: &[&'r Rollup]) -> Vec<Vec<Pa
                     below.len() == 1 || walks_in(layout).iter().any(|known| known.starts_with(below))
                 })
         };
-        let fitting: Vec<(&Rollup, &RollupLayout)> = candidates
+        let mut fitting: Vec<PartRows<'r>> = candidates
             .iter()
             .filter_map(|rollup| Some((*rollup, rollup.layout.as_ref().ok()?.as_ref())))
             .filter(|(_, layout)| holds(layout))
+            .map(|(rollup, layout)| PartRows::Stored { rollup, layout })
             .collect();
+        if with_live && nodes.len() == 1 && !facts.is_empty() && !facts.contains(top) {
+            fitting.push(PartRows::Live(live_columns(cube_of(top), planning)?));
+        }
         all = all
             .into_iter()
-            .flat_map(|before| {
-                fitting.iter().map(move |(rollup, layout)| {
-                    let part = Part { top: top.to_owned(), nodes: BTreeSet::new(), rollup, layout };
-                    (before.iter().map(Part::again).collect::<Vec<_>>(), part)
-                })
-            })
+            .flat_map(|before| fitting.iter().map(move |rows| (before.clone(), rows.clone())))
             .take(CHOICES_MAX)
-            .map(|(mut parts, part)| {
-                parts.push(Part { nodes: nodes.clone(), ..part });
+            .map(|(mut parts, rows)| {
+                parts.push(Part { top: top.to_owned(), nodes: nodes.clone(), rows });
                 parts
             })
             .collect();
     }
-    all
+    Ok(all)
 }
 
-impl<'r> Part<'r> {
-    fn again(&self) -> Self {
-        Self { top: self.top.clone(), nodes: self.nodes.clone(), rollup: self.rollup, layout: self.layout }
+/// The members of a cube that have a value on each of its rows alone.
+fn live_columns(cube: &str, planning: Planning<'_>) -> Result<Vec<RollupColumn>> {
+    let cube = members::cube_named(&planning.catalog.model, cube)?;
+    let at: Walk = vec![cube.naming.name.clone()];
+    let column = |kind: MemberKind, member: &str| {
+        let column = tables::column(planning, cube, kind, at.clone(), member);
+        (format!("{}__{member}", cube.naming.name), column.field)
+    };
+    let mut columns = Vec::new();
+    for (member, dimension) in &cube.dimensions {
+        if dimension.details.sub_query {
+            continue;
+        }
+        let (name, field) = column(MemberKind::Dimension, member);
+        let stores = Stores::Dimension { at: at.clone(), member: member.clone() };
+        columns.push(RollupColumn { name, field, stores });
+    }
+    for member in cube.segments.keys() {
+        let (name, field) = column(MemberKind::Segment, member);
+        let stores = Stores::Segment { at: at.clone(), member: member.clone() };
+        columns.push(RollupColumn { name, field, stores });
+    }
+    Ok(columns)
+}
+
+impl Part<'_> {
+    fn columns(&self) -> &[RollupColumn] {
+        match &self.rows {
+            PartRows::Stored { layout, .. } => &layout.columns,
+            PartRows::Live(columns) => columns,
+        }
+    }
+
+    fn partitioned_by(&self) -> Option<usize> {
+        match &self.rows {
+            PartRows::Stored { layout, .. } => layout.partitioned_by.as_ref().map(|(position, _)| *position),
+            PartRows::Live(_) => None,
+        }
     }
 
     /// A place in the rollup as one in the whole tree.
@@ -225,12 +293,12 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
     let has_key = fact.as_ref().is_some_and(|(part, node)| {
         let above = walk_to(tree, &parts[*part].top);
         let below: Walk = walk_to(tree, node).split_off(above.len() - 1);
-        stored_key(&parts[*part].layout.columns, &below, model).is_some()
+        stored_key(parts[*part].columns(), &below, model).is_some()
     });
     for (index, part) in parts.iter().enumerate() {
         let above = walk_to(tree, &part.top);
         let own: BTreeSet<Walk> = part.nodes.iter().map(|node| walk_to(tree, node)).collect();
-        for (position, column) in part.layout.columns.iter().enumerate() {
+        for (position, column) in part.columns().iter().enumerate() {
             let stores = match &column.stores {
                 Stores::Dimension { at, member } => {
                     Stores::Dimension { at: part.place(&above, at), member: member.clone() }
@@ -261,7 +329,7 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
                     Stores::Leaf(leaf)
                 }
             };
-            let is_partition = part.layout.partitioned_by.as_ref().is_some_and(|(of, _)| *of == position);
+            let is_partition = part.partitioned_by() == Some(position);
             if index == aggregated && is_partition {
                 partitioned_by = Some(columns.len());
             }
@@ -382,36 +450,56 @@ fn unique_keys(
     Ok(Ok(()))
 }
 
+/// The rows of a part.
+enum Source<'r> {
+    Stored(&'r StoredRollup),
+    /// The cube whose rows they are.
+    Live(String),
+}
+
 fn built<'r>(
     parts: &[Part<'r>],
     aggregated: usize,
     keys: Vec<Key>,
     columns: &[RollupColumn],
     origins: &[(usize, String)],
-    planning: Planning<'_>,
+    planning: Planning<'r>,
 ) -> std::result::Result<Built<'r>, Refusal> {
-    let mut stored: Vec<&'r StoredRollup> = Vec::new();
-    let mut refusal = None;
+    let mut sources: Vec<Source<'r>> = Vec::new();
+    let mut names: Vec<Option<RollupName>> = Vec::new();
+    let mut other_zone = None;
+    let mut zone = None;
     for (index, part) in parts.iter().enumerate() {
-        let (rows, other_zone) = readable(part.rollup, planning)?;
-        refusal = refusal.or(other_zone);
+        let rollup = match &part.rows {
+            PartRows::Stored { rollup, .. } => *rollup,
+            PartRows::Live(_) => {
+                sources.push(Source::Live(cube_of(&part.top).to_owned()));
+                names.push(None);
+                continue;
+            }
+        };
+        let (rows, refusal) = readable(rollup, planning)?;
+        other_zone = other_zone.or(refusal);
         let is_whole = rows.is_whole && rows.covers == crate::rollups::Cover::default();
         if index != aggregated && !is_whole {
-            return Err(Refusal::PartNotWhole { rollup: part.rollup.name.clone() });
+            return Err(Refusal::PartNotWhole { rollup: rollup.name.clone() });
         }
-        if stored.first().is_some_and(|first| first.zone != rows.zone) {
+        if *zone.get_or_insert(rows.zone) != rows.zone {
             return Err(Refusal::NotBuilt);
         }
-        stored.push(rows);
+        sources.push(Source::Stored(rows));
+        names.push(Some(rollup.name.clone()));
     }
+    let Source::Stored(fact) = &sources[aggregated] else { return Err(Refusal::NoRollupForPart) };
+    let fact: &'r StoredRollup = fact;
+    let rows_of = |source: &Source<'_>| match source {
+        Source::Stored(rows) => rows.partitions.iter().map(|partition| partition.rows).sum(),
+        Source::Live(_) => 0,
+    };
     // Parts that are only joined are read whole, and count where sizes are compared.
-    let mut partitions = stored[aggregated].partitions.clone();
-    let others: u64 = stored
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| *index != aggregated)
-        .flat_map(|(_, rows)| rows.partitions.iter().map(|partition| partition.rows))
-        .sum();
+    let mut partitions = fact.partitions.clone();
+    let others: u64 =
+        sources.iter().enumerate().filter(|(index, _)| *index != aggregated).map(|(_, source)| rows_of(source)).sum();
     match partitions.iter_mut().find(|partition| partition.range != PartitionRange::NoTime) {
         Some(first) => first.rows += others,
         None => {
@@ -420,20 +508,29 @@ fn built<'r>(
             }
         }
     }
-    let names: Vec<RollupName> = parts.iter().map(|part| part.rollup.name.clone()).collect();
-    let counts: Vec<usize> = stored.iter().map(|rows| rows.partitions.len()).collect();
-    let (covers, is_whole) = (stored[aggregated].covers, stored[aggregated].is_whole);
+    let counts: Vec<usize> = sources
+        .iter()
+        .map(|source| match source {
+            Source::Stored(rows) => rows.partitions.len(),
+            Source::Live(_) => 0,
+        })
+        .collect();
     let nodes: Vec<BTreeSet<String>> = parts.iter().map(|part| part.nodes.clone()).collect();
-    let owned: Vec<(usize, String, String)> = columns
+    let owned: Vec<Owned> = columns
         .iter()
         .zip(origins)
-        .map(|(column, (part, origin))| (*part, origin.clone(), column.name.clone()))
+        .map(|(column, (part, origin))| Owned {
+            part: *part,
+            origin: origin.clone(),
+            name: column.name.clone(),
+            stores: column.stores.clone(),
+        })
         .collect();
     let all = counts.clone();
     Ok(Built {
         partitions,
-        covers,
-        is_whole,
+        covers: fact.covers,
+        is_whole: fact.is_whole,
         rows: Box::new(move |read, in_use| {
             let mut wanted: BTreeSet<String> = in_use.clone();
             for key in &keys {
@@ -443,19 +540,20 @@ fn built<'r>(
                 }
             }
             let scan = |part: usize| -> Result<LogicalPlan> {
-                let all: Vec<usize> = (0..counts[part]).collect();
-                let rows = scan_of(stored[part], if part == aggregated { read } else { &all })?;
-                let mut named: Vec<Expr> = owned
-                    .iter()
-                    .filter(|(of, _, name)| *of == part && wanted.contains(name))
-                    .map(|(_, origin, name)| stored_column(origin).alias_qualified(Some(STORED), name))
-                    .collect();
-                if named.is_empty() {
-                    named.push(datafusion_expr::lit(1_i64).alias_qualified(Some(STORED), format!("{part}_one")));
+                let columns: Vec<&Owned> =
+                    owned.iter().filter(|column| column.part == part && wanted.contains(&column.name)).collect();
+                match &sources[part] {
+                    Source::Live(cube) => live_rows(cube, part, &columns, planning),
+                    Source::Stored(rows) => {
+                        let all: Vec<usize> = (0..counts[part]).collect();
+                        let rows = scan_of(rows, if part == aggregated { read } else { &all })?;
+                        let values = columns.iter().map(|column| (stored_column(&column.origin), *column)).collect();
+                        let builder = LogicalPlanBuilder::from(rows).project(named(values, part)).map_err(internal)?;
+                        let builder =
+                            if part == aggregated { builder } else { builder.distinct().map_err(internal)? };
+                        builder.build().map_err(internal)
+                    }
                 }
-                let builder = LogicalPlanBuilder::from(rows).project(named).map_err(internal)?;
-                let builder = if part == aggregated { builder } else { builder.distinct().map_err(internal)? };
-                builder.build().map_err(internal)
             };
             let part_of = |node: &str| nodes.iter().position(|nodes| nodes.contains(node)).unwrap_or_default();
             let mut plan = scan(0)?;
@@ -466,17 +564,60 @@ fn built<'r>(
             Ok(plan)
         }),
         used: Box::new(move |read| {
-            names
-                .iter()
-                .zip(&all)
-                .enumerate()
-                .map(|(part, (rollup, partitions))| UsedRollup {
-                    rollup: rollup.clone(),
+            let used = names.iter().zip(&all).enumerate().filter_map(|(part, (rollup, partitions))| {
+                Some(UsedRollup {
+                    rollup: rollup.clone()?,
                     partitions_read: if part == aggregated { read.len() } else { *partitions },
                     partitions: *partitions,
                 })
-                .collect()
+            });
+            used.collect()
         }),
-        other_zone: refusal,
+        other_zone,
     })
+}
+
+/// A column of the shape, and where it comes from.
+struct Owned {
+    part: usize,
+    /// Its name in that part.
+    origin: String,
+    name: String,
+    stores: Stores,
+}
+
+/// The columns of a part under their names in the shape; one at least, as without any there are no rows.
+fn named(values: Vec<(Expr, &Owned)>, part: usize) -> Vec<Expr> {
+    let mut named: Vec<Expr> =
+        values.into_iter().map(|(value, column)| value.alias_qualified(Some(STORED), &column.name)).collect();
+    if named.is_empty() {
+        named.push(datafusion_expr::lit(1_i64).alias_qualified(Some(STORED), format!("{part}_one")));
+    }
+    named
+}
+
+/// The rows of a cube as its source has them now.
+fn live_rows(cube: &str, part: usize, columns: &[&Owned], planning: Planning<'_>) -> Result<LogicalPlan> {
+    let path = [cube.to_owned()];
+    let mut rows = JoinedRows::new(planning, JoinTree::of(cube));
+    let mut values = Vec::new();
+    for column in columns {
+        let value = match &column.stores {
+            Stores::Dimension { member, .. } => rows.dimension(&path, member)?,
+            Stores::Segment { member, .. } => rows.segment(&path, member)?,
+            Stores::Time { .. } | Stores::Leaf(_) | Stores::Base { .. } => {
+                return Err(PlanError::internal("a cube that is read live has no such column"));
+            }
+        };
+        values.push((value, *column));
+    }
+    // What completes a rollup is no miss; and this may be one way of several.
+    let from_sources = planning.report.borrow().from_sources;
+    let plan = rows.build()?;
+    planning.report.borrow_mut().from_sources = from_sources;
+    LogicalPlanBuilder::from(plan)
+        .project(named(values, part))
+        .and_then(LogicalPlanBuilder::distinct)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(internal)
 }
