@@ -9,7 +9,7 @@ use std::sync::Arc;
 use belvedere_functions::Zone;
 use belvedere_planner::error::PlanError;
 use belvedere_planner::lower;
-use belvedere_planner::lower::joined_rows::Planning;
+use belvedere_planner::planning::{Findings, Planning};
 use belvedere_planner::rollups::{
     Cover, PartitionRange, Rollup, RollupLayout, RollupName, Rollups, StoredPartition, StoredRollup, StoredRows,
 };
@@ -252,20 +252,10 @@ impl Engine {
         work: impl FnOnce(Planning<'_>) -> Result<T, PlanError>,
     ) -> Result<T, SqlError> {
         let session = self.build_session(zone);
-        let (mentioned, notices, report, of_moment) = Default::default();
-        work(Planning {
-            catalog,
-            functions: self.functions(),
-            session: &session,
-            mentioned: &mentioned,
-            notices: &notices,
-            report: &report,
-            of_moment: &of_moment,
-            depth: 0,
-            // Rows of all users: who may read what is decided when a query is answered.
-            is_trusted: true,
-        })
-        .map_err(|error| from_plan(&error, ""))
+        let findings = Findings::default();
+        // Rows of all users: who may read what is decided when a query is answered.
+        let planning = findings.planning(catalog, self.functions(), &session).trusted();
+        work(planning).map_err(|error| from_plan(&error, ""))
     }
 
     /// The optimized plan whose rows are a partition.

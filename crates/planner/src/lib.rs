@@ -17,6 +17,7 @@ pub mod name;
 pub mod nodes;
 pub mod parse;
 pub mod pipeline;
+pub mod planning;
 pub mod policy;
 pub mod refresh_sql;
 pub mod rewrite;

@@ -32,9 +32,10 @@ use crate::functions::Functions;
 use crate::granularity;
 use crate::lower::asked_members::asks_for_conditions;
 use crate::lower::calculated::{Leaves, composed_path, leaf_name};
-use crate::lower::joined_rows::{JoinedRows, Planning, internal};
+use crate::lower::joined_rows::{JoinedRows, internal};
 use crate::members;
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, LegScan};
+use crate::planning::{Findings, Planning};
 use crate::rewrite::CUSTOM_GRANULARITY;
 use crate::session::SessionFacts;
 use crate::substitute::cover_members::seen_through;
@@ -84,18 +85,8 @@ impl Rollups {
     /// What a model defines, nothing of it built. Times are cut in the zone of the session.
     #[must_use]
     pub fn of_model(catalog: &Catalog, functions: &Arc<Functions>, session: &SessionFacts) -> Self {
-        let (mentioned, notices, report, of_moment) = Default::default();
-        let planning = Planning {
-            catalog,
-            functions,
-            session,
-            mentioned: &mentioned,
-            notices: &notices,
-            report: &report,
-            of_moment: &of_moment,
-            depth: 0,
-            is_trusted: true,
-        };
+        let findings = Findings::default();
+        let planning = findings.planning(catalog, functions, session).trusted();
         let mut of_cubes = IndexMap::new();
         for cube in catalog.model.cubes.values() {
             let rollups: Vec<Arc<Rollup>> = cube

@@ -26,7 +26,7 @@ use crate::policy::grants::Rows;
 use crate::policy::{Guard, MaskKind, Restrictions};
 
 use super::calculated::{ExtraFilter, Leaves};
-use super::joined_rows::{JoinedRows, Planning, Scope, internal};
+use super::joined_rows::{JoinedRows, Scope, internal};
 
 impl JoinedRows<'_> {
     /// The joined rows that a query may read: see [`JoinedRows::build`].
@@ -95,9 +95,9 @@ impl JoinedRows<'_> {
             ))
             .detail("It may read cubes that joins lead to from this one."));
         }
-        let planning = Planning { is_trusted: true, ..self.planning };
         let meets_several = tree.multiplies(self.model(), name);
-        let mut inner = JoinedRows::new(planning, if meets_several { JoinTree::of(name) } else { tree.clone() });
+        let mut inner =
+            JoinedRows::new(self.planning.trusted(), if meets_several { JoinTree::of(name) } else { tree.clone() });
         inner.conditions.clone_from(&self.conditions);
         inner.take_columns(self, node);
         let wanted = inner.columns_of(name);

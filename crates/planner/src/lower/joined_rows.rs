@@ -1,7 +1,6 @@
 //! The rows of one join tree: base scans of its cubes, left-joined from the root, and member values as expressions over them.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -30,55 +29,16 @@ use super::calculated::composed_path;
 use super::join_conditions::{TreeJoin, left_join};
 use super::sub_queries::{Restriction, SubQuery};
 use crate::files;
-use crate::functions::Functions;
 use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{MappedTime, Switch, SwitchValue};
-use crate::session::SessionFacts;
-use crate::substitute::Report;
+pub use crate::planning::Planning;
 use crate::substitute::cover_members::{STORED, stored_column};
 use crate::types;
 
 /// The wall clock of a zone at an instant, and back.
 const TO_LOCAL: &str = "to_local";
 const FROM_LOCAL: &str = "from_local";
-
-/// What lowering needs everywhere.
-#[derive(Clone, Copy)]
-pub struct Planning<'a> {
-    pub catalog: &'a Catalog,
-    pub functions: &'a Arc<Functions>,
-    pub session: &'a SessionFacts,
-    /// Lower-case names in the statement's text; see [`read_rows`](super::read_rows::read_rows).
-    pub mentioned: &'a HashSet<String>,
-    /// Sentences for NOTICE, added while lowering.
-    pub notices: &'a RefCell<Vec<String>>,
-    /// What became of legs, added while substituting.
-    pub report: &'a RefCell<Report>,
-    /// Set where the plan holds for this moment only: a date relative to now is in it.
-    pub of_moment: &'a Cell<bool>,
-    /// How many sub-query dimensions this is inside of.
-    pub depth: usize,
-    /// Inside a row filter: it reads all rows, because it is the model's author who compares with them.
-    pub is_trusted: bool,
-}
-
-/// A join's SQL may use a sub-query dimension whose measure needs that join.
-const SUB_QUERIES_MAX: usize = 16;
-
-impl Planning<'_> {
-    /// Inside one more sub-query dimension.
-    ///
-    /// # Errors
-    /// 54001 where they are inside each other without end.
-    pub(super) fn deeper(self) -> Result<Self> {
-        if self.depth >= SUB_QUERIES_MAX {
-            return Err(PlanError::new("54001", "sub-query dimensions are inside each other too deeply")
-                .hint("Perhaps a join uses a sub-query dimension whose measure needs that join."));
-        }
-        Ok(Self { depth: self.depth + 1, ..self })
-    }
-}
 
 /// A cube where a path of the question reaches it: it may be joined several times.
 #[derive(Debug, Clone)]
