@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no clock. [`pipeline`] lists the stages in order.
 
 pub mod bind;
+pub mod calendar;
 pub mod catalog;
 pub mod error;
 pub mod expand;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use belvedere_engine::rollups::{RollupKeeper, stored_range};
 use belvedere_engine::{Clock, Engine, SqlError, Zone};
-use belvedere_model::{IndexColumn, IndexKind, IndexValue, PreAggregation, PreAggregationKind};
+use belvedere_model::{IndexColumn, IndexKind, IndexValue, PreAggregation, PreAggregationKind, TimeUnit};
 use belvedere_planner::rollups::{Cover, PartitionRange, Rollup, RollupLayout, RollupName, Stores};
 use belvedere_rollup::{
     Change, Digest, IndexCopy, Lease, Manifest, PublishError, RollupKey, RollupPartition, SortOrder, Store, StoreError,
@@ -18,7 +18,7 @@ use belvedere_rollup::{
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::partitions::{PartitionError, TimeUnit, Wanted, covered_so_far, covers, partitions};
+use crate::partitions::{PartitionError, Wanted, covered_so_far, covers, partitions};
 use crate::refresh_key::KeyPlan;
 
 /// How long a lease lasts that nobody prolongs: so long a rollup waits for a builder that died.
