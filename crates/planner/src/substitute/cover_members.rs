@@ -88,7 +88,7 @@ impl<'a> Cover<'a> {
                         });
                     }
                 }
-                Stores::Leaf(_) => {}
+                Stores::Leaf(_) | Stores::Base { .. } => {}
             }
         }
         let cut = columns.iter().filter(|column| matches!(column.stores, Stores::Time { .. }));
