@@ -416,28 +416,24 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
         let owner = members::cube_named(model, reference.cube())?;
         let column = tables::column(planning, owner, kind, path, &reference.member);
         refuse_followers(model, &column)?;
+        let granularity = reference.granularity.as_deref().filter(|_| is_cut);
+        let grouped = match granularity {
+            Some(granularity) => Grouped::Time { column: column.clone(), granularity: granularity.to_owned() },
+            None if kind == MemberKind::Segment => Grouped::Segment(column.clone()),
+            None => Grouped::Dimension(column.clone()),
+        };
+        if groups.iter().any(|(_, _, known)| *known == grouped) {
+            continue;
+        }
         let scan_name = format!("c{}", columns.len());
         let place = Column::new(Some(TableReference::bare(SCAN)), &scan_name);
         let mut stored = stored_name(reference);
-        let granularity = reference.granularity.as_deref().filter(|_| is_cut);
+        let mut expr = Expr::Column(place.clone());
         if let Some(granularity) = granularity {
             stored = format!("{stored}_{granularity}");
-        }
-        let (expr, grouped) = match granularity {
-            Some(granularity) => {
-                let cut = planning.functions.needed_scalar(CUSTOM_GRANULARITY).map_err(internal)?;
-                let call = ScalarFunction::new_udf(cut, vec![lit(granularity), Expr::Column(place.clone())]);
-                raw_times.push((groups.len(), place));
-                (
-                    Expr::ScalarFunction(call),
-                    Grouped::Time { column: column.clone(), granularity: granularity.to_owned() },
-                )
-            }
-            None if kind == MemberKind::Segment => (Expr::Column(place), Grouped::Segment(column.clone())),
-            None => (Expr::Column(place), Grouped::Dimension(column.clone())),
-        };
-        if groups.iter().any(|(_, known, _)| *known == expr) {
-            continue;
+            let cut = planning.functions.needed_scalar(CUSTOM_GRANULARITY).map_err(internal)?;
+            expr = Expr::ScalarFunction(ScalarFunction::new_udf(cut, vec![lit(granularity), expr]));
+            raw_times.push((groups.len(), place));
         }
         columns.insert(scan_name.clone(), MemberColumn { field: column.field.clone().with_name(&scan_name), ..column });
         groups.push((unique(stored, groups.iter().map(|(name, _, _)| name), reference), expr, grouped));
@@ -578,7 +574,7 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
 }
 
 /// What is grouped by.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Grouped {
     Dimension(MemberColumn),
     Segment(MemberColumn),
@@ -693,6 +689,15 @@ fn unit_of(column: &MemberColumn, granularity: &str, planning: Planning<'_>) -> 
     }
     match granularity::granularity_of(model, &column.path, dimension, granularity) {
         Some((_, GranularityValue::Sql(_))) => Ok(None),
+        // Years are the only unit of which the model takes several without an origin.
+        Some((_, GranularityValue::Bins { interval, origin: None, .. })) if interval.months > 12 => {
+            Err(PlanError::unsupported(format!(
+                "the granularity \"{granularity}\" of \"{}\" is counted from the current year, so that next year its bins are others than \
+                 those that are stored",
+                column.member
+            ))
+            .hint("Give the granularity an `origin`."))
+        }
         Some((_, GranularityValue::Bins { interval, offset, origin })) => {
             let parts = (*interval, *offset, origin.as_deref());
             let origin = granularity::origin_of(parts, planning.functions, planning.session)?;
