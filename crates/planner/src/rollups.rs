@@ -274,7 +274,7 @@ pub struct RollupLayout {
 /// What fills a rollup.
 #[derive(Debug, Clone)]
 enum Reads {
-    Groups(GroupedRows),
+    Groups(Box<GroupedRows>),
     Base(BaseRows),
 }
 
@@ -567,7 +567,7 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
         _ => None,
     };
     let partition_time = partitioned_by.as_ref().and_then(|_| raw_times.into_iter().next()).map(|(_, column)| column);
-    let reads = Reads::Groups(GroupedRows { question, partition_time });
+    let reads = Reads::Groups(Box::new(GroupedRows { question, partition_time }));
     let layout = RollupLayout { name, root, columns: stored, partitioned_by, cubes, reads };
     layout.check_partitions()?;
     Ok(layout)
