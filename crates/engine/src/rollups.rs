@@ -103,6 +103,10 @@ impl RollupKeeper {
         defined: &Defined,
         always: bool,
     ) -> Result<Option<Vec<(RollupName, StoredRollup)>>, StoreError> {
+        if always {
+            // Where the store does not answer now, the same versions are news when it does.
+            self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        }
         let manifests = self.store.manifests().await?;
         for problem in &manifests.problems {
             tracing::warn!(%problem, "a version of a rollup cannot be read");

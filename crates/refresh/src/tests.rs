@@ -156,6 +156,10 @@ fn model_of(text: &str) -> Result<Arc<belvedere_model::Model>, AnyError> {
 }
 
 async fn site_of(text: &str) -> Result<Site, AnyError> {
+    site_over(text, Store::in_memory()).await
+}
+
+async fn site_over(text: &str, store: Store) -> Result<Site, AnyError> {
     let clock = Arc::new(Hands(AtomicI64::new(0)));
     clock.set("2024-03-05T12:00:00Z");
     let config = EngineConfig {
@@ -171,8 +175,8 @@ async fn site_of(text: &str) -> Result<Site, AnyError> {
     let files = HashMap::from([("orders".to_owned(), Arc::new(orders(&broken, &panics)?) as _)]);
     let source = DataSource { kind: DataSourceKind::Files(files), zone: Zone::UTC };
     let sources = HashMap::from([("default".to_owned(), source)]);
-    let engine = Engine::new(config, sources, Arc::clone(&clock) as _)?
-        .with_rollups(RollupKeeper::new(Store::in_memory(), vec![Zone::UTC]));
+    let engine =
+        Engine::new(config, sources, Arc::clone(&clock) as _)?.with_rollups(RollupKeeper::new(store, vec![Zone::UTC]));
     let problems = engine.load_model(model_of(text)?).await;
     assert!(problems.is_empty(), "{problems:?}");
     let refresher = Refresher::new(Arc::new(engine), Arc::clone(&clock) as _, "test".to_owned())?;
@@ -368,6 +372,26 @@ async fn rows_are_not_read_under_the_model_that_took_the_place_of_their_own() ->
     // As it was: what was begun may go on.
     engine.load_model(model_of(MODEL)?).await;
     assert!(engine.rollup_rows(&before, Zone::UTC, whole).await.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn rollups_are_read_again_when_a_store_answers_that_was_away_as_the_model_was_loaded() -> Result<(), AnyError> {
+    let folder = tempfile::tempdir()?;
+    let site = site_over(MODEL, Store::open(&folder.path().to_string_lossy())?).await?;
+    let engine = site.refresher.engine();
+    site.build("whole").await?;
+    let is_read = || engine.rollups().iter().any(|rollup| !rollup.stored.is_empty());
+    assert!(is_read());
+    let (manifests, away) = (folder.path().join("manifests"), folder.path().join("away"));
+    std::fs::rename(&manifests, &away)?;
+    std::fs::write(&manifests, "no folder")?;
+    engine.load_model(model_of(MODEL)?).await;
+    assert!(!is_read() && engine.see_rollups().await.is_err());
+    std::fs::remove_file(&manifests)?;
+    std::fs::rename(&away, &manifests)?;
+    assert!(engine.see_rollups().await?);
+    assert!(is_read());
     Ok(())
 }
 
