@@ -16,6 +16,7 @@ use crate::expand::choose_join_tree::JoinTree;
 use crate::functions::Functions;
 use crate::lower::calculated::Leaves;
 use crate::lower::joined_rows::{JoinedRows, Scope};
+use crate::nodes::fact_leg::LeafOrigin;
 use crate::planning::{Findings, Planning};
 use crate::session::{RollupSettings, SessionFacts};
 use crate::types;
@@ -327,7 +328,14 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
             let _: Result<_> = owner.and_then(|owner| {
                 if let Some(Mask::Sql(template)) = &measure.details.mask {
                     let scope = Scope::Cube(owner.clone());
-                    let _: Result<_> = rows.mask_by_sql(&scope, &measure.naming.name, template, None, &mut leaves);
+                    let _: Result<_> = rows.calculated(
+                        &scope,
+                        (&measure.naming.name, LeafOrigin::Mask),
+                        template,
+                        None,
+                        &mut leaves,
+                        0,
+                    );
                 }
                 rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0)
             });

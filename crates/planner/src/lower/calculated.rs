@@ -209,7 +209,7 @@ impl<'a> JoinedRows<'a> {
                 };
                 let outside = self.within.len();
                 self.within.extend(own);
-                let value = self.calculated(scope, name, template, extra, leaves, depth);
+                let value = self.calculated(scope, (name, LeafOrigin::Raw), template, extra, leaves, depth);
                 self.within.truncate(outside);
                 return value;
             }
@@ -368,40 +368,22 @@ impl<'a> JoinedRows<'a> {
         let switch = self.referenced(scope, &case.switch, depth)?;
         let mut branches = Vec::with_capacity(case.whens.len());
         for (value, template) in &case.whens {
-            branches.push((value.as_str(), self.calculated(scope, name, template, extra, leaves, depth)?));
+            branches.push((
+                value.as_str(),
+                self.calculated(scope, (name, LeafOrigin::Raw), template, extra, leaves, depth)?,
+            ));
         }
         let otherwise = case.otherwise.as_ref();
-        let otherwise = otherwise.map(|sql| self.calculated(scope, name, sql, extra, leaves, depth)).transpose()?;
+        let otherwise = otherwise
+            .map(|sql| self.calculated(scope, (name, LeafOrigin::Raw), sql, extra, leaves, depth))
+            .transpose()?;
         let schema = self.leaf_schema(leaves)?;
         self.case_of_switch(switch, branches, otherwise, &schema)
     }
 
-    pub(super) fn calculated(
-        &mut self,
-        scope: &Scope<'a>,
-        name: &'a str,
-        template: &'a SqlTemplate,
-        extra: Option<&ExtraFilter>,
-        leaves: &mut Leaves,
-        depth: usize,
-    ) -> Result<Expr> {
-        self.aggregated(scope, (name, LeafOrigin::Raw), template, extra, leaves, depth)
-    }
-
-    /// The mask of a measure by SQL: another calculated measure, with aggregates of its own.
-    pub(crate) fn mask_by_sql(
-        &mut self,
-        scope: &Scope<'a>,
-        name: &'a str,
-        template: &'a SqlTemplate,
-        extra: Option<&ExtraFilter>,
-        leaves: &mut Leaves,
-    ) -> Result<Expr> {
-        self.aggregated(scope, (name, LeafOrigin::Mask), template, extra, leaves, 0)
-    }
-
-    /// SQL of the measure `name` over measures and raw aggregates, whose leaves are of `origin`.
-    fn aggregated(
+    /// SQL of the measure `name` over measures and raw aggregates, whose leaves are of `origin`: its own, or that of its mask, which is another
+    /// calculated measure with aggregates of its own.
+    pub(crate) fn calculated(
         &mut self,
         scope: &Scope<'a>,
         (name, origin): (&'a str, fn(usize) -> LeafOrigin),

@@ -19,7 +19,7 @@ use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree, cube_of};
 use crate::expand::hints::Hints;
 use crate::members;
-use crate::nodes::fact_leg::HiddenRows;
+use crate::nodes::fact_leg::{HiddenRows, LeafOrigin};
 use crate::nodes::row_barrier::RowBarrier;
 use crate::policy::condition::Condition;
 use crate::policy::grants::Rows;
@@ -242,7 +242,7 @@ impl JoinedRows<'_> {
             return literal_mask(value, &data_type, &column.member);
         }
         let scope = self.scope_of(column)?;
-        let value = self.mask_by_sql(&scope, &measure.naming.name, template, extra, leaves)?;
+        let value = self.calculated(&scope, (&measure.naming.name, LeafOrigin::Mask), template, extra, leaves, 0)?;
         let found = self.measure_type(&value, leaves)?;
         self.mask_of_type(value, &found, &data_type, &column.member)
     }
