@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 use crate::AnyError;
 use crate::runner::{Sides, run_file};
-use crate::servers::{Servers, Site, connect, login, source};
+use crate::servers::{Servers, Site, connect, login, psql_as, source};
 
 /// The files of this test have lost statements when there are fewer.
 const STATEMENTS_MIN: usize = 70;
@@ -315,16 +315,5 @@ fn without_id(text: String) -> String {
 }
 
 async fn psql(site: &Site, user: &str, command: &str) -> Result<String, AnyError> {
-    let port = site.server.login().get_ports().first().ok_or("no port")?.to_string();
-    let output = tokio::process::Command::new("psql")
-        .args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", user, "-d", "shop", "-c", command])
-        .env("PGPASSWORD", "pw")
-        .env("PGCONNECT_TIMEOUT", "10")
-        .env("PAGER", "")
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    Ok(format!("{}{}", String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+    psql_as(&site.server.login(), user, "pw", &["-c", command]).await
 }

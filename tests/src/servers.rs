@@ -155,12 +155,18 @@ pub fn assert_golden(name: &str, actual: &str) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// What psql prints on both streams for `commands`, one after the other.
+/// What psql prints on both streams, as the user `tester`, who has no password.
 pub async fn psql(login: &Config, arguments: &[&str]) -> Result<String, AnyError> {
+    psql_as(login, "tester", "", arguments).await
+}
+
+/// As [`psql`], as another user.
+pub async fn psql_as(login: &Config, user: &str, password: &str, arguments: &[&str]) -> Result<String, AnyError> {
     let port = login.get_ports().first().ok_or("no port")?.to_string();
     let output = tokio::process::Command::new("psql")
-        .args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", "tester", "-d", "shop"])
+        .args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", user, "-d", "shop"])
         .args(arguments)
+        .env("PGPASSWORD", password)
         .env("PGCONNECT_TIMEOUT", "10")
         .env("PAGER", "")
         .env("LC_ALL", "C.UTF-8")

@@ -16,6 +16,7 @@ use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyl
 
 use crate::commands::{Given, answer, complain};
 use crate::observe::Observations;
+use crate::startup::CheckedModel;
 use crate::status::Status;
 use crate::{check, logging, rollup_store, source_problems, startup};
 
@@ -34,13 +35,7 @@ pub async fn build(given: Given, names: &[String], force: bool) -> ExitCode {
 async fn run(given: Given, names: &[String], force: bool) -> Result<bool, Vec<Diagnostic>> {
     let config = startup::read_config(&given)?;
     logging::start(&config.log);
-    let read = startup::read_model(&config);
-    let mut diagnostics = read.diagnostics.clone();
-    diagnostics.extend(startup::check_source_names(&config, &read));
-    let model = match &read.model {
-        Some(model) if !diagnostics.iter().any(Diagnostic::is_error) => Arc::clone(model),
-        _ => return Err(diagnostics),
-    };
+    let CheckedModel { model, files, warnings: _ } = startup::read_checked_model(&config)?;
     if !rollup_store::has_rollups(&model) {
         if let Some(name) = names.first() {
             complain(&format!("error: there is no rollup \"{name}\": the model has none\n"));
@@ -53,7 +48,7 @@ async fn run(given: Given, names: &[String], force: bool) -> Result<bool, Vec<Di
     let engine = startup::engine(&config, sources)?;
     rollup_store::open(&config, &given.environment, &engine).map_err(|problem| vec![*problem])?;
     let problems = engine.load_model(Arc::clone(&model)).await;
-    check::print(&source_problems::diagnostics(&problems, &model, &read.files, &config));
+    check::print(&source_problems::diagnostics(&problems, &model, &files, &config));
     let refresher = match Refresher::new(engine, Arc::new(startup::SystemClock), rollup_store::process_name()) {
         Ok(refresher) => refresher,
         Err(error) => {

@@ -11,6 +11,7 @@ use belvedere_sources::Address;
 
 use crate::commands::Given;
 use crate::config::{Config, DataSourceKind, Placed};
+use crate::startup::CheckedModel;
 use crate::status::Status;
 use crate::{check, model_files, rollup_store, source_problems, startup};
 
@@ -91,21 +92,19 @@ impl Loaded {
         }
         let mut next = self.config.clone();
         next.models = config.models;
-        let read = startup::read_model(&next);
-        let mut diagnostics = read.diagnostics.clone();
-        diagnostics.extend(startup::check_source_names(&next, &read));
-        let Some(model) = read.model.clone().filter(|_| !diagnostics.iter().any(Diagnostic::is_error)) else {
-            return self.refuse("the model has errors", &diagnostics);
+        let CheckedModel { model, files, warnings: mut diagnostics } = match startup::read_checked_model(&next) {
+            Ok(checked) => checked,
+            Err(diagnostics) => return self.refuse("the model has errors", &diagnostics),
         };
         let problems = self.engine.check_model(Arc::clone(&model)).await;
-        let at_sources = source_problems::diagnostics(&problems, &model, &read.files, &next);
+        let at_sources = source_problems::diagnostics(&problems, &model, &files, &next);
         if at_sources.iter().any(Diagnostic::is_error) {
             diagnostics.extend(at_sources);
             return self.refuse("data sources refuse the model", &diagnostics);
         }
         check::print(&diagnostics);
         self.config = next;
-        self.take(model, &read.files).await;
+        self.take(model, &files).await;
         tracing::info!(version = self.status.model_version(), "the model was reloaded");
         Reloaded::Taken
     }

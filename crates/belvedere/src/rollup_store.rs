@@ -81,7 +81,7 @@ pub fn process_name() -> String {
 pub async fn watch(engine: Arc<Engine>, name: String, drained: CancellationToken) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut is_registered = false;
+    let (mut is_registered, mut was_unheard) = (false, false);
     let mut was_away = false;
     loop {
         tokio::select! {
@@ -92,7 +92,11 @@ pub async fn watch(engine: Arc<Engine>, name: String, drained: CancellationToken
         if !is_registered {
             match keeper.store.register_reader(&name, READER_LASTS).await {
                 Ok(()) => is_registered = true,
-                Err(error) => tracing::warn!(%error, "cannot tell other processes which rollups this one reads"),
+                Err(error) if !was_unheard => {
+                    was_unheard = true;
+                    tracing::warn!(%error, "cannot tell other processes which rollups this one reads");
+                }
+                Err(_) => {}
             }
         }
         match engine.see_rollups().await {

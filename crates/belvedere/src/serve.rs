@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::http::{self, Answer, Pages};
 use crate::observe::{Observations, ObservedBackend};
 use crate::reload::{Fingerprint, Loaded, Watch};
+use crate::startup::CheckedModel;
 use crate::status::{Phase, Status};
 use crate::{check, listeners, logging, prometheus, rollup_store, startup, tls};
 
@@ -43,14 +44,8 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
     // Before anything else that takes long: a signal must not kill a process that just starts.
     let shutdown = stop_on_signals();
 
-    let read = startup::read_model(&config);
-    let mut diagnostics = read.diagnostics.clone();
-    diagnostics.extend(startup::check_source_names(&config, &read));
-    let model = match &read.model {
-        Some(model) if !diagnostics.iter().any(Diagnostic::is_error) => Arc::clone(model),
-        _ => return Err(diagnostics),
-    };
-    check::print(&diagnostics);
+    let CheckedModel { model, files, warnings } = startup::read_checked_model(&config)?;
+    check::print(&warnings);
 
     let status = Arc::new(Status::default());
     status.name_sources(config.data_sources.iter().map(|source| source.name.as_str()));
@@ -99,7 +94,7 @@ async fn start_and_run(given: Given) -> Result<(), Vec<Diagnostic>> {
         model: Arc::clone(&model),
     };
     tokio::select! {
-        () = loaded.take(model, &read.files) => {}
+        () = loaded.take(model, &files) => {}
         () = shutdown.cancelled() => return Ok(()),
     }
 

@@ -45,6 +45,31 @@ pub fn read_model(config: &Config) -> ReadModel {
     ReadModel { model: loaded.model.filter(|_| complete).map(Arc::new), files: found.files, diagnostics }
 }
 
+/// A model whose files have no errors.
+#[derive(Debug)]
+pub struct CheckedModel {
+    pub model: Arc<Model>,
+    pub files: Vec<ModelFile>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads the model, to be used with this config.
+///
+/// # Errors
+/// All problems, where one of them is an error.
+pub fn read_checked_model(config: &Config) -> Result<CheckedModel, Vec<Diagnostic>> {
+    let read = read_model(config);
+    let unknown = check_source_names(config, &read);
+    let mut diagnostics = read.diagnostics;
+    diagnostics.extend(unknown);
+    match read.model {
+        Some(model) if !diagnostics.iter().any(Diagnostic::is_error) => {
+            Ok(CheckedModel { model, files: read.files, warnings: diagnostics })
+        }
+        _ => Err(diagnostics),
+    }
+}
+
 /// Errors for data sources that cubes name and the config does not have.
 pub fn check_source_names(config: &Config, read: &ReadModel) -> Vec<Diagnostic> {
     let Some(model) = &read.model else { return Vec::new() };

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use belvedere_model::{Cube, Model, Place};
 use belvedere_planner::catalog::{Catalog, SourceDialect, TypedExpr};
 use belvedere_planner::functions::Functions;
-use belvedere_planner::lower::joined_rows::Planning;
 use belvedere_planner::member_types::numeric_type;
 use belvedere_planner::members;
+use belvedere_planner::planning::Findings;
 use belvedere_planner::tables::{self, BaseExpression};
 use belvedere_planner::types::BARE_NUMERIC;
 use belvedere_sources::SourceError;
@@ -56,18 +56,8 @@ pub async fn load_catalog(model: Arc<Model>, sources: Arc<DataSources>, function
         let Some(wanted) = expressions.get(&cube.naming.name) else { continue };
         let numerics = |typed: &mut HashMap<String, TypedExpr>, columns: &[Field]| {
             let session = tables::neutral_session();
-            let (mentioned, notices, report, of_moment) = Default::default();
-            let planning = Planning {
-                catalog: &untyped,
-                functions,
-                session: &session,
-                mentioned: &mentioned,
-                notices: &notices,
-                report: &report,
-                of_moment: &of_moment,
-                depth: 0,
-                is_trusted: false,
-            };
+            let findings = Findings::default();
+            let planning = findings.planning(&untyped, functions, &session);
             for (sql, expression) in typed.iter_mut().filter(|(_, expression)| is_bare_numeric(expression)) {
                 if let Some(derived) = numeric_type(planning, cube, sql, columns) {
                     expression.field = expression.field.clone().with_data_type(derived);
@@ -232,18 +222,8 @@ fn relation_place(cube: &Cube) -> Place {
 /// The SQL of file cubes is ours: binding it gives the types.
 fn describe_files(catalog: &Catalog, functions: &Arc<Functions>, cube: &Cube, wanted: &[BaseExpression]) -> Described {
     let session = tables::neutral_session();
-    let (mentioned, notices, report, of_moment) = Default::default();
-    let planning = Planning {
-        catalog,
-        functions,
-        session: &session,
-        mentioned: &mentioned,
-        notices: &notices,
-        report: &report,
-        of_moment: &of_moment,
-        depth: 0,
-        is_trusted: false,
-    };
+    let findings = Findings::default();
+    let planning = findings.planning(catalog, functions, &session);
     let mut described = Described { typed: HashMap::new(), refused: Vec::new() };
     let Ok(relation) = members::relation_sql(&catalog.model, cube) else { return described };
     let alias = SourceDialect::Files.quoted(members::alias_of(cube));

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use belvedere_functions::Zone;
+use belvedere_model::{Model, PreAggregation};
 use belvedere_planner::error::PlanError;
 use belvedere_planner::lower;
-use belvedere_planner::lower::joined_rows::Planning;
+use belvedere_planner::planning::{Findings, Planning};
 use belvedere_planner::rollups::{
     Cover, PartitionRange, Rollup, RollupLayout, RollupName, Rollups, StoredPartition, StoredRollup, StoredRows,
 };
@@ -24,7 +25,7 @@ use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 
 use crate::SqlError;
-use crate::engine::Engine;
+use crate::engine::{Engine, Snapshot};
 use crate::errors::{from_datafusion, from_plan};
 use crate::run::statements_of;
 
@@ -102,6 +103,10 @@ impl RollupKeeper {
         defined: &Defined,
         always: bool,
     ) -> Result<Option<Vec<(RollupName, StoredRollup)>>, StoreError> {
+        if always {
+            // Where the store does not answer now, the same versions are news when it does.
+            self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        }
         let manifests = self.store.manifests().await?;
         for problem in &manifests.problems {
             tracing::warn!(%problem, "a version of a rollup cannot be read");
@@ -141,6 +146,30 @@ impl RollupKeeper {
             }
         }
         Ok(Some(found))
+    }
+}
+
+/// A rollup as one model defines it. The model may be replaced while the rollup is built: then reading its rows fails.
+#[derive(Debug, Clone)]
+pub struct DefinedRollup {
+    pub rollup: Arc<Rollup>,
+    pub model: Arc<Model>,
+    defined: Arc<Defined>,
+}
+
+impl DefinedRollup {
+    /// As the model has it.
+    #[must_use]
+    pub fn definition(&self) -> &PreAggregation {
+        let RollupName { cube, name } = &self.rollup.name;
+        let cube = self.model.cubes.get(cube).expect("the rollups of a model are those of its cubes");
+        cube.pre_aggregations.get(name).expect("the rollups of a model are those of its cubes")
+    }
+
+    /// The structure that stored rows must have; `None` where it cannot be planned.
+    #[must_use]
+    pub fn structure(&self, zone: Zone) -> Option<&String> {
+        self.defined.structures.get(&(self.rollup.name.clone(), zone.name()))
     }
 }
 
@@ -253,20 +282,10 @@ impl Engine {
         work: impl FnOnce(Planning<'_>) -> Result<T, PlanError>,
     ) -> Result<T, SqlError> {
         let session = self.build_session(zone, usage);
-        let (mentioned, notices, report, of_moment) = Default::default();
-        work(Planning {
-            catalog,
-            functions: self.functions(),
-            session: &session,
-            mentioned: &mentioned,
-            notices: &notices,
-            report: &report,
-            of_moment: &of_moment,
-            depth: 0,
-            // Rows of all users: who may read what is decided when a query is answered.
-            is_trusted: true,
-        })
-        .map_err(|error| from_plan(&error, ""))
+        let findings = Findings::default();
+        // Rows of all users: who may read what is decided when a query is answered.
+        let planning = findings.planning(catalog, self.functions(), &session).trusted();
+        work(planning).map_err(|error| from_plan(&error, ""))
     }
 
     /// The optimized plan whose rows are a partition.
@@ -298,8 +317,13 @@ impl Engine {
 
     /// The rollup of a name, as the model has it now.
     #[must_use]
-    pub fn rollup(&self, name: &RollupName) -> Option<Arc<Rollup>> {
-        self.snapshot().defined().rollups.get(name).cloned()
+    pub fn rollup(&self, name: &RollupName) -> Option<DefinedRollup> {
+        let snapshot = self.snapshot();
+        Some(DefinedRollup {
+            rollup: Arc::clone(snapshot.defined().rollups.get(name)?),
+            model: Arc::clone(&snapshot.catalog().model),
+            defined: Arc::clone(snapshot.defined()),
+        })
     }
 
     /// The rollups of the model, in the order of definition.
@@ -314,18 +338,31 @@ impl Engine {
         self.snapshot().defined().structures.get(&(name.clone(), zone.name())).cloned()
     }
 
+    /// The snapshot to read a rollup's rows under, which gives rows of its structure. It would be wrong to read them under the model that took its
+    /// model's place: they would be published as rows of that structure.
+    fn snapshot_to_build(&self, defined: &DefinedRollup, zone: Zone) -> Result<Arc<Snapshot>, SqlError> {
+        let snapshot = self.snapshot();
+        let name = &defined.rollup.name;
+        if snapshot.defined().structures.get(&(name.clone(), zone.name())) == defined.structure(zone) {
+            return Ok(snapshot);
+        }
+        Err(SqlError::new("40001", format!("the definition of the rollup \"{name}\" changed while it was built"))
+            .hint("Try again."))
+    }
+
     /// Reads the rows of a partition from the sources. Dropping the stream cancels there.
     ///
     /// # Errors
-    /// What planning or a source says.
+    /// What planning or a source says; 40001 where another model defines the rollup otherwise meanwhile.
     pub async fn rollup_rows(
         &self,
-        rollup: &Rollup,
+        defined: &DefinedRollup,
         zone: Zone,
         range: PartitionRange,
     ) -> Result<(SchemaRef, SendableRecordBatchStream), SqlError> {
+        let rollup = &defined.rollup;
         let layout = rollup.layout.as_ref().map_err(|error| from_plan(error, ""))?;
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot_to_build(defined, zone)?;
         let plan = self.build_plan(snapshot.catalog(), layout, zone, range, usage_for(rollup))?;
         let physical = self.runner().physical(&plan, zone).await.map_err(|error| from_datafusion(&error))?;
         let rows = self.runner().start(physical).map_err(|error| from_datafusion(&error))?;
@@ -336,9 +373,10 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::rollup_rows`].
-    pub async fn rollup_time_range(&self, rollup: &Rollup, zone: Zone) -> Result<Option<(i64, i64)>, SqlError> {
+    pub async fn rollup_time_range(&self, defined: &DefinedRollup, zone: Zone) -> Result<Option<(i64, i64)>, SqlError> {
+        let rollup = &defined.rollup;
         let layout = rollup.layout.as_ref().map_err(|error| from_plan(error, ""))?;
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot_to_build(defined, zone)?;
         let plan = self.with_planning(snapshot.catalog(), zone, usage_for(rollup), |planning| {
             let Some(plan) = layout.range_plan(planning)? else { return Ok(None) };
             lower::lower(plan, planning)

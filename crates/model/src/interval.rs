@@ -1,6 +1,6 @@
 //! Interval texts such as `1 month 2 weeks`, refresh periods, and origins of granularities.
 
-use crate::Interval;
+use crate::{Interval, TimeUnit};
 
 /// The granularities that every time dimension has.
 pub const PREDEFINED_GRANULARITIES: [&str; 8] = ["second", "minute", "hour", "day", "week", "month", "quarter", "year"];
@@ -9,19 +9,7 @@ pub const PREDEFINED_GRANULARITIES: [&str; 8] = ["second", "minute", "hour", "da
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Term {
     pub(crate) count: i32,
-    pub(crate) unit: Unit,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
-    Second,
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-    Quarter,
-    Year,
+    pub(crate) unit: TimeUnit,
 }
 
 /// The terms of `text`, or what is wrong with it.
@@ -36,19 +24,9 @@ pub(crate) fn terms(text: &str) -> Result<Vec<Term>, String> {
     let pair = |pair: &[&str]| {
         let (count, unit) = (pair[0], pair[1]);
         let count = count.parse::<i32>().map_err(|_| format!("`{count}` is not a whole number"))?;
-        let unit = match unit.strip_suffix('s').unwrap_or(unit) {
-            "second" => Unit::Second,
-            "minute" => Unit::Minute,
-            "hour" => Unit::Hour,
-            "day" => Unit::Day,
-            "week" => Unit::Week,
-            "month" => Unit::Month,
-            "quarter" => Unit::Quarter,
-            "year" => Unit::Year,
-            _ => {
-                return Err(format!("`{unit}` is not a unit: second, minute, hour, day, week, month, quarter or year"));
-            }
-        };
+        let unit = TimeUnit::named(unit).ok_or_else(|| {
+            format!("`{unit}` is not a unit: second, minute, hour, day, week, month, quarter or year")
+        })?;
         Ok(Term { count, unit })
     };
     words.chunks(2).map(pair).collect()
@@ -69,14 +47,14 @@ pub(crate) fn sum(terms: &[Term]) -> Result<Interval, String> {
                 .ok_or_else(too_large)
         };
         match unit {
-            Unit::Second => total.microseconds = seconds(1)?,
-            Unit::Minute => total.microseconds = seconds(60)?,
-            Unit::Hour => total.microseconds = seconds(3_600)?,
-            Unit::Day => total.days = days(1)?,
-            Unit::Week => total.days = days(7)?,
-            Unit::Month => total.months = months(1)?,
-            Unit::Quarter => total.months = months(3)?,
-            Unit::Year => total.months = months(12)?,
+            TimeUnit::Second => total.microseconds = seconds(1)?,
+            TimeUnit::Minute => total.microseconds = seconds(60)?,
+            TimeUnit::Hour => total.microseconds = seconds(3_600)?,
+            TimeUnit::Day => total.days = days(1)?,
+            TimeUnit::Week => total.days = days(7)?,
+            TimeUnit::Month => total.months = months(1)?,
+            TimeUnit::Quarter => total.months = months(3)?,
+            TimeUnit::Year => total.months = months(12)?,
         }
     }
     Ok(total)
@@ -95,12 +73,12 @@ pub(crate) fn is_aligned(terms: &[Term]) -> bool {
     let [Term { count, unit }] = terms else { return false };
     let divides = |parent: i32| *count > 0 && parent % count == 0;
     match unit {
-        Unit::Year => *count > 0,
-        Unit::Quarter => divides(4),
-        Unit::Month => divides(12),
-        Unit::Week | Unit::Day => *count == 1,
-        Unit::Hour => divides(24),
-        Unit::Minute | Unit::Second => divides(60),
+        TimeUnit::Year => *count > 0,
+        TimeUnit::Quarter => divides(4),
+        TimeUnit::Month => divides(12),
+        TimeUnit::Week | TimeUnit::Day => *count == 1,
+        TimeUnit::Hour => divides(24),
+        TimeUnit::Minute | TimeUnit::Second => divides(60),
     }
 }
 

@@ -15,6 +15,7 @@ mod diagnostic;
 mod pre_aggregation;
 mod sql_parameter;
 mod template;
+mod time_unit;
 mod view;
 
 mod load;
@@ -48,6 +49,7 @@ pub use pre_aggregation::*;
 pub use source_text::SourceText;
 pub use sql_parameter::{CallPart, FilterColumn, FilterParameter, SqlParameter};
 pub use template::*;
+pub use time_unit::TimeUnit;
 pub use view::*;
 pub use walk::{dimension_templates, measure_templates};
 

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no clock. [`pipeline`] lists the stages in order.
 
 pub mod bind;
+pub mod calendar;
 pub mod catalog;
 pub mod error;
 pub mod expand;
@@ -17,6 +18,7 @@ pub mod name;
 pub mod nodes;
 pub mod parse;
 pub mod pipeline;
+pub mod planning;
 pub mod policy;
 pub mod refresh_sql;
 pub mod rewrite;

@@ -8,6 +8,7 @@ pub(crate) mod join_conditions;
 pub mod joined_rows;
 pub mod lower_leg;
 mod mapped_times;
+pub(crate) mod member_sql;
 pub mod read_rows;
 mod relative_dates;
 mod row_conditions;

@@ -10,8 +10,10 @@ use belvedere_model::Cube;
 use datafusion_common::DFSchema;
 use datafusion_expr::ExprSchemable;
 
-use crate::lower::joined_rows::{Planning, dialect_of, parse_member, replace_identifiers};
+use crate::lower::joined_rows::dialect_of;
+use crate::lower::member_sql::{parse_member, replace_identifiers};
 use crate::members;
+use crate::planning::Planning;
 use crate::{bind, types};
 
 /// The decimal type of `sql`, a row expression over the relation of `cube`, whose columns are `columns`.

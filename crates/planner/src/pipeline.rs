@@ -10,7 +10,6 @@
 //!
 //! [`Rule`] lists the rules inside the stages. What comes after (DataFusion's own rules, push-down) belongs to the engine.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,8 +26,8 @@ use crate::error::Result;
 use crate::expand::build_legs::build_legs;
 use crate::expand::default_filters::add_default_filters;
 use crate::functions::Functions;
-use crate::lower::joined_rows::Planning;
 use crate::lower::lower_watched;
+use crate::planning::Findings;
 use crate::policy::hide::{sentence_without_names, without_names};
 use crate::session::{RollupUsage, SessionFacts};
 use crate::substitute::{Report, check_required, substitute};
@@ -90,25 +89,14 @@ fn plan_watched(
     watch(Rule::PutValues, Tree::Plan(&plan));
     let plan = add_default_filters(plan).map_err(to_error)?;
     watch(Rule::AddDefaultFilters, Tree::Plan(&plan));
-    let notices = RefCell::new(Vec::new());
-    let report = RefCell::new(Report::default());
-    let of_moment = Cell::new(false);
-    let planning = Planning {
-        catalog,
-        functions,
-        session,
-        mentioned: &bound.mentioned,
-        notices: &notices,
-        report: &report,
-        of_moment: &of_moment,
-        depth: 0,
-        is_trusted: false,
-    };
+    let findings = Findings::of_text(Arc::clone(&bound.mentioned));
+    let planning = findings.planning(catalog, functions, session);
     let plan = build_legs(plan, planning).map_err(to_error)?;
     watch(Rule::BuildLegs, Tree::Plan(&plan));
     let plan = substitute(plan, planning).map_err(to_error)?;
     watch(Rule::Substitute, Tree::Plan(&plan));
     let plan = lower_watched(plan, planning, watch).map_err(to_error)?;
+    let Findings { mentioned: _, notices, report, of_moment } = findings;
     let rollups = report.into_inner();
     if session.rollups.usage == RollupUsage::Required {
         check_required(&rollups)?;

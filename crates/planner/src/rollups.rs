@@ -34,9 +34,10 @@ use crate::functions::Functions;
 use crate::granularity;
 use crate::lower::asked_members::asks_for_conditions;
 use crate::lower::calculated::{Leaves, composed_path, leaf_name};
-use crate::lower::joined_rows::{JoinedRows, Planning, internal};
+use crate::lower::joined_rows::{JoinedRows, internal};
 use crate::members;
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, LegScan};
+use crate::planning::{Findings, Planning};
 use crate::rewrite::CUSTOM_GRANULARITY;
 use crate::session::SessionFacts;
 use crate::substitute::cover_members::seen_through;
@@ -89,18 +90,8 @@ impl Rollups {
     /// What a model defines, nothing of it built. Times are cut in the zone of the session.
     #[must_use]
     pub fn of_model(catalog: &Catalog, functions: &Arc<Functions>, session: &SessionFacts) -> Self {
-        let (mentioned, notices, report, of_moment) = Default::default();
-        let planning = Planning {
-            catalog,
-            functions,
-            session,
-            mentioned: &mentioned,
-            notices: &notices,
-            report: &report,
-            of_moment: &of_moment,
-            depth: 0,
-            is_trusted: true,
-        };
+        let findings = Findings::default();
+        let planning = findings.planning(catalog, functions, session).trusted();
         let mut of_cubes = IndexMap::new();
         let mut all = catalog.model.cubes.values().flat_map(|cube| cube.pre_aggregations.values());
         let has_base_rows = all.any(|definition| definition.kind == PreAggregationKind::OriginalSql);
@@ -283,7 +274,7 @@ pub struct RollupLayout {
 /// What fills a rollup.
 #[derive(Debug, Clone)]
 enum Reads {
-    Groups(GroupedRows),
+    Groups(Box<GroupedRows>),
     Base(BaseRows),
 }
 
@@ -425,28 +416,24 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
         let owner = members::cube_named(model, reference.cube())?;
         let column = tables::column(planning, owner, kind, path, &reference.member);
         refuse_followers(model, &column)?;
+        let granularity = reference.granularity.as_deref().filter(|_| is_cut);
+        let grouped = match granularity {
+            Some(granularity) => Grouped::Time { column: column.clone(), granularity: granularity.to_owned() },
+            None if kind == MemberKind::Segment => Grouped::Segment(column.clone()),
+            None => Grouped::Dimension(column.clone()),
+        };
+        if groups.iter().any(|(_, _, known)| *known == grouped) {
+            continue;
+        }
         let scan_name = format!("c{}", columns.len());
         let place = Column::new(Some(TableReference::bare(SCAN)), &scan_name);
         let mut stored = stored_name(reference);
-        let granularity = reference.granularity.as_deref().filter(|_| is_cut);
+        let mut expr = Expr::Column(place.clone());
         if let Some(granularity) = granularity {
             stored = format!("{stored}_{granularity}");
-        }
-        let (expr, grouped) = match granularity {
-            Some(granularity) => {
-                let cut = planning.functions.needed_scalar(CUSTOM_GRANULARITY).map_err(internal)?;
-                let call = ScalarFunction::new_udf(cut, vec![lit(granularity), Expr::Column(place.clone())]);
-                raw_times.push((groups.len(), place));
-                (
-                    Expr::ScalarFunction(call),
-                    Grouped::Time { column: column.clone(), granularity: granularity.to_owned() },
-                )
-            }
-            None if kind == MemberKind::Segment => (Expr::Column(place), Grouped::Segment(column.clone())),
-            None => (Expr::Column(place), Grouped::Dimension(column.clone())),
-        };
-        if groups.iter().any(|(_, known, _)| *known == expr) {
-            continue;
+            let cut = planning.functions.needed_scalar(CUSTOM_GRANULARITY).map_err(internal)?;
+            expr = Expr::ScalarFunction(ScalarFunction::new_udf(cut, vec![lit(granularity), expr]));
+            raw_times.push((groups.len(), place));
         }
         columns.insert(scan_name.clone(), MemberColumn { field: column.field.clone().with_name(&scan_name), ..column });
         groups.push((unique(stored, groups.iter().map(|(name, _, _)| name), reference), expr, grouped));
@@ -580,14 +567,14 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
         _ => None,
     };
     let partition_time = partitioned_by.as_ref().and_then(|_| raw_times.into_iter().next()).map(|(_, column)| column);
-    let reads = Reads::Groups(GroupedRows { question, partition_time });
+    let reads = Reads::Groups(Box::new(GroupedRows { question, partition_time }));
     let layout = RollupLayout { name, root, columns: stored, partitioned_by, cubes, reads };
     layout.check_partitions()?;
     Ok(layout)
 }
 
 /// What is grouped by.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Grouped {
     Dimension(MemberColumn),
     Segment(MemberColumn),
@@ -702,6 +689,15 @@ fn unit_of(column: &MemberColumn, granularity: &str, planning: Planning<'_>) -> 
     }
     match granularity::granularity_of(model, &column.path, dimension, granularity) {
         Some((_, GranularityValue::Sql(_))) => Ok(None),
+        // Years are the only unit of which the model takes several without an origin.
+        Some((_, GranularityValue::Bins { interval, origin: None, .. })) if interval.months > 12 => {
+            Err(PlanError::unsupported(format!(
+                "the granularity \"{granularity}\" of \"{}\" is counted from the current year, so that next year its bins are others than \
+                 those that are stored",
+                column.member
+            ))
+            .hint("Give the granularity an `origin`."))
+        }
         Some((_, GranularityValue::Bins { interval, offset, origin })) => {
             let parts = (*interval, *offset, origin.as_deref());
             let origin = granularity::origin_of(parts, planning.functions, planning.session)?;

@@ -32,7 +32,7 @@ use crate::rollups::{Rollup, RollupName};
 use crate::session::{RollupChoice, RollupUsage};
 
 use match_rollup::match_rollup;
-use refusal::{Refusal, Refused};
+use refusal::Refused;
 
 /// What became of the legs of a statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,10 +153,4 @@ pub fn check_required(report: &Report) -> crate::error::Result<()> {
     Err(PlanError::unsupported("no rollup answers this query, and the setting rollups is \"required\"")
         .detail(detail)
         .hint("Define or build a rollup that fits, or SET rollups = 'preferred'."))
-}
-
-impl From<&Refusal> for String {
-    fn from(refusal: &Refusal) -> Self {
-        refusal.to_string()
-    }
 }

@@ -15,7 +15,9 @@ use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::JoinTree;
 use crate::functions::Functions;
 use crate::lower::calculated::Leaves;
-use crate::lower::joined_rows::{JoinedRows, Planning, Scope};
+use crate::lower::joined_rows::{JoinedRows, Scope};
+use crate::nodes::fact_leg::LeafOrigin;
+use crate::planning::{Findings, Planning};
 use crate::session::{RollupSettings, SessionFacts};
 use crate::types;
 
@@ -36,18 +38,8 @@ pub fn catalog(model: Arc<Model>, sources: Arc<dyn Sources>, functions: &Arc<Fun
     let session = neutral_session();
     let mut tables = IndexMap::new();
     {
-        let (mentioned, notices, report, of_moment) = Default::default();
-        let planning = Planning {
-            catalog: &catalog,
-            functions,
-            session: &session,
-            mentioned: &mentioned,
-            notices: &notices,
-            report: &report,
-            of_moment: &of_moment,
-            depth: 0,
-            is_trusted: false,
-        };
+        let findings = Findings::default();
+        let planning = findings.planning(&catalog, functions, &session);
         for view in model.views.values().filter(|view| view.naming.public) {
             tables.insert(view.naming.name.clone(), Arc::new(view_table(planning, view)));
         }
@@ -278,18 +270,8 @@ pub struct BaseExpression {
 #[must_use]
 pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMap<String, Vec<BaseExpression>> {
     let session = neutral_session();
-    let (mentioned, notices, report, of_moment) = Default::default();
-    let planning = Planning {
-        catalog,
-        functions,
-        session: &session,
-        mentioned: &mentioned,
-        notices: &notices,
-        report: &report,
-        of_moment: &of_moment,
-        depth: 0,
-        is_trusted: false,
-    };
+    let findings = Findings::default();
+    let planning = findings.planning(catalog, functions, &session);
     let mut found: HashMap<String, Vec<BaseExpression>> = HashMap::new();
     for cube in catalog.model.cubes.values() {
         let tree = JoinTree::of(&cube.naming.name);
@@ -346,7 +328,14 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
             let _: Result<_> = owner.and_then(|owner| {
                 if let Some(Mask::Sql(template)) = &measure.details.mask {
                     let scope = Scope::Cube(owner.clone());
-                    let _: Result<_> = rows.mask_by_sql(&scope, &measure.naming.name, template, None, &mut leaves);
+                    let _: Result<_> = rows.calculated(
+                        &scope,
+                        (&measure.naming.name, LeafOrigin::Mask),
+                        template,
+                        None,
+                        &mut leaves,
+                        0,
+                    );
                 }
                 rows.measure(&Scope::Cube(owner), measure, None, &mut leaves, 0)
             });

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use belvedere_engine::rollups::{RollupKeeper, stored_range};
+use belvedere_engine::rollups::{DefinedRollup, RollupKeeper, stored_range};
 use belvedere_engine::{Clock, Engine, SqlError, Zone};
-use belvedere_model::{IndexColumn, IndexKind, IndexValue, PreAggregation};
+use belvedere_model::{IndexColumn, IndexKind, IndexValue, PreAggregation, TimeUnit};
 use belvedere_planner::rollups::{Cover, PartitionRange, Rollup, RollupLayout, RollupName, Stores};
 use belvedere_rollup::{
     Change, Digest, IndexCopy, Lease, Manifest, PublishError, RollupKey, RollupPartition, SortOrder, Store, StoreError,
@@ -18,7 +18,7 @@ use belvedere_rollup::{
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::partitions::{PartitionError, TimeUnit, Wanted, covered_so_far, covers, partitions};
+use crate::partitions::{PartitionError, Wanted, covered_so_far, covers, partitions};
 use crate::refresh_key::KeyPlan;
 
 /// How long a lease lasts that nobody prolongs: so long a rollup waits for a builder that died.
@@ -105,7 +105,7 @@ pub struct Refresher {
 
 /// All that is known of a rollup before anything is built.
 struct Job<'j> {
-    rollup: &'j Rollup,
+    defined: &'j DefinedRollup,
     layout: &'j RollupLayout,
     key: RollupKey,
     zone: Zone,
@@ -157,7 +157,7 @@ impl Refresher {
     /// Whether a scheduler keeps a rollup fresh, as all are of which the model does not say otherwise.
     #[must_use]
     pub fn is_scheduled(&self, name: &RollupName) -> bool {
-        self.defined(name).is_ok_and(|(_, definition)| definition.scheduled_refresh != Some(false))
+        self.defined(name).is_ok_and(|defined| defined.definition().scheduled_refresh != Some(false))
     }
 
     /// The data sources that a rollup reads.
@@ -197,20 +197,11 @@ impl Refresher {
     /// # Errors
     /// [`BuildError::Unknown`] and [`BuildError::Definition`].
     pub fn key_plan(&self, name: &RollupName) -> Result<KeyPlan, BuildError> {
-        let (rollup, definition) = self.defined(name)?;
-        let layout = layout_of(&rollup)?;
-        let model = self.engine.model();
-        KeyPlan::of(&model, &definition, layout)
-            .map_err(|message| BuildError::Definition { name: name.clone(), message })
+        key_plan_of(&self.defined(name)?)
     }
 
-    fn defined(&self, name: &RollupName) -> Result<(Arc<Rollup>, PreAggregation), BuildError> {
-        let unknown = || BuildError::Unknown(name.clone());
-        let rollup = self.engine.rollup(name).ok_or_else(unknown)?;
-        let model = self.engine.model();
-        let cube = model.cubes.get(&name.cube).ok_or_else(unknown)?;
-        let definition = cube.pre_aggregations.get(&name.name).ok_or_else(unknown)?;
-        Ok((rollup, definition.clone()))
+    fn defined(&self, name: &RollupName) -> Result<DefinedRollup, BuildError> {
+        self.engine.rollup(name).ok_or_else(|| BuildError::Unknown(name.clone()))
     }
 
     /// Builds what is due of a rollup in one zone. Waits while another process builds it.
@@ -295,13 +286,13 @@ impl Refresher {
         force: Force,
         on_build: &OnBuild,
     ) -> Result<Built, BuildError> {
-        let (rollup, definition) = self.defined(name)?;
-        for base in self.base_rows_for(&rollup) {
+        let defined = self.defined(name)?;
+        for base in self.base_rows_for(&defined.rollup) {
             // Older rows under a new refresh key would pass for new ones.
             Box::pin(self.build(&base, zone, Force::No, Arc::new(|_| ()))).await?;
         }
-        let job = Box::pin(self.job(&rollup, &definition, zone)).await?;
-        let plan = self.key_plan(name)?;
+        let job = Box::pin(self.job(&defined, zone)).await?;
+        let plan = key_plan_of(&defined)?;
         let value = plan.value(&self.engine, job.now).await.map_err(|error| sql_error(name, error))?;
         let before = self.store().manifest(&job.key).await?.filter(|manifest| manifest.structure == job.structure);
         let bad: HashSet<belvedere_rollup::PartitionRange> = self.quarantined(&job.key).await?.into_iter().collect();
@@ -364,18 +355,13 @@ impl Refresher {
         Ok(self.store().quarantined().into_iter().filter(|bad| bad.key == *key).map(|bad| bad.range).collect())
     }
 
-    async fn job<'j>(
-        &self,
-        rollup: &'j Rollup,
-        definition: &'j PreAggregation,
-        zone: Zone,
-    ) -> Result<Job<'j>, BuildError> {
-        let name = &rollup.name;
-        let layout = layout_of(rollup)?;
-        let structure = match self.engine.rollup_structure(name, zone) {
-            Some(structure) => structure,
+    async fn job<'j>(&self, defined: &'j DefinedRollup, zone: Zone) -> Result<Job<'j>, BuildError> {
+        let (name, definition) = (&defined.rollup.name, defined.definition());
+        let layout = layout_of(&defined.rollup)?;
+        let structure = match defined.structure(zone) {
+            Some(structure) => structure.clone(),
             // Reading says why there is none.
-            None => match self.engine.rollup_rows(rollup, zone, PartitionRange::Whole).await {
+            None => match self.engine.rollup_rows(defined, zone, PartitionRange::Whole).await {
                 Err(error) => return Err(sql_error(name, error)),
                 Ok(_) => return Err(BuildError::Changed(name.clone())),
             },
@@ -409,14 +395,14 @@ impl Refresher {
                 let data = if covers.from.is_some() && covers.to.is_some() {
                     None
                 } else {
-                    let range = self.engine.rollup_time_range(rollup, zone).await;
+                    let range = self.engine.rollup_time_range(defined, zone).await;
                     range.map_err(|error| sql_error(name, error))?
                 };
                 (covers, partitions(unit, data, covers).map_err(wrong)?)
             }
         };
         Ok(Job {
-            rollup,
+            defined,
             layout,
             key: RollupKeeper::key(name, zone),
             zone,
@@ -429,11 +415,11 @@ impl Refresher {
     }
 
     async fn partition(&self, job: &Job<'_>, lease: &Lease, due: Due, on_build: &OnBuild) -> Result<Ready, BuildError> {
-        let name = &job.rollup.name;
+        let name = &job.defined.rollup.name;
         let built_at = self.store().now();
         let (schema, rows) = self
             .engine
-            .rollup_rows(job.rollup, job.zone, due.wanted.range)
+            .rollup_rows(job.defined, job.zone, due.wanted.range)
             .await
             .map_err(|error| sql_error(name, error))?;
         let on_rows = Arc::clone(on_build);
@@ -554,8 +540,18 @@ fn as_stored(covers: Cover) -> (Option<i64>, Option<i64>) {
 fn layout_of(rollup: &Rollup) -> Result<&RollupLayout, BuildError> {
     match &rollup.layout {
         Ok(layout) => Ok(layout),
-        Err(error) => Err(BuildError::Definition { name: rollup.name.clone(), message: error.to_string() }),
+        Err(error) => {
+            let hint = error.hint.iter().map(|hint| format!(". {hint}"));
+            let message = std::iter::once(error.message.clone()).chain(hint).collect();
+            Err(BuildError::Definition { name: rollup.name.clone(), message })
+        }
     }
+}
+
+fn key_plan_of(defined: &DefinedRollup) -> Result<KeyPlan, BuildError> {
+    let layout = layout_of(&defined.rollup)?;
+    KeyPlan::of(&defined.model, defined.definition(), layout)
+        .map_err(|message| BuildError::Definition { name: defined.rollup.name.clone(), message })
 }
 
 fn sql_error(name: &RollupName, error: SqlError) -> BuildError {

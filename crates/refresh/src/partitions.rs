@@ -1,24 +1,13 @@
 //! The partitions that a rollup is made of: whole units of wall-clock time between its first and its last row, or between the ends of its
 //! build range.
 
+use belvedere_model::TimeUnit;
+use belvedere_planner::calendar;
 use belvedere_planner::rollups::{Cover, PartitionRange};
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, TimeDelta, Timelike};
+use chrono::{DateTime, NaiveDateTime};
 
 /// More are refused (reference PR7).
 pub const PARTITIONS_MAX: usize = 10_000;
-
-/// Units that times are cut to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeUnit {
-    Second,
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-    Quarter,
-    Year,
-}
 
 /// Why there are no partitions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,61 +20,16 @@ pub enum PartitionError {
     OutOfRange,
 }
 
-impl TimeUnit {
-    /// By the name that models use, in any case.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Some(match name.to_lowercase().trim_end_matches('s') {
-            "second" => Self::Second,
-            "minute" => Self::Minute,
-            "hour" => Self::Hour,
-            "day" => Self::Day,
-            "week" => Self::Week,
-            "month" => Self::Month,
-            "quarter" => Self::Quarter,
-            "year" => Self::Year,
-            _ => return None,
-        })
-    }
-
-    /// The start of the unit that holds `at`; microseconds of a wall clock, as everywhere here. Weeks begin on Monday.
-    #[must_use]
-    pub fn floor(self, at: i64) -> Option<i64> {
-        let moment = time(at)?;
-        let day = moment.date();
-        let floor = match self {
-            Self::Second => moment.with_nanosecond(0)?,
-            Self::Minute => day.and_hms_opt(moment.hour(), moment.minute(), 0)?,
-            Self::Hour => day.and_hms_opt(moment.hour(), 0, 0)?,
-            Self::Day => midnight(day)?,
-            Self::Week => midnight(day.checked_sub_days(Days::new(u64::from(day.weekday().num_days_from_monday())))?)?,
-            Self::Month => midnight(day.with_day(1)?)?,
-            Self::Quarter => midnight(NaiveDate::from_ymd_opt(day.year(), day.month0() / 3 * 3 + 1, 1)?)?,
-            Self::Year => midnight(NaiveDate::from_ymd_opt(day.year(), 1, 1)?)?,
-        };
-        Some(floor.and_utc().timestamp_micros())
-    }
-
-    /// The start of the unit after the one that begins at `start`.
-    #[must_use]
-    pub fn next(self, start: i64) -> Option<i64> {
-        let moment = time(start)?;
-        let next = match self {
-            Self::Second => moment.checked_add_signed(TimeDelta::seconds(1)),
-            Self::Minute => moment.checked_add_signed(TimeDelta::minutes(1)),
-            Self::Hour => moment.checked_add_signed(TimeDelta::hours(1)),
-            Self::Day => moment.checked_add_days(Days::new(1)),
-            Self::Week => moment.checked_add_days(Days::new(7)),
-            Self::Month => moment.checked_add_months(Months::new(1)),
-            Self::Quarter => moment.checked_add_months(Months::new(3)),
-            Self::Year => moment.checked_add_months(Months::new(12)),
-        };
-        Some(next?.and_utc().timestamp_micros())
-    }
+/// The start of the unit that holds `at`; microseconds of a wall clock, as everywhere here.
+fn floor(unit: TimeUnit, at: i64) -> Result<i64, PartitionError> {
+    let start = time(at).and_then(|at| calendar::start_of(unit, at)).ok_or(PartitionError::OutOfRange)?;
+    Ok(start.and_utc().timestamp_micros())
 }
 
-fn midnight(day: NaiveDate) -> Option<NaiveDateTime> {
-    day.and_hms_opt(0, 0, 0)
+/// The start of the unit after the one that begins at `start`.
+fn next(unit: TimeUnit, start: i64) -> Result<i64, PartitionError> {
+    let next = time(start).and_then(|start| calendar::after(unit, start, 1)).ok_or(PartitionError::OutOfRange)?;
+    Ok(next.and_utc().timestamp_micros())
 }
 
 fn time(at: i64) -> Option<NaiveDateTime> {
@@ -112,7 +56,7 @@ pub struct Wanted {
 /// # Errors
 /// A time that no calendar has.
 pub fn covers(start: Option<i64>, end: Option<i64>, bucket: TimeUnit) -> Result<Cover, PartitionError> {
-    let down = |at: Option<i64>| at.map(|at| bucket.floor(at).ok_or(PartitionError::OutOfRange)).transpose();
+    let down = |at: Option<i64>| at.map(|at| floor(bucket, at)).transpose();
     Ok(Cover { from: down(start)?, to: down(end)? })
 }
 
@@ -125,21 +69,18 @@ pub fn partitions(unit: TimeUnit, data: Option<(i64, i64)>, covers: Cover) -> Re
     let first = covers.from.or(data.map(|(first, _)| first));
     let after_last = match (covers.to, data) {
         (Some(to), _) => Some(to),
-        (None, Some((_, last))) => {
-            let start = unit.floor(last).ok_or(PartitionError::OutOfRange)?;
-            Some(unit.next(start).ok_or(PartitionError::OutOfRange)?)
-        }
+        (None, Some((_, last))) => Some(next(unit, floor(unit, last)?)?),
         (None, None) => None,
     };
     let mut found = Vec::new();
     if let (Some(first), Some(after_last)) = (first, after_last) {
-        let mut start = unit.floor(first).ok_or(PartitionError::OutOfRange)?;
+        let mut start = floor(unit, first)?;
         // A range that ends where it begins has no partition, though its unit of time begins before.
         while start < after_last && first < after_last {
             if found.len() == PARTITIONS_MAX {
                 return Err(PartitionError::TooMany { first: shown(first), last: shown(after_last) });
             }
-            let end = unit.next(start).ok_or(PartitionError::OutOfRange)?;
+            let end = next(unit, start)?;
             let range = PartitionRange::Between {
                 start: covers.from.map_or(start, |from| from.max(start)),
                 end: covers.to.map_or(end, |to| to.min(end)),
@@ -175,23 +116,6 @@ mod tests {
     fn at(text: &str) -> i64 {
         let form = "%Y-%m-%d %H:%M:%S";
         NaiveDateTime::parse_from_str(text, form).expect("a test's time").and_utc().timestamp_micros()
-    }
-
-    #[test]
-    fn units_are_cut_where_the_calendar_has_them() {
-        let moment = at("2024-08-14 13:45:59");
-        for (name, start, next) in [
-            ("hour", "2024-08-14 13:00:00", "2024-08-14 14:00:00"),
-            ("day", "2024-08-14 00:00:00", "2024-08-15 00:00:00"),
-            ("week", "2024-08-12 00:00:00", "2024-08-19 00:00:00"),
-            ("month", "2024-08-01 00:00:00", "2024-09-01 00:00:00"),
-            ("quarter", "2024-07-01 00:00:00", "2024-10-01 00:00:00"),
-            ("year", "2024-01-01 00:00:00", "2025-01-01 00:00:00"),
-        ] {
-            let unit = TimeUnit::named(name).expect("a known unit");
-            assert_eq!(unit.floor(moment), Some(at(start)), "{name}");
-            assert_eq!(unit.next(at(start)), Some(at(next)), "{name}");
-        }
     }
 
     #[test]

@@ -11,10 +11,10 @@ use std::time::Duration;
 use belvedere_engine::Zone;
 use belvedere_engine::rollups::{BuildState, RollupKeeper};
 use belvedere_planner::rollups::{Rollup, RollupName};
-use belvedere_rollup::CollectOptions;
+use belvedere_rollup::{CollectOptions, RollupKey};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::build::{BuildError, Refresher};
@@ -123,8 +123,8 @@ type Place = (RollupName, String);
 /// Keeps the rollups of an engine fresh until `shutdown`. A build that runs then is given up; what it had published stays.
 pub async fn run(refresher: Refresher, options: ScheduleOptions, shutdown: CancellationToken) {
     let mut watched: HashMap<Place, Watched> = HashMap::new();
-    let mut running: BTreeSet<Place> = BTreeSet::new();
-    let mut tasks: JoinSet<(Place, Look)> = JoinSet::new();
+    let mut running: HashMap<task::Id, Place> = HashMap::new();
+    let mut tasks: JoinSet<Look> = JoinSet::new();
     let places = Places::new(options);
     let mut ticks = tokio::time::interval(options.tick);
     let mut collections = tokio::time::interval(options.collect_every);
@@ -134,30 +134,32 @@ pub async fn run(refresher: Refresher, options: ScheduleOptions, shutdown: Cance
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            Some(ended) = tasks.join_next() => match ended {
-                Ok((place, look)) => {
-                    running.remove(&place);
-                    watched.entry(place).or_default().note(look, refresher.now(), options.every);
+            Some(ended) = tasks.join_next_with_id() => {
+                let (id, look) = match &ended {
+                    Ok((id, look)) => (*id, look.clone()),
+                    Err(error) => (error.id(), Look::Failed),
+                };
+                let place = running.remove(&id).expect("a task is noted when it is begun");
+                if let Err(error) = ended {
+                    let key = RollupKey::new(&place.0.cube, &place.0.name, &place.1);
+                    tracing::error!(%error, rollup = %key, "a build ended by a panic");
+                    refresher.keeper().report(&key, BuildState::Idle, Some(Some("its build panicked".to_owned())));
                 }
-                Err(error) => {
-                    // Which one is unknown: all that do not run are looked at again.
-                    tracing::error!(%error, "a build ended by a panic");
-                    running.clear();
-                }
-            },
+                watched.entry(place).or_default().note(look, refresher.now(), options.every);
+            }
             _ = ticks.tick() => {
                 let now = refresher.now();
                 for rollup in refresher.buildable().into_iter().filter(|rollup| refresher.is_scheduled(&rollup.name)) {
                     for zone in refresher.zones() {
                         let place = (rollup.name.clone(), zone.name());
                         let known = watched.entry(place.clone()).or_default();
-                        if running.contains(&place) || !known.is_due(now) {
+                        if !known.is_due(now) || running.values().any(|begun| *begun == place) {
                             continue;
                         }
-                        running.insert(place.clone());
                         let (refresher, places, known, rollup, zone) =
                             (refresher.clone(), places.clone(), known.clone(), Arc::clone(&rollup), *zone);
-                        tasks.spawn(async move { (place, look(&refresher, &places, &known, &rollup, zone).await) });
+                        let task = tasks.spawn(async move { look(&refresher, &places, &known, &rollup, zone).await });
+                        running.insert(task.id(), place);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use belvedere_engine::rollups::RollupKeeper;
+use belvedere_engine::rollups::{BuildReport, BuildState, RollupKeeper};
 use belvedere_engine::sources::{DataSource, DataSourceKind};
 use belvedere_engine::{Clock, Engine, EngineConfig, Zone};
 use belvedere_model::ModelFile;
@@ -88,11 +88,12 @@ impl Clock for Hands {
     }
 }
 
-/// Orders that cannot be read while `broken`.
+/// Orders that cannot be read while `broken`, and that are a contradiction while `panics`.
 #[derive(Debug)]
 struct Orders {
     rows: MemTable,
     broken: Arc<AtomicBool>,
+    panics: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -112,6 +113,7 @@ impl TableProvider for Orders {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        assert!(!self.panics.load(Ordering::Relaxed), "a contradiction of the source");
         if self.broken.load(Ordering::Relaxed) {
             return Err(DataFusionError::Execution("the table is away".to_owned()));
         }
@@ -119,7 +121,7 @@ impl TableProvider for Orders {
     }
 }
 
-fn orders(broken: &Arc<AtomicBool>) -> Result<Orders, AnyError> {
+fn orders(broken: &Arc<AtomicBool>, panics: &Arc<AtomicBool>) -> Result<Orders, AnyError> {
     let schema = Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int32, false),
         Field::new("status", DataType::Utf8, true),
@@ -141,16 +143,31 @@ fn orders(broken: &Arc<AtomicBool>) -> Result<Orders, AnyError> {
             Arc::new(TimestampMicrosecondArray::from(times.to_vec())),
         ],
     )?;
-    Ok(Orders { rows: MemTable::try_new(schema, vec![vec![batch]])?, broken: Arc::clone(broken) })
+    let rows = MemTable::try_new(schema, vec![vec![batch]])?;
+    Ok(Orders { rows, broken: Arc::clone(broken), panics: Arc::clone(panics) })
 }
 
 struct Site {
     refresher: Refresher,
     clock: Arc<Hands>,
     broken: Arc<AtomicBool>,
+    panics: Arc<AtomicBool>,
 }
 
 async fn site() -> Result<Site, AnyError> {
+    site_of(MODEL).await
+}
+
+fn model_of(text: &str) -> Result<Arc<belvedere_model::Model>, AnyError> {
+    let loaded = belvedere_model::load(&[ModelFile { path: "model.yml".to_owned(), text: text.to_owned() }]);
+    Ok(Arc::new(loaded.model.ok_or_else(|| format!("{:?}", loaded.diagnostics))?))
+}
+
+async fn site_of(text: &str) -> Result<Site, AnyError> {
+    site_over(text, Store::in_memory()).await
+}
+
+async fn site_over(text: &str, store: Store) -> Result<Site, AnyError> {
     let clock = Arc::new(Hands(AtomicI64::new(0)));
     clock.set("2024-03-05T12:00:00Z");
     let config = EngineConfig {
@@ -162,18 +179,16 @@ async fn site() -> Result<Site, AnyError> {
         masks: Arc::default(),
         planning_threads: 1,
     };
-    let broken = Arc::new(AtomicBool::new(false));
-    let files = HashMap::from([("orders".to_owned(), Arc::new(orders(&broken)?) as _)]);
+    let (broken, panics) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let files = HashMap::from([("orders".to_owned(), Arc::new(orders(&broken, &panics)?) as _)]);
     let source = DataSource { kind: DataSourceKind::Files(files), zone: Zone::UTC };
     let sources = HashMap::from([("default".to_owned(), source)]);
-    let engine = Engine::new(config, sources, Arc::clone(&clock) as _)?
-        .with_rollups(RollupKeeper::new(Store::in_memory(), vec![Zone::UTC]));
-    let file = ModelFile { path: "model.yml".to_owned(), text: MODEL.to_owned() };
-    let model = belvedere_model::load(&[file]).model.ok_or("the model has mistakes")?;
-    let problems = engine.load_model(Arc::new(model)).await;
+    let engine =
+        Engine::new(config, sources, Arc::clone(&clock) as _)?.with_rollups(RollupKeeper::new(store, vec![Zone::UTC]));
+    let problems = engine.load_model(model_of(text)?).await;
     assert!(problems.is_empty(), "{problems:?}");
     let refresher = Refresher::new(Arc::new(engine), Arc::clone(&clock) as _, "test".to_owned())?;
-    Ok(Site { refresher, clock, broken })
+    Ok(Site { refresher, clock, broken, panics })
 }
 
 fn named(name: &str) -> RollupName {
@@ -339,6 +354,95 @@ async fn the_scheduler_builds_what_becomes_due_and_says_what_failed() -> Result<
     until("that the error is forgotten", || async { Ok(last_error().is_none()) }).await?;
     stop.cancel();
     scheduler.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_build_that_panics_is_a_failed_one_and_leaves_the_others_alone() -> Result<(), AnyError> {
+    let site = site().await?;
+    site.panics.store(true, Ordering::Relaxed);
+    let stop = CancellationToken::new();
+    let options = ScheduleOptions { tick: Duration::from_millis(10), ..ScheduleOptions::default() };
+    let scheduler = tokio::spawn(crate::run(site.refresher.clone(), options, stop.clone()));
+    for name in ["whole", "daily"] {
+        let key = RollupKeeper::key(&named(name), Zone::UTC);
+        let failed = BuildReport { state: BuildState::Idle, last_error: Some("its build panicked".to_owned()) };
+        until("that the panic is told", || async { Ok(site.refresher.keeper().reported(&key) == failed) }).await?;
+    }
+    stop.cancel();
+    scheduler.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rows_are_not_read_under_the_model_that_took_the_place_of_their_own() -> Result<(), AnyError> {
+    let site = site().await?;
+    let engine = site.refresher.engine();
+    let before = engine.rollup(&named("daily")).ok_or("the model has it")?;
+    let whole = belvedere_planner::rollups::PartitionRange::Whole;
+    let filtered = "{ name: count, type: count, filters: [{ sql: 'id > 1' }] }";
+    engine.load_model(model_of(&MODEL.replace("{ name: count, type: count }", filtered))?).await;
+    let changed = "the definition of the rollup \"orders.daily\" changed while it was built";
+    let rows = engine.rollup_rows(&before, Zone::UTC, whole).await;
+    assert_eq!(rows.err().map(|error| (error.sqlstate, error.message)), Some(("40001", changed.to_owned())));
+    let range = engine.rollup_time_range(&before, Zone::UTC).await;
+    assert_eq!(range.err().map(|error| error.message).as_deref(), Some(changed));
+    let now = engine.rollup(&named("daily")).ok_or("the model has it")?;
+    assert_ne!(before.structure(Zone::UTC), now.structure(Zone::UTC));
+    assert!(engine.rollup_rows(&now, Zone::UTC, whole).await.is_ok());
+    // As it was: what was begun may go on.
+    engine.load_model(model_of(MODEL)?).await;
+    assert!(engine.rollup_rows(&before, Zone::UTC, whole).await.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn rollups_are_read_again_when_a_store_answers_that_was_away_as_the_model_was_loaded() -> Result<(), AnyError> {
+    let folder = tempfile::tempdir()?;
+    let site = site_over(MODEL, Store::open(&folder.path().to_string_lossy())?).await?;
+    let engine = site.refresher.engine();
+    site.build("whole").await?;
+    let is_read = || engine.rollups().iter().any(|rollup| !rollup.stored.is_empty());
+    assert!(is_read());
+    let (manifests, away) = (folder.path().join("manifests"), folder.path().join("away"));
+    std::fs::rename(&manifests, &away)?;
+    std::fs::write(&manifests, "no folder")?;
+    engine.load_model(model_of(MODEL)?).await;
+    assert!(!is_read() && engine.see_rollups().await.is_err());
+    std::fs::remove_file(&manifests)?;
+    std::fs::rename(&away, &manifests)?;
+    assert!(engine.see_rollups().await?);
+    assert!(is_read());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_member_that_is_named_twice_is_stored_once_and_bins_must_stay_where_they_are() -> Result<(), AnyError> {
+    let text = MODEL
+        .replace(
+            "{ name: at, sql: at, type: time }",
+            "{ name: at, sql: at, type: time, granularities: [{ name: two_years, interval: 2 years }, \
+             { name: from_2000, interval: 2 years, origin: '2000-01-01' }] }",
+        )
+        .replace(
+            "      - name: whole\n        measures: [count]\n        dimensions: [status]\n",
+            "      - name: whole\n        measures: [count]\n        dimensions: [status, status]\n",
+        )
+        + "      - { name: floating, measures: [count], time_dimension: at, granularity: two_years }
+      - { name: fixed, measures: [count], time_dimension: at, granularity: from_2000 }
+";
+    let site = site_of(&text).await?;
+    site.build("whole").await?;
+    let manifest = site.manifest("whole").await?.ok_or("nothing is built")?;
+    let columns: Vec<&String> = manifest.schema.fields().iter().map(|field| field.name()).collect();
+    assert_eq!(columns, ["orders__status", "orders__count__count"]);
+    assert_eq!(site.build("fixed").await?.rows, 2);
+    let error = site.build("floating").await.expect_err("its bins move with the year");
+    assert_eq!(
+        error.to_string(),
+        "the rollup \"orders.floating\" cannot be built: the granularity \"two_years\" of \"at\" is counted from the current year, so that \
+         next year its bins are others than those that are stored. Give the granularity an `origin`."
+    );
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use datafusion_expr::Expr;
 use crate::bind;
 use crate::catalog::{MemberColumn, SourceDialect};
 use crate::error::{PlanError, Result};
-use crate::lower::joined_rows::{JoinedRows, Planning, internal, parse_member, substitute};
+use crate::lower::joined_rows::{JoinedRows, Planning, internal};
+use crate::lower::member_sql::{parse_member, substitute};
 use crate::nodes::fact_leg::LegScan;
 
 use super::stages::with_members;

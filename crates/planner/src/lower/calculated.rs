@@ -18,16 +18,15 @@ use datafusion_expr::{AggregateUDF, Case, Expr, ExprSchemable, lit};
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::Token;
 
-use crate::bind;
 use crate::catalog::{MemberColumn, SourceDialect};
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::is_reachable;
 use crate::members::{Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{LeafKind, LeafOrigin, LegLeaf};
 
-use super::joined_rows::{
-    JoinedRows, Role, Scope, internal, missing, not_yet, parse_member, replace_identifiers, substitute, view_named,
-};
+use super::joined_rows::{JoinedRows, Role, Scope, internal, missing, not_yet, view_named};
+use super::member_sql::{bind_over, name_values, parse_member, substitute};
+use super::stage_sql::is_calculated;
 
 /// One aggregate over one row expression of one cube.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,7 +209,7 @@ impl<'a> JoinedRows<'a> {
                 };
                 let outside = self.within.len();
                 self.within.extend(own);
-                let value = self.calculated(scope, name, template, extra, leaves, depth);
+                let value = self.calculated(scope, (name, LeafOrigin::Raw), template, extra, leaves, depth);
                 self.within.truncate(outside);
                 return value;
             }
@@ -352,20 +351,8 @@ impl<'a> JoinedRows<'a> {
         depth: usize,
     ) -> Result<Expr> {
         let name = &measure.naming.name;
-        match measure.kind {
-            MeasureKind::Number | MeasureKind::String | MeasureKind::Time | MeasureKind::Boolean => {}
-            MeasureKind::Count
-            | MeasureKind::CountDistinct
-            | MeasureKind::CountDistinctApprox
-            | MeasureKind::Sum
-            | MeasureKind::Avg
-            | MeasureKind::Min
-            | MeasureKind::Max
-            | MeasureKind::NumberAgg
-            | MeasureKind::Rank
-            | MeasureKind::RunningTotal => {
-                return Err(not_yet(scope.name(), name, "case on a measure that aggregates"));
-            }
+        if !is_calculated(measure.kind) {
+            return Err(not_yet(scope.name(), name, "case on a measure that aggregates"));
         }
         if !measure.filters.is_empty() {
             return Err(not_yet(scope.name(), name, "filters on a measure with case"));
@@ -381,40 +368,22 @@ impl<'a> JoinedRows<'a> {
         let switch = self.referenced(scope, &case.switch, depth)?;
         let mut branches = Vec::with_capacity(case.whens.len());
         for (value, template) in &case.whens {
-            branches.push((value.as_str(), self.calculated(scope, name, template, extra, leaves, depth)?));
+            branches.push((
+                value.as_str(),
+                self.calculated(scope, (name, LeafOrigin::Raw), template, extra, leaves, depth)?,
+            ));
         }
         let otherwise = case.otherwise.as_ref();
-        let otherwise = otherwise.map(|sql| self.calculated(scope, name, sql, extra, leaves, depth)).transpose()?;
+        let otherwise = otherwise
+            .map(|sql| self.calculated(scope, (name, LeafOrigin::Raw), sql, extra, leaves, depth))
+            .transpose()?;
         let schema = self.leaf_schema(leaves)?;
         self.case_of_switch(switch, branches, otherwise, &schema)
     }
 
-    pub(super) fn calculated(
-        &mut self,
-        scope: &Scope<'a>,
-        name: &'a str,
-        template: &'a SqlTemplate,
-        extra: Option<&ExtraFilter>,
-        leaves: &mut Leaves,
-        depth: usize,
-    ) -> Result<Expr> {
-        self.aggregated(scope, (name, LeafOrigin::Raw), template, extra, leaves, depth)
-    }
-
-    /// The mask of a measure by SQL: another calculated measure, with aggregates of its own.
-    pub(crate) fn mask_by_sql(
-        &mut self,
-        scope: &Scope<'a>,
-        name: &'a str,
-        template: &'a SqlTemplate,
-        extra: Option<&ExtraFilter>,
-        leaves: &mut Leaves,
-    ) -> Result<Expr> {
-        self.aggregated(scope, (name, LeafOrigin::Mask), template, extra, leaves, 0)
-    }
-
-    /// SQL of the measure `name` over measures and raw aggregates, whose leaves are of `origin`.
-    fn aggregated(
+    /// SQL of the measure `name` over measures and raw aggregates, whose leaves are of `origin`: its own, or that of its mask, which is another
+    /// calculated measure with aggregates of its own.
+    pub(crate) fn calculated(
         &mut self,
         scope: &Scope<'a>,
         (name, origin): (&'a str, fn(usize) -> LeafOrigin),
@@ -427,39 +396,13 @@ impl<'a> JoinedRows<'a> {
         let dialect = self.scope_dialect(scope, &marked)?;
         let (text, raw) = cut_aggregates(&marked, dialect)?;
         let mut ast = parse_member(&text, dialect, scope.name())?;
-        let mut values: HashMap<String, Expr> = HashMap::new();
-        let mut failure = None;
         let sql = CalculatedSql { scope, extra, measure: name, origin, marked: &marked, raw: &raw };
-        replace_identifiers(&mut ast, &mut |idents| {
-            let key = format!("v{}", values.len());
-            match self.calculated_value(sql, idents, leaves, depth) {
-                Ok(value) => {
-                    values.insert(key.clone(), value);
-                }
-                Err(error) => failure = failure.take().or(Some(error)),
-            }
-            key
-        });
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        let leaf_schema = self.leaf_schema(leaves)?;
-        let fields = values
-            .iter()
-            .map(|(key, value)| {
-                let data_type = value.get_type(&leaf_schema).map_err(internal)?;
-                Ok(Field::new(key, data_type, true))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let schema = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
-        let planning = self.planning;
-        let expr = bind::bind_expr(ast, &schema, planning.catalog, planning.functions, planning.session, dialect)
-            .map_err(|mut error| {
-                error.message = format!("measure \"{}.{name}\": {}", scope.name(), error.message);
-                error.place = None;
-                error
-            })?;
-        substitute(expr, &values)
+        let values = name_values(&mut ast, &mut |idents| self.calculated_value(sql, idents, leaves, depth))?;
+        bind_over(ast, &values, &self.leaf_schema(leaves)?, dialect, self.planning).map_err(|mut error| {
+            error.message = format!("measure \"{}.{name}\": {}", scope.name(), error.message);
+            error.place = None;
+            error
+        })
     }
 
     fn calculated_value(

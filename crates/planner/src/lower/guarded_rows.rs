@@ -19,14 +19,14 @@ use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::{JoinTree, choose_join_tree, cube_of};
 use crate::expand::hints::Hints;
 use crate::members;
-use crate::nodes::fact_leg::HiddenRows;
+use crate::nodes::fact_leg::{HiddenRows, LeafOrigin};
 use crate::nodes::row_barrier::RowBarrier;
 use crate::policy::condition::Condition;
 use crate::policy::grants::Rows;
 use crate::policy::{Guard, MaskKind, Restrictions};
 
 use super::calculated::{ExtraFilter, Leaves};
-use super::joined_rows::{JoinedRows, Planning, Scope, internal};
+use super::joined_rows::{JoinedRows, Scope, internal};
 
 impl JoinedRows<'_> {
     /// The joined rows that a query may read: see [`JoinedRows::build`].
@@ -95,9 +95,9 @@ impl JoinedRows<'_> {
             ))
             .detail("It may read cubes that joins lead to from this one."));
         }
-        let planning = Planning { is_trusted: true, ..self.planning };
         let meets_several = tree.multiplies(self.model(), name);
-        let mut inner = JoinedRows::new(planning, if meets_several { JoinTree::of(name) } else { tree.clone() });
+        let mut inner =
+            JoinedRows::new(self.planning.trusted(), if meets_several { JoinTree::of(name) } else { tree.clone() });
         inner.conditions.clone_from(&self.conditions);
         inner.take_columns(self, node);
         let wanted = inner.columns_of(name);
@@ -242,7 +242,7 @@ impl JoinedRows<'_> {
             return literal_mask(value, &data_type, &column.member);
         }
         let scope = self.scope_of(column)?;
-        let value = self.mask_by_sql(&scope, &measure.naming.name, template, extra, leaves)?;
+        let value = self.calculated(&scope, (&measure.naming.name, LeafOrigin::Mask), template, extra, leaves, 0)?;
         let found = self.measure_type(&value, leaves)?;
         self.mask_of_type(value, &found, &data_type, &column.member)
     }

@@ -1,23 +1,21 @@
 //! The rows of one join tree: base scans of its cubes, left-joined from the root, and member values as expressions over them.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod mixed_sql;
+mod stored_columns;
+mod switches;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_functions::{CastTarget, PgType, Zone};
 use belvedere_model::{
     CaseLabel, Cube, Dimension, DimensionKind, DimensionValue, GranularityValue, MemberKind, MemberRef, Model,
-    SqlTemplate, TemplatePart, View, ViewMemberValue,
+    SqlTemplate, View, ViewMemberValue,
 };
 use datafusion_common::{Column, DFSchema, TableReference};
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::{
-    Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, TableSource, ident, lit,
-};
-use datafusion_sql::sqlparser::ast::Expr as SqlExpr;
-use datafusion_sql::sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
-use datafusion_sql::sqlparser::parser::Parser;
+use datafusion_expr::{Case, Expr, ExprSchemable, LogicalPlan, TableScanBuilder, TableSource, lit};
 use indexmap::IndexMap;
 
 use crate::bind;
@@ -30,56 +28,20 @@ use super::calculated::composed_path;
 use super::join_conditions::{TreeJoin, left_join};
 use super::sub_queries::{Restriction, SubQuery};
 use crate::files;
-use crate::functions::Functions;
 use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
-use crate::nodes::fact_leg::{MappedTime, Switch, SwitchValue};
+use crate::nodes::fact_leg::{MappedTime, Switch};
+pub use crate::planning::Planning;
 use crate::rollups::stored_rows;
-use crate::session::SessionFacts;
-use crate::substitute::Report;
-use crate::substitute::cover_members::{STORED, stored_column};
+use crate::substitute::cover_members::STORED;
 use crate::types;
+
+use stored_columns::Stored;
+pub(crate) use stored_columns::StoredColumn;
 
 /// The wall clock of a zone at an instant, and back.
 const TO_LOCAL: &str = "to_local";
 const FROM_LOCAL: &str = "from_local";
-
-/// What lowering needs everywhere.
-#[derive(Clone, Copy)]
-pub struct Planning<'a> {
-    pub catalog: &'a Catalog,
-    pub functions: &'a Arc<Functions>,
-    pub session: &'a SessionFacts,
-    /// Lower-case names in the statement's text; see [`read_rows`](super::read_rows::read_rows).
-    pub mentioned: &'a HashSet<String>,
-    /// Sentences for NOTICE, added while lowering.
-    pub notices: &'a RefCell<Vec<String>>,
-    /// What became of legs, added while substituting.
-    pub report: &'a RefCell<Report>,
-    /// Set where the plan holds for this moment only: a date relative to now is in it.
-    pub of_moment: &'a Cell<bool>,
-    /// How many sub-query dimensions this is inside of.
-    pub depth: usize,
-    /// Inside a row filter: it reads all rows, because it is the model's author who compares with them.
-    pub is_trusted: bool,
-}
-
-/// A join's SQL may use a sub-query dimension whose measure needs that join.
-const SUB_QUERIES_MAX: usize = 16;
-
-impl Planning<'_> {
-    /// Inside one more sub-query dimension.
-    ///
-    /// # Errors
-    /// 54001 where they are inside each other without end.
-    pub(super) fn deeper(self) -> Result<Self> {
-        if self.depth >= SUB_QUERIES_MAX {
-            return Err(PlanError::new("54001", "sub-query dimensions are inside each other too deeply")
-                .hint("Perhaps a join uses a sub-query dimension whose measure needs that join."));
-        }
-        Ok(Self { depth: self.depth + 1, ..self })
-    }
-}
 
 /// A cube where a path of the question reaches it: it may be joined several times.
 #[derive(Debug, Clone)]
@@ -158,22 +120,6 @@ pub struct JoinedRows<'a> {
     stored: Option<Stored>,
 }
 
-/// A member that a rollup stores as a column of [`STORED`].
-#[derive(Debug, Clone)]
-pub(crate) struct StoredColumn {
-    pub node: String,
-    pub member: String,
-    pub is_segment: bool,
-    pub field: Field,
-}
-
-#[derive(Debug)]
-struct Stored {
-    columns: Vec<StoredColumn>,
-    /// Columns beside those of members.
-    others: Vec<Field>,
-}
-
 impl<'a> JoinedRows<'a> {
     #[must_use]
     pub fn new(planning: Planning<'a>, tree: JoinTree) -> Self {
@@ -193,51 +139,6 @@ impl<'a> JoinedRows<'a> {
             joining: None,
             names_from: 0,
             stored: None,
-        }
-    }
-
-    /// Values come from the columns of a rollup from here on; what they do not give is refused.
-    pub(crate) fn reads_only(&mut self, columns: Vec<StoredColumn>, others: Vec<Field>) {
-        self.stored = Some(Stored { columns, others });
-    }
-
-    /// A member that the rollup stores; `None` where these rows are no rollup's, or it has no such member.
-    fn stored_member(&self, node: &str, member: &str, is_segment: bool) -> Option<(Expr, &Field)> {
-        let columns = &self.stored.as_ref()?.columns;
-        let column = columns
-            .iter()
-            .find(|column| column.node == node && column.member == member && column.is_segment == is_segment)?;
-        Some((stored_column(column.field.name()), &column.field))
-    }
-
-    /// The stored dimension that stands for a column: its SQL is that very column (reference RJ3).
-    fn stored_by_sql(&self, role: &Role<'a>, sql: &str) -> Result<Option<Expr>> {
-        let Some(stored) = &self.stored else { return Ok(None) };
-        let dialect = self.dialect(role.cube)?;
-        let alias = members::alias_of(role.cube);
-        let (quoted, plain) = (format!("{}.", dialect.quoted(alias)), format!("{alias}."));
-        let bare = |sql: &str| {
-            let sql = sql.trim();
-            sql.strip_prefix(&quoted).or_else(|| sql.strip_prefix(&plain)).unwrap_or(sql).to_owned()
-        };
-        for column in stored.columns.iter().filter(|column| column.node == role.node && !column.is_segment) {
-            let Some(dimension) = role.cube.dimensions.get(&column.member) else { continue };
-            let DimensionValue::Sql(template) = &dimension.value else { continue };
-            let own = members::own_sql(self.model(), role.cube, template, dialect)?;
-            if own.is_some_and(|own| bare(&own) == bare(sql))
-                && !matches!(column.field.data_type(), DataType::Timestamp(..))
-            {
-                return Ok(Some(stored_column(column.field.name())));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What a rollup does not have is no error of the query: whoever asks goes on to another one.
-    fn refuse_in_rollup(&self, what: &str) -> Result<()> {
-        match self.stored {
-            None => Ok(()),
-            Some(_) => Err(PlanError::unsupported(format!("the rollup does not store {what}"))),
         }
     }
 
@@ -457,91 +358,6 @@ impl<'a> JoinedRows<'a> {
         }
     }
 
-    /// `CASE switch WHEN 'a' THEN … END` over values that are there; their common type is PostgreSQL's.
-    pub(super) fn case_of_switch(
-        &self,
-        switch: Expr,
-        branches: Vec<(&str, Expr)>,
-        otherwise: Option<Expr>,
-        schema: &DFSchema,
-    ) -> Result<Expr> {
-        let mut text = "CASE v0".to_owned();
-        let mut values = vec![switch];
-        for (value, branch) in branches {
-            text.push_str(&format!(" WHEN '{}' THEN v{}", value.replace('\'', "''"), values.len()));
-            values.push(branch);
-        }
-        if let Some(otherwise) = otherwise {
-            text.push_str(&format!(" ELSE v{}", values.len()));
-            values.push(otherwise);
-        }
-        text.push_str(" END");
-        let ast = parse_member(&text, SourceDialect::Postgres, "case")?;
-        let mut fields = vec![Field::new("v0", DataType::Utf8, true)];
-        for (index, value) in values.iter().enumerate().skip(1) {
-            fields.push(Field::new(format!("v{index}"), value.get_type(schema).map_err(internal)?, true));
-        }
-        let fields = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
-        let Planning { catalog, functions, session, .. } = self.planning;
-        let expr = bind::bind_expr(ast, &fields, catalog, functions, session, SourceDialect::Postgres)?;
-        let values = values.into_iter().enumerate().map(|(index, value)| (format!("v{index}"), value)).collect();
-        substitute(expr, &values)
-    }
-
-    /// The value of a switch: the one that a condition pins, or a column that the rows are crossed with.
-    fn switch_value(&mut self, scope: &Scope<'a>, member: &str, values: &[String]) -> Result<Expr> {
-        let all = Switch {
-            cube: scope.name().to_owned(),
-            member: member.to_owned(),
-            value: SwitchValue::Crossed(values.to_vec()),
-        };
-        let switch = match &self.switches {
-            None => all,
-            Some(known) => known.iter().find(|known| known.is(&all)).cloned().ok_or_else(|| {
-                PlanError::unsupported(format!("what the query asks for depends on the switch \"{member}\"")).hint(
-                    format!(
-                        "Pin it by a condition such as {member} = '{}', or group by it.",
-                        values.first().map_or("", String::as_str)
-                    ),
-                )
-            })?,
-        };
-        Ok(match &switch.value {
-            SwitchValue::Pinned(value) => lit(value.clone()),
-            SwitchValue::Crossed(_) => {
-                let known = self.crossed.iter().find(|(_, known)| known.is(&switch)).map(|(name, _)| name.clone());
-                let name = known.unwrap_or_else(|| format!("s{}", self.crossed.len()));
-                let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
-                self.crossed.insert(name.clone(), switch);
-                Expr::Column(Column::new(Some(relation), name))
-            }
-        })
-    }
-
-    /// The columns of the switches that the rows are crossed with.
-    pub(crate) fn crossed_columns(&self) -> impl Iterator<Item = (&String, &Switch)> {
-        self.crossed.iter()
-    }
-
-    /// The rows, each once for each value of the switches.
-    fn with_switches(&self, rows: LogicalPlan) -> Result<LogicalPlan> {
-        let mut builder = LogicalPlanBuilder::from(rows);
-        for (name, switch) in &self.crossed {
-            let relation = TableReference::bare(format!("{}:{}", switch.cube, switch.member));
-            let rows = switch.values().iter().map(|value| vec![lit(value.clone())]).collect::<Vec<_>>();
-            let nothing = LogicalPlanBuilder::empty(false);
-            let values = if rows.is_empty() {
-                nothing.project(vec![lit("").alias_qualified(Some(relation), name)])
-            } else {
-                LogicalPlanBuilder::values(rows)
-                    .and_then(|values| values.project(vec![ident("column1").alias_qualified(Some(relation), name)]))
-            };
-            let values = values.and_then(LogicalPlanBuilder::build).map_err(internal)?;
-            builder = builder.cross_join(values).map_err(internal)?;
-        }
-        builder.build().map_err(internal)
-    }
-
     fn label(&mut self, scope: &Scope<'a>, label: &'a CaseLabel, depth: usize) -> Result<Expr> {
         match label {
             CaseLabel::Text(text) => Ok(lit(text.clone())),
@@ -670,125 +486,6 @@ impl<'a> JoinedRows<'a> {
                 granularity::bins((*interval, *offset, origin.as_deref()), value, functions, session)
             }
             Some((_, GranularityValue::Sql(_))) | None => granularity::truncated(granularity, value, functions),
-        }
-    }
-
-    /// An expression that reaches several cubes, over the base columns of each.
-    ///
-    /// Where it names a granularity, all time in it is the wall clock of the session's zone: it would be wrong to compare that with
-    /// stored time.
-    pub(super) fn mixed_value(&mut self, scope: &Scope<'a>, marked: &Marked, depth: usize) -> Result<Expr> {
-        self.mixed_value_with(scope, marked, &HashMap::new(), depth)
-    }
-
-    /// As [`JoinedRows::mixed_value`]; `given` are the values of identifiers that are no columns.
-    pub(super) fn mixed_value_with(
-        &mut self,
-        scope: &Scope<'a>,
-        marked: &Marked,
-        given: &HashMap<String, Expr>,
-        depth: usize,
-    ) -> Result<Expr> {
-        let dialect = self.scope_dialect(scope, marked)?;
-        let ast = parse_member(&marked.text, dialect, scope.name())?;
-        let mut values: HashMap<String, Expr> = HashMap::new();
-        let mut ast = ast;
-        let mut failure = None;
-        let cuts_time = granularity::names_granularity(self.model(), &[marked.template()], depth);
-        replace_identifiers(&mut ast, &mut |idents| {
-            let key = format!("v{}", values.len());
-            let value = match idents {
-                [only] if let Some(value) = given.get(only) => Ok(value.clone()),
-                idents => self.identifier_value(scope, marked, idents, depth),
-            };
-            match value.and_then(|value| if cuts_time { self.on_wall_clock(marked, idents, value) } else { Ok(value) })
-            {
-                Ok(value) => {
-                    values.insert(key.clone(), value);
-                }
-                Err(error) => failure = failure.take().or(Some(error)),
-            }
-            key
-        });
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        let fields = values
-            .iter()
-            .map(|(name, value)| self.type_of(value).map(|data_type| Field::new(name, data_type, true)))
-            .collect::<Result<Vec<_>>>()?;
-        let schema = DFSchema::try_from(arrow::datatypes::Schema::new(fields)).map_err(internal)?;
-        let planning = self.planning;
-        // The model's own SQL sees stored values: UTC.
-        let session = planning.session.in_utc();
-        let expr = bind::bind_expr(ast, &schema, planning.catalog, planning.functions, &session, dialect)?;
-        substitute(expr, &values)
-    }
-
-    /// Stored time on the wall clock; what names a granularity is there already.
-    fn on_wall_clock(&self, marked: &Marked, idents: &[String], value: Expr) -> Result<Expr> {
-        if let [only] = idents
-            && let Some(TemplatePart::Parameter(_)) = marked.reference(only)
-        {
-            return Ok(value);
-        }
-        if let [only] = idents
-            && let Some(TemplatePart::Member(reference)) = marked.reference(only)
-        {
-            let dimension = self.cube(reference.cube())?.dimensions.get(&reference.member);
-            let is_cut = dimension.is_some_and(|dimension| granularity::is_wall_clock(self.model(), dimension));
-            if reference.granularity.is_some() || is_cut {
-                return Ok(value);
-            }
-        }
-        let data_type = self.type_of(&value)?;
-        self.local(value, &data_type, self.planning.session.zone)
-    }
-
-    /// `__r0`, `__r0.column`, or a plain column of the cube.
-    fn identifier_value(
-        &mut self,
-        scope: &Scope<'a>,
-        marked: &Marked,
-        idents: &[String],
-        depth: usize,
-    ) -> Result<Expr> {
-        let column_of = |rows: &mut Self, role: &Role<'a>, column: &str| {
-            let dialect = rows.dialect(role.cube)?;
-            let sql = format!("{}.{}", dialect.quoted(members::alias_of(role.cube)), plain(column, dialect));
-            rows.base_column(role, &sql, false)
-        };
-        match (idents, scope) {
-            ([only], scope) => match (marked.reference(only).cloned(), scope) {
-                (Some(TemplatePart::Member(reference)), _) => self.referenced(scope, &reference, depth),
-                (Some(TemplatePart::Parameter(parameter)), Scope::Cube(role)) => {
-                    self.parameter_value(role, &parameter, depth)
-                }
-                (Some(_), _) => Err(PlanError::unsupported(format!(
-                    "a member of \"{}\" uses a whole cube as a value",
-                    scope.name()
-                ))),
-                (None, Scope::Cube(role)) => column_of(self, role, only),
-                (None, Scope::View(view)) => Err(PlanError::unsupported(format!(
-                    "a member of view \"{}\" names the column \"{only}\"",
-                    view.naming.name
-                ))
-                .hint("A view has no columns of its own: refer to members as {member}.")),
-            },
-            ([table, column], scope) => match (marked.reference(table).cloned(), scope) {
-                (Some(TemplatePart::ThisCube), Scope::Cube(role)) => column_of(self, role, column),
-                (Some(TemplatePart::Cube(other)), Scope::Cube(role)) => {
-                    let path = composed_path(self.model(), &role.path, &[other]);
-                    let other = self.role(&path)?;
-                    column_of(self, &other, column)
-                }
-                (Some(TemplatePart::Cube(other)), Scope::View(_)) => {
-                    let other = self.role(&[other])?;
-                    column_of(self, &other, column)
-                }
-                _ => Err(PlanError::unsupported(format!("\"{table}.{column}\" in a member's SQL cannot be resolved"))),
-            },
-            _ => Err(PlanError::unsupported("a name of more than two parts in a member's SQL")),
         }
     }
 
@@ -1104,68 +801,4 @@ pub fn typed_base(
     let typed =
         known.unwrap_or(TypedExpr { field: Field::new("c", types::BARE_NUMERIC, true), compares_by_code_point: true });
     (sql.to_owned(), typed)
-}
-
-fn plain(identifier: &str, dialect: SourceDialect) -> String {
-    let simple = identifier.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !identifier.starts_with(|c: char| c.is_ascii_digit());
-    if simple { identifier.to_owned() } else { dialect.quoted(identifier) }
-}
-
-/// Parses member SQL as one expression.
-pub(crate) fn parse_member(text: &str, dialect: SourceDialect, owner: &str) -> Result<SqlExpr> {
-    let sql_dialect: &dyn Dialect = match dialect {
-        SourceDialect::MySql => &MySqlDialect {},
-        SourceDialect::Postgres | SourceDialect::Files => &PostgreSqlDialect {},
-    };
-    let unreadable = |reason: String| {
-        PlanError::unsupported(format!("the SQL of a member of \"{owner}\" cannot be read: {reason}")).detail(
-            "It reaches several cubes or measures, so it is computed here and must be an expression that we know.",
-        )
-    };
-    let mut parser = Parser::new(sql_dialect)
-        .with_recursion_limit(crate::parse::DEPTH_MAX)
-        .try_with_sql(text)
-        .map_err(|error| unreadable(error.to_string()))?;
-    let expr = parser.parse_expr().map_err(|error| unreadable(error.to_string()))?;
-    let rest = parser.peek_token();
-    if rest.token != datafusion_sql::sqlparser::tokenizer::Token::EOF {
-        return Err(unreadable(format!("unexpected \"{rest}\"")));
-    }
-    Ok(expr)
-}
-
-/// Puts a name of our own in the place of each identifier.
-pub(crate) fn replace_identifiers(expr: &mut SqlExpr, name_for: &mut dyn FnMut(&[String]) -> String) {
-    use datafusion_sql::sqlparser::ast::{Ident, VisitMut, VisitorMut};
-    struct Replacer<'f>(&'f mut dyn FnMut(&[String]) -> String);
-    impl VisitorMut for Replacer<'_> {
-        type Break = ();
-        fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> std::ops::ControlFlow<()> {
-            let idents: Vec<String> = match expr {
-                SqlExpr::Identifier(ident) => vec![ident.value.clone()],
-                SqlExpr::CompoundIdentifier(idents) => idents.iter().map(|ident| ident.value.clone()).collect(),
-                _ => return std::ops::ControlFlow::Continue(()),
-            };
-            *expr = SqlExpr::Identifier(Ident::with_quote('"', (self.0)(&idents)));
-            std::ops::ControlFlow::Continue(())
-        }
-    }
-    let _: std::ops::ControlFlow<()> = expr.visit(&mut Replacer(name_for));
-}
-
-/// Puts values in the place of columns, by name.
-pub(crate) fn substitute(expr: Expr, values: &HashMap<String, Expr>) -> Result<Expr> {
-    use datafusion_common::tree_node::{Transformed, TreeNode};
-    expr.transform_up(|node| {
-        Ok(match node {
-            Expr::Column(column) => match values.get(&column.name) {
-                Some(value) => Transformed::yes(value.clone()),
-                None => Transformed::no(Expr::Column(column)),
-            },
-            other => Transformed::no(other),
-        })
-    })
-    .map(|transformed| transformed.data)
-    .map_err(internal)
 }

@@ -18,7 +18,8 @@ use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::LeafKind;
 
 use super::calculated::Leaves;
-use super::joined_rows::{JoinedRows, Scope, internal, missing, not_yet, parse_member, replace_identifiers};
+use super::joined_rows::{JoinedRows, Scope, internal, missing, not_yet};
+use super::member_sql::{parse_member, replace_identifiers};
 
 /// The SQL of a multi-stage measure over the stage below.
 #[derive(Debug, Clone)]
