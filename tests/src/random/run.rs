@@ -33,7 +33,7 @@ const SEVERAL_FACTS_MIN_PERCENT: usize = 15;
 const RESTRICTED_MIN_PERCENT: usize = 20;
 const RESTRICTED_FROM: usize = 400;
 /// Of so many queries or more.
-const ROLLUPS_FROM: usize = 400;
+const ROLLUPS_FROM: usize = 1000;
 /// Of so many queries one is asked of careless SQL too, and its origin and its columns are looked at.
 const SAMPLED: usize = 5;
 /// Questions of each world that rollups are invented for.
