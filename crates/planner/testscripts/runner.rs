@@ -680,6 +680,7 @@ scripts! {
     rollups_answer_what_they_hold: "substitute/match_rollup",
     rollups_are_joined_on_their_keys: "substitute/match_rollup_join",
     lambdas_leave_no_gap: "substitute/match_lambda",
+    conditions_on_time_read_what_they_name: "substitute/time_conditions",
     only_constructs_on_the_list_pass: "gate/gate",
     limits_hold_before_the_parser_recurses: "gate/parse",
     columns_are_named_as_postgresql_names_them: "name/name",
