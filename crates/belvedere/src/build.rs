@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use belvedere_engine::Zone;
-use belvedere_model::{Diagnostic, PreAggregationKind};
+use belvedere_model::Diagnostic;
 use belvedere_planner::rollups::{Rollup, RollupName};
 use belvedere_refresh::{BuildEvent, Built, Force, OnBuild, Refresher, did_you_mean};
 use belvedere_rollup::CollectOptions;
@@ -84,11 +84,8 @@ async fn run(given: Given, names: &[String], force: bool) -> Result<bool, Vec<Di
 /// The rollups that are meant; `None` after an error was told.
 fn chosen(refresher: &Refresher, names: &[String]) -> Option<Vec<RollupName>> {
     let all = refresher.engine().rollups();
-    let kept = |rollup: &Rollup| rollup.kind == PreAggregationKind::Rollup;
+    let kept = |rollup: &Rollup| rollup.kind.stores_rows();
     if names.is_empty() {
-        for rollup in all.iter().filter(|rollup| rollup.kind == PreAggregationKind::OriginalSql) {
-            complain(&format!("warning: {} is of type original_sql, which is not built yet\n", rollup.name));
-        }
         return Some(all.iter().filter(|rollup| kept(rollup)).map(|rollup| rollup.name.clone()).collect());
     }
     let mut found = Vec::new();

@@ -152,7 +152,7 @@ async fn describe_remote(
         let items: Vec<String> = expressions
             .iter()
             .enumerate()
-            .map(|(index, expression)| format!("{} AS c{index}", expression.sql))
+            .map(|(index, expression)| format!("{} AS c{index}", expression.column.sql))
             .collect();
         let items = if items.is_empty() { "1 AS c0".to_owned() } else { items.join(", ") };
         format!("SELECT {items} FROM {relation} AS {alias}")
@@ -162,7 +162,7 @@ async fn describe_remote(
         Ok(columns) => {
             for (expression, column) in wanted.iter().zip(columns) {
                 described.typed.insert(
-                    expression.sql.clone(),
+                    expression.column.sql.clone(),
                     TypedExpr { field: column.field, compares_by_code_point: column.compares_by_code_point },
                 );
             }
@@ -190,7 +190,7 @@ async fn describe_remote(
             Ok(columns) => {
                 if let Some(column) = columns.into_iter().next() {
                     described.typed.insert(
-                        expression.sql.clone(),
+                        expression.column.sql.clone(),
                         TypedExpr { field: column.field, compares_by_code_point: column.compares_by_code_point },
                     );
                 }
@@ -264,11 +264,11 @@ fn describe_files(catalog: &Catalog, functions: &Arc<Functions>, cube: &Cube, wa
     }
     let mut typed = HashMap::new();
     for expression in wanted {
-        let text = format!("SELECT ({}) AS c0 FROM {relation} AS {alias}", expression.sql);
+        let text = format!("SELECT ({}) AS c0 FROM {relation} AS {alias}", expression.column.sql);
         match belvedere_planner::bind_text(planning, cube, &text) {
             Ok(plan) => {
                 let field = plan.schema().field(0).as_ref().clone();
-                typed.insert(expression.sql.clone(), TypedExpr { field, compares_by_code_point: true });
+                typed.insert(expression.column.sql.clone(), TypedExpr { field, compares_by_code_point: true });
             }
             Err(error) => problem(&expression.member, &expression.place, error.message),
         }

@@ -7,6 +7,7 @@ use belvedere_functions::datetime::{from_local, to_local};
 use belvedere_model::SqlTemplate;
 use belvedere_planner::files;
 use belvedere_planner::refresh_sql::refresh_sql;
+use belvedere_planner::session::RollupUsage;
 use belvedere_sources::{Dialect, RemoteSource, Statement};
 use chrono::NaiveDateTime;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -123,7 +124,9 @@ impl Engine {
                 Ok((Asked::Remote { source: Arc::clone(source), sql: text }, zone))
             }
             Some((DataSourceKind::Files(_), zone)) => {
-                let plan = self.with_planning(catalog, zone, |planning| files::bind_text(planning, cube, &text))?;
+                let plan = self.with_planning(catalog, zone, RollupUsage::Off, |planning| {
+                    files::bind_text(planning, cube, &text)
+                })?;
                 Ok((Asked::Files(plan), zone))
             }
             None => Err(SqlError::new("58000", format!("data source \"{}\" is not configured", cube.data_source))),

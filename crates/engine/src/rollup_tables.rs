@@ -59,7 +59,7 @@ impl Facts<'_> {
             PreAggregationKind::RollupLambda => "rollup_lambda",
         };
         let head = |state: &str| vec![text(&rollup.name.cube), text(&rollup.name.name), text(kind), text(state)];
-        if rollup.kind != PreAggregationKind::Rollup {
+        if !rollup.kind.stores_rows() {
             let mut row = head("not stored");
             row.resize(11, OwnValue::Null);
             return vec![row];

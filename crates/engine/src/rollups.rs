@@ -215,27 +215,27 @@ impl StoredRows for ManifestRows {
 }
 
 impl Engine {
-    /// The session in which rollups of a zone are built: nobody's, and no rollup is read.
-    pub(crate) fn build_session(&self, zone: Zone) -> SessionFacts {
+    /// The session in which rollups of a zone are built: nobody's, and no rollup is read, or stored rows of cubes only.
+    pub(crate) fn build_session(&self, zone: Zone, usage: RollupUsage) -> SessionFacts {
         SessionFacts {
             user: String::new(),
             database: String::new(),
             zone,
             now: self.clock().now(),
-            rollups: RollupSettings { usage: RollupUsage::Off, ..RollupSettings::default() },
+            rollups: RollupSettings { usage, ..RollupSettings::default() },
         }
     }
 
     /// What a model defines, with the structure of each rollup in each zone.
     pub(crate) fn define_rollups(&self, catalog: &belvedere_planner::catalog::Catalog, zones: &[Zone]) -> Defined {
         let zone = zones.first().copied().unwrap_or(Zone::UTC);
-        let rollups = Rollups::of_model(catalog, self.functions(), &self.build_session(zone));
+        let rollups = Rollups::of_model(catalog, self.functions(), &self.build_session(zone, RollupUsage::Off));
         let mut structures = HashMap::new();
         for rollup in rollups.iter() {
             let Ok(layout) = &rollup.layout else { continue };
             for zone in zones {
                 // What cannot be planned now says why when it is built.
-                if let Ok(plan) = self.build_plan(catalog, layout, *zone, PartitionRange::Whole)
+                if let Ok(plan) = self.build_plan(catalog, layout, *zone, PartitionRange::Whole, RollupUsage::Off)
                     && let Ok(structure) = structure(layout, &plan)
                 {
                     structures.insert((rollup.name.clone(), zone.name()), structure);
@@ -249,9 +249,10 @@ impl Engine {
         &self,
         catalog: &belvedere_planner::catalog::Catalog,
         zone: Zone,
+        usage: RollupUsage,
         work: impl FnOnce(Planning<'_>) -> Result<T, PlanError>,
     ) -> Result<T, SqlError> {
-        let session = self.build_session(zone);
+        let session = self.build_session(zone, usage);
         let (mentioned, notices, report, of_moment) = Default::default();
         work(Planning {
             catalog,
@@ -275,8 +276,9 @@ impl Engine {
         layout: &RollupLayout,
         zone: Zone,
         range: PartitionRange,
+        usage: RollupUsage,
     ) -> Result<LogicalPlan, SqlError> {
-        let plan = self.with_planning(catalog, zone, |planning| {
+        let plan = self.with_planning(catalog, zone, usage, |planning| {
             let plan = layout.build_plan(range, planning)?;
             lower::lower(plan, planning).map_err(|error| belvedere_planner::bind::errors::plan_error(error, &[]))
         })?;
@@ -324,7 +326,7 @@ impl Engine {
     ) -> Result<(SchemaRef, SendableRecordBatchStream), SqlError> {
         let layout = rollup.layout.as_ref().map_err(|error| from_plan(error, ""))?;
         let snapshot = self.snapshot();
-        let plan = self.build_plan(snapshot.catalog(), layout, zone, range)?;
+        let plan = self.build_plan(snapshot.catalog(), layout, zone, range, usage_for(rollup))?;
         let physical = self.runner().physical(&plan, zone).await.map_err(|error| from_datafusion(&error))?;
         let rows = self.runner().start(physical).map_err(|error| from_datafusion(&error))?;
         Ok((layout.schema(), rows))
@@ -337,7 +339,7 @@ impl Engine {
     pub async fn rollup_time_range(&self, rollup: &Rollup, zone: Zone) -> Result<Option<(i64, i64)>, SqlError> {
         let layout = rollup.layout.as_ref().map_err(|error| from_plan(error, ""))?;
         let snapshot = self.snapshot();
-        let plan = self.with_planning(snapshot.catalog(), zone, |planning| {
+        let plan = self.with_planning(snapshot.catalog(), zone, usage_for(rollup), |planning| {
             let Some(plan) = layout.range_plan(planning)? else { return Ok(None) };
             lower::lower(plan, planning)
                 .map(Some)
@@ -366,6 +368,11 @@ impl Engine {
         }
         Ok(Vec::new())
     }
+}
+
+/// What the build of a rollup reads.
+fn usage_for(rollup: &Rollup) -> RollupUsage {
+    if rollup.reads_base_rows { RollupUsage::BaseRows } else { RollupUsage::Off }
 }
 
 /// All that decides what stored rows mean: the plan that reads them, the statements for sources in it, and the columns.

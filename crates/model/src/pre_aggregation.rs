@@ -43,6 +43,17 @@ pub enum PreAggregationKind {
     RollupLambda,
 }
 
+impl PreAggregationKind {
+    /// Whether rows of its own are stored; the others name those that they read.
+    #[must_use]
+    pub fn stores_rows(self) -> bool {
+        match self {
+            Self::Rollup | Self::OriginalSql => true,
+            Self::RollupJoin | Self::RollupLambda => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamOffset {
     Earliest,

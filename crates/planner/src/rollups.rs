@@ -7,7 +7,9 @@
 //! Members are told apart by their place: the cubes walked from the root of the join tree. A dimension that another join reaches is
 //! another dimension.
 
-use std::collections::BTreeSet;
+mod base_rows;
+
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,6 +41,9 @@ use crate::rewrite::CUSTOM_GRANULARITY;
 use crate::session::SessionFacts;
 use crate::substitute::cover_members::seen_through;
 use crate::tables;
+
+use base_rows::BaseRows;
+pub(crate) use base_rows::stored_rows;
 
 /// The cubes walked from the root of a tree, the root first.
 pub type Walk = Vec<String>;
@@ -97,6 +102,9 @@ impl Rollups {
             is_trusted: true,
         };
         let mut of_cubes = IndexMap::new();
+        let mut all = catalog.model.cubes.values().flat_map(|cube| cube.pre_aggregations.values());
+        let has_base_rows = all.any(|definition| definition.kind == PreAggregationKind::OriginalSql);
+        let expressions = if has_base_rows { tables::base_expressions(catalog, functions) } else { HashMap::new() };
         for cube in catalog.model.cubes.values() {
             let rollups: Vec<Arc<Rollup>> = cube
                 .pre_aggregations
@@ -104,7 +112,10 @@ impl Rollups {
                 .map(|definition| {
                     let layout = match definition.kind {
                         PreAggregationKind::Rollup => layout(cube, definition, planning).map(Arc::new),
-                        PreAggregationKind::OriginalSql => Err(PlanError::unsupported("an original_sql is no rollup")),
+                        PreAggregationKind::OriginalSql => {
+                            let own = expressions.get(&cube.naming.name).map_or(&[][..], Vec::as_slice);
+                            base_rows::layout(cube, definition, own, planning).map(Arc::new)
+                        }
                         PreAggregationKind::RollupJoin | PreAggregationKind::RollupLambda => {
                             Err(PlanError::unsupported("it stores nothing of its own"))
                         }
@@ -112,6 +123,7 @@ impl Rollups {
                     Arc::new(Rollup {
                         name: RollupName { cube: cube.naming.name.clone(), name: definition.naming.name.clone() },
                         kind: definition.kind,
+                        reads_base_rows: definition.use_original_sql_pre_aggregations,
                         layout,
                         stored: Vec::new(),
                     })
@@ -154,6 +166,8 @@ impl Rollups {
 pub struct Rollup {
     pub name: RollupName,
     pub kind: PreAggregationKind,
+    /// It is built from the stored rows of its cubes, where there are some (`use_original_sql_pre_aggregations`).
+    pub reads_base_rows: bool,
     /// Why it can never be built, in words.
     pub layout: std::result::Result<Arc<RollupLayout>, PlanError>,
     /// By the zone that its times are cut in.
@@ -210,10 +224,25 @@ pub trait StoredRows: fmt::Debug + Send + Sync {
 /// What one column of a rollup holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stores {
-    Dimension { at: Walk, member: String },
-    Segment { at: Walk, member: String },
-    Time { at: Walk, member: String, granularity: String, unit: Option<Unit> },
+    Dimension {
+        at: Walk,
+        member: String,
+    },
+    Segment {
+        at: Walk,
+        member: String,
+    },
+    Time {
+        at: Walk,
+        member: String,
+        granularity: String,
+        unit: Option<Unit>,
+    },
     Leaf(StoredLeaf),
+    /// An expression over the rows of a cube, in the words of its source.
+    Base {
+        sql: String,
+    },
 }
 
 /// The aggregate of a leaf over the rows of each group.
@@ -248,9 +277,22 @@ pub struct RollupLayout {
     pub partitioned_by: Option<(usize, String)>,
     /// The cubes that it reads.
     pub cubes: BTreeSet<String>,
+    reads: Reads,
+}
+
+/// What fills a rollup.
+#[derive(Debug, Clone)]
+enum Reads {
+    Groups(GroupedRows),
+    Base(BaseRows),
+}
+
+/// The question whose answer is stored.
+#[derive(Debug, Clone)]
+struct GroupedRows {
     question: Question,
-    /// The times among the question's scan columns, by position of the rollup's column.
-    raw_times: Vec<(usize, Column)>,
+    /// The time that partitions, among the question's scan columns.
+    partition_time: Option<Column>,
 }
 
 impl RollupLayout {
@@ -262,9 +304,15 @@ impl RollupLayout {
         Arc::new(Schema::new(fields))
     }
 
+    /// Whether these are rows of a cube, which no aggregate made.
+    #[must_use]
+    pub fn is_base(&self) -> bool {
+        matches!(self.reads, Reads::Base(_))
+    }
+
     /// The columns of groups.
     pub fn groups(&self) -> impl Iterator<Item = &RollupColumn> {
-        self.columns.iter().filter(|column| !matches!(column.stores, Stores::Leaf(_)))
+        self.columns.iter().filter(|column| !matches!(column.stores, Stores::Leaf(_) | Stores::Base { .. }))
     }
 
     /// The plan that gives the rows of a partition, its legs not lowered yet.
@@ -272,9 +320,28 @@ impl RollupLayout {
     /// # Errors
     /// As for any question.
     pub fn build_plan(&self, range: PartitionRange, planning: Planning<'_>) -> Result<LogicalPlan> {
+        match &self.reads {
+            Reads::Groups(rows) => rows.build_plan(range, planning),
+            Reads::Base(rows) => rows.build_plan(range, planning),
+        }
+    }
+
+    /// The plan that gives the first and the last time that there is to partition; `None` without partitions.
+    ///
+    /// # Errors
+    /// As for any question.
+    pub fn range_plan(&self, planning: Planning<'_>) -> Result<Option<LogicalPlan>> {
+        match &self.reads {
+            Reads::Groups(rows) => rows.range_plan(planning),
+            Reads::Base(rows) => rows.range_plan(planning),
+        }
+    }
+}
+
+impl GroupedRows {
+    fn build_plan(&self, range: PartitionRange, planning: Planning<'_>) -> Result<LogicalPlan> {
         let mut question = self.question.clone();
-        let time = self.partition_time();
-        match (range, time) {
+        match (range, &self.partition_time) {
             (PartitionRange::Whole, _) => {}
             (PartitionRange::Between { start, end }, Some(time)) => {
                 let bound = |at: i64| lit(ScalarValue::TimestampMicrosecond(Some(at), None));
@@ -292,12 +359,8 @@ impl RollupLayout {
         split_facts(&question, planning)
     }
 
-    /// The plan that gives the first and the last time that there is to partition; `None` without partitions.
-    ///
-    /// # Errors
-    /// As for any question.
-    pub fn range_plan(&self, planning: Planning<'_>) -> Result<Option<LogicalPlan>> {
-        let Some(time) = self.partition_time() else { return Ok(None) };
+    fn range_plan(&self, planning: Planning<'_>) -> Result<Option<LogicalPlan>> {
+        let Some(time) = &self.partition_time else { return Ok(None) };
         let time = self.as_timestamp(time);
         let extreme = |name: &str| {
             let function = planning.functions.needed_aggregate(name).map_err(internal)?;
@@ -322,11 +385,6 @@ impl RollupLayout {
             ..self.question.clone()
         };
         split_facts(&question, planning).map(Some)
-    }
-
-    fn partition_time(&self) -> Option<&Column> {
-        let (position, _) = self.partitioned_by.as_ref()?;
-        self.raw_times.iter().find(|(known, _)| known == position).map(|(_, column)| column)
     }
 
     fn as_timestamp(&self, time: &Column) -> Expr {
@@ -521,7 +579,9 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
         (Some(granularity), Some((position, _))) => Some((*position, granularity.clone())),
         _ => None,
     };
-    let layout = RollupLayout { name, root, columns: stored, partitioned_by, cubes, question, raw_times };
+    let partition_time = partitioned_by.as_ref().and_then(|_| raw_times.into_iter().next()).map(|(_, column)| column);
+    let reads = Reads::Groups(GroupedRows { question, partition_time });
+    let layout = RollupLayout { name, root, columns: stored, partitioned_by, cubes, reads };
     layout.check_partitions()?;
     Ok(layout)
 }

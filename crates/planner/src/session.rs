@@ -33,6 +33,8 @@ pub enum RollupUsage {
     Off,
     /// A query that none fits is an error that says why.
     Required,
+    /// Of stored rows of cubes only: how rollups are built that say so.
+    BaseRows,
 }
 
 /// `SET rollup_choice`: which of several that fit.

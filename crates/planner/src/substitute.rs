@@ -19,6 +19,7 @@ pub mod time_hull;
 use std::fmt;
 use std::sync::Arc;
 
+use belvedere_model::PreAggregationKind;
 use datafusion_common::Result;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_expr::{Extension, LogicalPlan};
@@ -39,7 +40,7 @@ use refusal::{Refusal, Refused};
 pub struct Report {
     pub used: Vec<UsedRollup>,
     pub refused: Vec<Refused>,
-    /// Legs that no rollup answers.
+    /// Scans of cubes at their sources, but for those that complete a rollup.
     pub from_sources: usize,
 }
 
@@ -62,7 +63,11 @@ impl fmt::Display for UsedRollup {
 /// # Errors
 /// 0A000 under `rollups = required`, where a leg is left; XX000 for our own contradictions.
 pub fn substitute(plan: LogicalPlan, planning: Planning<'_>) -> Result<LogicalPlan> {
-    if planning.session.rollups.usage == RollupUsage::Off || planning.is_trusted {
+    let is_off = match planning.session.rollups.usage {
+        RollupUsage::Preferred | RollupUsage::Required => planning.is_trusted,
+        RollupUsage::Off | RollupUsage::BaseRows => true,
+    };
+    if is_off {
         return Ok(plan);
     }
     plan.transform_up_with_subqueries(|node| match &node {
@@ -105,16 +110,11 @@ fn answer(leg: &FactLeg, planning: Planning<'_>) -> crate::error::Result<Option<
             report.refused.push(refusal);
         }
     }
-    match &best {
-        Some(scan) => {
-            for used in &scan.used {
-                match report.used.iter_mut().find(|known| known.rollup == used.rollup) {
-                    Some(known) => known.partitions_read = known.partitions_read.max(used.partitions_read),
-                    None => report.used.push(used.clone()),
-                }
-            }
+    for used in best.iter().flat_map(|scan| &scan.used) {
+        match report.used.iter_mut().find(|known| known.rollup == used.rollup) {
+            Some(known) => known.partitions_read = known.partitions_read.max(used.partitions_read),
+            None => report.used.push(used.clone()),
         }
-        None => report.from_sources += 1,
     }
     Ok(best)
 }
@@ -131,7 +131,9 @@ fn candidates<'a>(leg: &FactLeg, planning: Planning<'a>) -> Vec<&'a Arc<Rollup>>
             cubes.push(cube);
         }
     }
-    cubes.iter().filter_map(|cube| planning.catalog.rollups.of_cubes.get(cube)).flatten().collect()
+    let all = cubes.iter().filter_map(|cube| planning.catalog.rollups.of_cubes.get(cube)).flatten();
+    // Stored rows of cubes stand for their scans, not for legs.
+    all.filter(|rollup| rollup.kind != PreAggregationKind::OriginalSql).collect()
 }
 
 /// `rollups = required`: everything must come from rollups.

@@ -10,7 +10,7 @@ use belvedere_model::{
 };
 use indexmap::IndexMap;
 
-use crate::catalog::{Catalog, MemberColumn, Sources, ViewTable};
+use crate::catalog::{BaseColumn, Catalog, MemberColumn, Sources, ViewTable};
 use crate::error::{PlanError, Result};
 use crate::expand::choose_join_tree::JoinTree;
 use crate::functions::Functions;
@@ -267,7 +267,8 @@ fn declared_measure(kind: Option<MeasureKind>) -> DataType {
 /// A row expression that a source must type and check, and the member that it comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BaseExpression {
-    pub sql: String,
+    /// As a query asks for it.
+    pub column: BaseColumn,
     /// `dimension "x"`, `measure "y"`, `join to "z"`, for messages.
     pub member: String,
     pub place: belvedere_model::Place,
@@ -293,10 +294,14 @@ pub fn base_expressions(catalog: &Catalog, functions: &Arc<Functions>) -> HashMa
     for cube in catalog.model.cubes.values() {
         let tree = JoinTree::of(&cube.naming.name);
         let mut collect = |member: String, place: &belvedere_model::Place, rows: JoinedRows<'_>| {
-            for (owner, sql) in rows.base_sql() {
-                let known = found.entry(owner).or_default();
-                if !known.iter().any(|expression| expression.sql == sql) {
-                    known.push(BaseExpression { sql, member: member.clone(), place: place.clone() });
+            for (owner, column) in rows.base_columns() {
+                let known = found.entry(owner.to_owned()).or_default();
+                let is_known = |one: &BaseExpression| {
+                    one.column.sql == column.sql && one.column.field.data_type() == column.field.data_type()
+                };
+                if !known.iter().any(is_known) {
+                    let column = column.clone();
+                    known.push(BaseExpression { column, member: member.clone(), place: place.clone() });
                 }
             }
         };

@@ -580,6 +580,9 @@ fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
         }
     }
     writeln!(text, "{step_text}")?;
+    if let Err(error) = &trace.result {
+        text.push_str(&shown_error("what follows", error, sql));
+    }
     if let (Rule::Substitute, Ok((_, planned))) = (last, &trace.result) {
         for used in &planned.rollups.used {
             writeln!(text, "uses {}, {} of {} partitions", used.rollup, used.partitions_read, used.partitions)?;
@@ -681,6 +684,7 @@ scripts! {
     rollups_are_joined_on_their_keys: "substitute/match_rollup_join",
     lambdas_leave_no_gap: "substitute/match_lambda",
     conditions_on_time_read_what_they_name: "substitute/time_conditions",
+    stored_rows_stand_for_a_cube: "substitute/base_rows",
     only_constructs_on_the_list_pass: "gate/gate",
     limits_hold_before_the_parser_recurses: "gate/parse",
     columns_are_named_as_postgresql_names_them: "name/name",

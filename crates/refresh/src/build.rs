@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use belvedere_engine::rollups::{RollupKeeper, stored_range};
 use belvedere_engine::{Clock, Engine, SqlError, Zone};
-use belvedere_model::{IndexColumn, IndexKind, IndexValue, PreAggregation, PreAggregationKind};
+use belvedere_model::{IndexColumn, IndexKind, IndexValue, PreAggregation};
 use belvedere_planner::rollups::{Cover, PartitionRange, Rollup, RollupLayout, RollupName, Stores};
 use belvedere_rollup::{
     Change, Digest, IndexCopy, Lease, Manifest, PublishError, RollupKey, RollupPartition, SortOrder, Store, StoreError,
@@ -189,7 +189,7 @@ impl Refresher {
     /// The rollups that store rows of their own, in the order of definition.
     #[must_use]
     pub fn buildable(&self) -> Vec<Arc<Rollup>> {
-        self.engine.rollups().into_iter().filter(|rollup| rollup.kind == PreAggregationKind::Rollup).collect()
+        self.engine.rollups().into_iter().filter(|rollup| rollup.kind.stores_rows()).collect()
     }
 
     /// The definition of a rollup and its refresh key.
@@ -296,6 +296,10 @@ impl Refresher {
         on_build: &OnBuild,
     ) -> Result<Built, BuildError> {
         let (rollup, definition) = self.defined(name)?;
+        for base in self.base_rows_for(&rollup) {
+            // Older rows under a new refresh key would pass for new ones.
+            Box::pin(self.build(&base, zone, Force::No, Arc::new(|_| ()))).await?;
+        }
         let job = Box::pin(self.job(&rollup, &definition, zone)).await?;
         let plan = self.key_plan(name)?;
         let value = plan.value(&self.engine, job.now).await.map_err(|error| sql_error(name, error))?;
@@ -341,6 +345,19 @@ impl Refresher {
         Ok(built)
     }
 
+    /// The stored rows of cubes that a rollup says it is built from: the first of each cube.
+    fn base_rows_for(&self, rollup: &Rollup) -> Vec<RollupName> {
+        if !rollup.reads_base_rows {
+            return Vec::new();
+        }
+        let cubes: BTreeSet<&String> = rollup.layout.iter().flat_map(|layout| &layout.cubes).collect();
+        let all = self.engine.rollups();
+        let first_of = |cube: &String| {
+            all.iter().find(|one| one.name.cube == *cube && one.layout.as_ref().is_ok_and(|layout| layout.is_base()))
+        };
+        cubes.into_iter().filter_map(first_of).map(|base| base.name.clone()).collect()
+    }
+
     /// The damaged partitions of a rollup.
     async fn quarantined(&self, key: &RollupKey) -> Result<Vec<belvedere_rollup::PartitionRange>, StoreError> {
         self.store().manifests().await?;
@@ -377,7 +394,8 @@ impl Refresher {
                     Stores::Time { unit: None, .. }
                     | Stores::Dimension { .. }
                     | Stores::Segment { .. }
-                    | Stores::Leaf(_) => None,
+                    | Stores::Leaf(_)
+                    | Stores::Base { .. } => None,
                 };
                 let bucket = bucket.ok_or_else(contradiction)?;
                 let mut ends = [None, None];
@@ -555,14 +573,20 @@ fn write_options(layout: &RollupLayout, definition: &PreAggregation) -> Result<W
         let IndexValue::Columns(columns) = &index.value else {
             return Err(wrong(format!("its index \"{}\" is given by SQL, which is not supported", index.name)));
         };
-        let columns = columns
-            .iter()
-            .map(|column| {
-                column_of(layout, column)
-                    .ok_or_else(|| wrong(format!("its index \"{}\" names a column that it does not store", index.name)))
-            })
-            .collect::<Result<Vec<String>, BuildError>>()?;
-        indexes.push(IndexCopy { name: index.name.clone(), columns, aggregate: None });
+        let mut stored = Vec::new();
+        for column in columns {
+            match column_of(layout, column) {
+                Some(column) => stored.push(column),
+                // A column of the table that no member reads: no query asks for it.
+                None if layout.is_base() => {}
+                None => {
+                    return Err(wrong(format!("its index \"{}\" names a column that it does not store", index.name)));
+                }
+            }
+        }
+        if !stored.is_empty() {
+            indexes.push(IndexCopy { name: index.name.clone(), columns: stored, aggregate: None });
+        }
     }
     let times = layout.groups().filter(|column| matches!(column.stores, Stores::Time { .. }));
     let others = layout.groups().filter(|column| !matches!(column.stores, Stores::Time { .. }));
@@ -587,6 +611,7 @@ fn column_of(layout: &RollupLayout, column: &IndexColumn) -> Option<String> {
             Stores::Leaf(leaf) => {
                 leaf.measure == reference.member && leaf.at.last().is_some_and(|cube| cube == reference.cube())
             }
+            Stores::Base { .. } => false,
         }),
     };
     found.map(|column| column.name.clone())

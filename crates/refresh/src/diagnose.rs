@@ -1,6 +1,6 @@
 //! What of a model's rollups can never be built or refreshed, found without asking anyone.
 
-use belvedere_model::{IndexKind, IndexValue, Model, Place, PreAggregationKind, RefreshKey};
+use belvedere_model::{IndexKind, IndexValue, Model, Place, RefreshKey};
 
 use crate::refresh_key::Every;
 
@@ -29,7 +29,7 @@ pub fn rollup_problems(model: &Model) -> Vec<RollupProblem> {
             let mut problem = |place: &Place, message: String, help: &str| {
                 problems.push(RollupProblem { place: place.clone(), message, help: help.to_owned() });
             };
-            for index in rollup.indexes.iter().filter(|_| rollup.kind == PreAggregationKind::Rollup) {
+            for index in rollup.indexes.iter().filter(|_| rollup.kind.stores_rows()) {
                 if index.kind == IndexKind::Aggregate {
                     let message =
                         format!("the index \"{}\" of \"{name}\" aggregates, which is not supported yet", index.name);

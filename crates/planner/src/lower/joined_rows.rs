@@ -34,6 +34,7 @@ use crate::functions::Functions;
 use crate::granularity;
 use crate::members::{self, Marked, REFERENCE_DEPTH_MAX};
 use crate::nodes::fact_leg::{MappedTime, Switch, SwitchValue};
+use crate::rollups::stored_rows;
 use crate::session::SessionFacts;
 use crate::substitute::Report;
 use crate::substitute::cover_members::{STORED, stored_column};
@@ -885,12 +886,25 @@ impl<'a> JoinedRows<'a> {
         DFSchema::new_with_metadata(fields, HashMap::new()).map_err(internal)
     }
 
-    /// The SQL of all base columns collected so far, by cube.
-    pub(crate) fn base_sql(&self) -> Vec<(String, String)> {
-        self.columns
+    /// The base columns collected so far, by cube.
+    pub(crate) fn base_columns(&self) -> impl Iterator<Item = (&str, &BaseColumn)> {
+        self.columns.iter().flat_map(|(node, columns)| columns.iter().map(|column| (cube_of(node), column)))
+    }
+
+    /// A base column as the source gives it, whatever it means.
+    pub(crate) fn raw_column(&mut self, node: &str, column: &BaseColumn) -> Result<Expr> {
+        let next = self.next_column();
+        let columns = self.columns.entry(node.to_owned()).or_default();
+        let known = columns
             .iter()
-            .flat_map(|(cube, columns)| columns.iter().map(move |column| (cube.clone(), column.sql.clone())))
-            .collect()
+            .find(|known| known.sql == column.sql && known.field.data_type() == column.field.data_type())
+            .map(|known| known.field.name().clone());
+        let name = known.unwrap_or_else(|| {
+            let field = column.field.clone().with_name(&next).with_nullable(true);
+            columns.push(BaseColumn { field, ..column.clone() });
+            next
+        });
+        Ok(Expr::Column(Column::new(Some(TableReference::bare(node)), name)))
     }
 
     /// The base columns of a join's condition.
@@ -1004,6 +1018,12 @@ impl<'a> JoinedRows<'a> {
         let dialect = self.dialect(cube)?;
         self.needs_column(node);
         let columns = self.columns.get(node).cloned().unwrap_or_default();
+        if let Some(stored) = stored_rows(cube, node, &columns, self.planning)? {
+            return Ok(stored);
+        }
+        if !self.planning.is_trusted {
+            self.planning.report.borrow_mut().from_sources += 1;
+        }
         let relation = self.relation(cube)?;
         let alias = members::alias_of(cube);
         let name = TableReference::bare(node);

@@ -96,7 +96,7 @@ impl<'a> Cover<'a> {
                         });
                     }
                 }
-                Stores::Leaf(_) => {}
+                Stores::Leaf(_) | Stores::Base { .. } => {}
             }
         }
         let cut = columns.iter().filter(|column| matches!(column.stores, Stores::Time { .. }));

@@ -63,6 +63,7 @@ fn same_columns(first: &RollupLayout, other: &RollupLayout) -> std::result::Resu
                     Stores::Dimension { member, .. } | Stores::Segment { member, .. } => member.clone(),
                     Stores::Time { member, granularity, .. } => format!("{member} by {granularity}"),
                     Stores::Leaf(leaf) => format!("{:?} of {}", leaf.kind, leaf.measure),
+                    Stores::Base { sql } => sql.clone(),
                 };
                 (member, column.field.data_type().clone())
             })

@@ -94,7 +94,8 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
     match rollup.kind {
         PreAggregationKind::RollupLambda => return super::match_lambda::match_lambda(leg, rollup, planning),
         PreAggregationKind::RollupJoin => return super::match_rollup_join::match_declared(leg, rollup, planning),
-        PreAggregationKind::Rollup | PreAggregationKind::OriginalSql => {}
+        PreAggregationKind::Rollup => {}
+        PreAggregationKind::OriginalSql => return Err(PlanError::internal("rows of a cube answer no leg")),
     }
     let layout = match &rollup.layout {
         Ok(layout) => layout,
@@ -216,6 +217,7 @@ fn same_rows(leg: &FactLeg, shape: &Shape<'_>, planning: Planning<'_>) -> Answer
         .flat_map(|column| match &column.stores {
             Stores::Leaf(leaf) => leaf.walks.iter().collect::<Vec<_>>(),
             Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => vec![at],
+            Stores::Base { .. } => Vec::new(),
         })
         .collect();
     let has = |walk: &Walk| walk.len() == 1 || known.iter().any(|known| known.starts_with(walk));
@@ -276,7 +278,7 @@ fn names_time(expr: &Expr, columns: &[RollupColumn]) -> bool {
 }
 
 /// Rows that are fresh enough, of the session's zone where there are some; else with the refusal for all that depends on it.
-pub(super) fn readable<'r>(
+pub(crate) fn readable<'r>(
     rollup: &'r Rollup,
     planning: Planning<'_>,
 ) -> std::result::Result<(&'r StoredRollup, Option<Refusal>), Refusal> {

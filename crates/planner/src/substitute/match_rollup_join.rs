@@ -188,6 +188,7 @@ fn walks_in(layout: &RollupLayout) -> Vec<&Walk> {
         .flat_map(|column| match &column.stores {
             Stores::Leaf(leaf) => leaf.walks.iter().collect::<Vec<_>>(),
             Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => vec![at],
+            Stores::Base { .. } => Vec::new(),
         })
         .collect()
 }
@@ -243,6 +244,7 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
                     granularity: granularity.clone(),
                     unit: unit.clone(),
                 },
+                Stores::Base { .. } => continue,
                 Stores::Leaf(leaf) => {
                     let stays = !repeats || has_key || leaf.kind.ignores_repetition_when_merged();
                     if index != aggregated || !stays {
@@ -307,7 +309,7 @@ fn keys_of(
         let (at, member, is_segment) = match &column.stores {
             Stores::Dimension { at, member } => (at, member, false),
             Stores::Segment { at, member } => (at, member, true),
-            Stores::Time { .. } | Stores::Leaf(_) => continue,
+            Stores::Time { .. } | Stores::Leaf(_) | Stores::Base { .. } => continue,
         };
         if let Some(node) = node_of(at) {
             let field = column.field.clone().with_name(&column.name).with_nullable(true);
