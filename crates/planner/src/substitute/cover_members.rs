@@ -232,14 +232,20 @@ impl<'a> Cover<'a> {
         }
         for (index, core) in self.cores_in(&node)? {
             let time = &self.times[index];
-            let Some(unit) = time.unit.as_ref().filter(|_| is_unmoved(&core)) else { continue };
+            let Some(unit) = time.unit.as_ref() else { continue };
             let Some(Some(span)) = self.span_of(&node, &core)? else { continue };
             let is_start = |at: Option<i64>| match at {
                 None => Ok::<bool, crate::error::PlanError>(true),
                 Some(at) => Ok(start_of(at, unit, self.planning)? == at),
             };
             if is_start(span.from)? && is_start(span.to)? {
-                return whole(within(&time.column, span));
+                if is_unmoved(&core) {
+                    return whole(within(&time.column, span));
+                }
+                // The times of a bucket are moved into one bucket, which lies on one side of the start of another.
+                if let Some(start) = moved_start(&core, time, unit)? {
+                    return whole(at_start(&node, &core, &start)?);
+                }
             }
         }
         Ok(Transformed::no(node))
@@ -265,9 +271,10 @@ impl<'a> Cover<'a> {
     pub fn hulls_in(&self, condition: &Expr) -> Result<Vec<(usize, Core, Hull)>> {
         let mut found = Vec::new();
         for (index, core) in self.cores_in(condition)? {
-            if is_unmoved(&core)
-                && let Some(hull) = hull_of(&self.recognizer(), condition, &core)?
-            {
+            let Some(hull) = hull_of(&self.recognizer(), condition, &core)? else { continue };
+            if is_unmoved(&core) {
+                found.push((index, core, hull));
+            } else if let Some(hull) = hull.before(&core, self.planning)? {
                 found.push((index, core, hull));
             }
         }

@@ -6,18 +6,22 @@
 
 use arrow::datatypes::DataType;
 use belvedere_functions::{PgType, cast_target};
+use belvedere_model::Interval;
 use chrono::NaiveDate;
 use datafusion_common::ScalarValue;
 use datafusion_expr::{BinaryExpr, Expr, Operator};
 
 use crate::error::Result;
-use crate::expand::time_range::{Core, Times};
+use crate::expand::time_range::{Core, Times, plus, timestamp};
 use crate::lower::joined_rows::Planning;
 
 use super::cover_time::{Span, constant, value_of};
 
 /// Years of which a border is known to be a time.
 const YEARS: std::ops::RangeInclusive<i64> = 1..=9999;
+
+/// Four days in microseconds.
+const SLACK: i64 = 4 * 86_400_000_000;
 
 /// The times for which a condition can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,29 @@ impl Hull {
             to: one.to.zip(other.to).map(|(one, other)| one.max(other)),
         };
         Self { span, is_exact: false, has_borders: false }
+    }
+
+    /// The times that were moved into this; `None` where it is not known how. Months that end on other days move times by up to three days less
+    /// or more.
+    ///
+    /// # Errors
+    /// 22008 for times out of range.
+    pub(crate) fn before(self, core: &Core, planning: Planning<'_>) -> Result<Option<Self>> {
+        let Expr::ScalarFunction(moved) = &core.expr else { return Ok(None) };
+        let [Expr::Column(_), Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(by)), _)] = moved.args.as_slice()
+        else {
+            return Ok(None);
+        };
+        let (Some(months), Some(days)) = (by.months.checked_neg(), by.days.checked_neg()) else { return Ok(None) };
+        let back = Interval { months, days, microseconds: -(by.nanoseconds / 1000) };
+        let border = |at: Option<i64>, slack: i64| -> Result<Option<Option<i64>>> {
+            let Some(at) = at else { return Ok(Some(None)) };
+            let at = constant(plus(timestamp(at), back, planning)?, planning)?.flatten();
+            Ok(at.and_then(|at| at.checked_add(slack)).map(Some))
+        };
+        let (from, to) = (border(self.span.from, -SLACK)?, border(self.span.to, SLACK)?);
+        let span = from.zip(to).map(|(from, to)| Span { from, to });
+        Ok(span.map(|span| Self { span, is_exact: false, has_borders: false }))
     }
 
     /// Beside a condition that says nothing of the time.
