@@ -687,6 +687,7 @@ scripts! {
     lambdas_leave_no_gap: "substitute/match_lambda",
     each_rule_of_matching_is_kept: "substitute/pm_rules",
     each_refusal_has_its_sentence: "substitute/refusals",
+    the_worked_matches_and_their_opposites: "substitute/worked_matches",
     conditions_on_time_read_what_they_name: "substitute/time_conditions",
     stored_rows_stand_for_a_cube: "substitute/base_rows",
     only_constructs_on_the_list_pass: "gate/gate",
