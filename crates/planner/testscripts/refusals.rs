@@ -61,6 +61,33 @@ pub fn sentence(refusal: &Refusal) -> Result<String> {
     if said == [own] { Ok(text) } else { Err(format!("\"{text}\" should say \"{own}\", and says {said:?}").into()) }
 }
 
+/// Whether a comment of a script names something.
+fn names(script: &str, wanted: &str) -> bool {
+    script
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .any(|line| line.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == wanted))
+}
+
+#[test]
+fn every_rule_of_the_map_is_shown_where_it_says() -> Result<()> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts");
+    let readme = std::fs::read_to_string(scripts.join("README.md"))?;
+    let (map, _) = readme.split_once("### Overruled").ok_or("the map has no end")?;
+    let mut shown = Vec::new();
+    for line in map.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Rules")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [rules, script, block] = cells.as_slice() else { return Err(format!("no row of the map: {line}").into()) };
+        let text = std::fs::read_to_string(scripts.join("substitute").join(script))?;
+        assert!(names(&text, block), "no comment of {script} names {block}");
+        shown.extend(rules.split([',', ' ']).map(str::to_owned));
+    }
+    let rules = (1..=4).chain(10..=39).map(|number| format!("PM{number}"));
+    let missing: Vec<String> = rules.filter(|rule| !shown.contains(rule)).collect();
+    assert!(missing.is_empty(), "the map lacks {missing:?}");
+    Ok(())
+}
+
 #[test]
 fn every_refusal_has_a_golden_block() -> Result<()> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts/substitute");
@@ -68,10 +95,7 @@ fn every_refusal_has_a_golden_block() -> Result<()> {
     let mut missing = Vec::new();
     for (name, words) in WORDS {
         let is_printed = script.lines().any(|line| line.starts_with("not ") && line.contains(words));
-        let is_named = script.lines().any(|line| {
-            line.strip_prefix("# ")
-                .is_some_and(|line| line.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == *name))
-        });
+        let is_named = names(&script, name);
         if !is_printed || !is_named {
             missing.push(*name);
         }
