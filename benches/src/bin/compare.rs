@@ -5,11 +5,11 @@
 //! Rounds alternate between the two sides and the best of each counts, so that a busy moment hits neither side alone.
 #![expect(clippy::print_stdout, reason = "a report for a person at a terminal")]
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use belvedere_benches::{AnyError, Served, connect};
+use belvedere_benches::{AnyError, Served, connect, mariadb_client, timed};
 use belvedere_sources::{MySqlSource, PostgresSource, RemoteConfig, RemoteSource, Statement};
 use belvedere_testkit::{PrivateMariaDb, PrivatePostgres};
 use datafusion::arrow::datatypes::Schema;
@@ -85,7 +85,10 @@ async fn main() -> Result<(), AnyError> {
     let database = mariadb.fresh_database()?;
     PrivateMariaDb::run_sql(&database, MARIADB_TABLE)?;
     let source = Arc::new(MySqlSource::new("my", &RemoteConfig::from_url(&database))?);
-    ingest("ingest from MariaDB, rows/s", source, || mariadb_client(&database)).await
+    ingest("ingest from MariaDB, rows/s", source, || {
+        timed(&mut mariadb_client(&database, &format!("SELECT {COLUMNS} FROM events"))?)
+    })
+    .await
 }
 
 /// Prints a line; both figures are per second, more is better.
@@ -176,28 +179,6 @@ async fn peak(what: &str, served: &Served, cube: &str, expected: usize) -> Resul
 fn psql(url: &str) -> Result<Duration, AnyError> {
     let sql = format!("SELECT {COLUMNS} FROM events");
     timed(Command::new("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", &sql]))
-}
-
-/// The client that keeps no rows (`--quick`), as ours does not.
-fn mariadb_client(url: &str) -> Result<Duration, AnyError> {
-    let rest = url.strip_prefix("mysql://").ok_or("the test kit gives mysql:// URLs")?;
-    let (login, place) = rest.split_once('@').ok_or("a URL without a login")?;
-    let (user, password) = login.split_once(':').ok_or("a login without a password")?;
-    let (address, database) = place.split_once('/').ok_or("a URL without a database")?;
-    let (host, port) = address.split_once(':').ok_or("a URL without a port")?;
-    timed(
-        Command::new("mariadb")
-            .args(["--no-defaults", "--batch", "--quick", "--protocol=tcp", "--host", host, "--port", port])
-            .args(["--user", user, &format!("--password={password}"), "--database", database])
-            .args(["--execute", &format!("SELECT {COLUMNS} FROM events")]),
-    )
-}
-
-/// How long a client runs whose output nobody reads.
-fn timed(client: &mut Command) -> Result<Duration, AnyError> {
-    let begin = Instant::now();
-    let status = client.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
-    if status.success() { Ok(begin.elapsed()) } else { Err(format!("the client ended with {status}").into()) }
 }
 
 /// A million rows in this time, per second.

@@ -57,6 +57,14 @@ cubes:
         build_range_end: { sql: SELECT MAX(at) FROM orders }
         refresh_key: { sql: 'SELECT COUNT(*), MAX(status) FROM orders' }
         scheduled_refresh: false
+      - name: rows
+        type: original_sql
+        scheduled_refresh: false
+      - name: from_rows
+        measures: [count]
+        dimensions: [status]
+        use_original_sql_pre_aggregations: true
+        scheduled_refresh: false
       - name: by_hand
         measures: [count]
         scheduled_refresh: false
@@ -198,6 +206,19 @@ async fn files_answer_the_sql_of_keys_and_build_ranges() -> Result<(), AnyError>
     assert_eq!(manifest.covers, Some((Some(at("2024-02-05T00:00:00Z")), Some(at("2024-03-01T00:00:00Z")))));
     assert_eq!(manifest.partitions[0].refresh_key.as_deref(), Some("sql: 5,paid"));
     assert_eq!(site.build("asked").await?.built, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rollup_that_reads_stored_rows_has_them_built_first() -> Result<(), AnyError> {
+    let site = site().await?;
+    let built = site.build("from_rows").await?;
+    assert_eq!((built.built, built.rows), (1, 3));
+    let rows = site.manifest("rows").await?.ok_or("the rows are not stored")?;
+    assert_eq!(rows.partitions.iter().map(|partition| partition.rows).sum::<u64>(), 5);
+    // Both are there: the source is not asked any more, broken as it is.
+    site.broken.store(true, Ordering::Relaxed);
+    site.refresher.build(&named("from_rows"), Zone::UTC, Force::All, silently()).await?;
     Ok(())
 }
 

@@ -57,7 +57,10 @@ pub struct Sides {
 /// Where an answer came from, as EXPLAIN says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
+    /// Stored rows of cubes do not count.
     pub from_rollups: bool,
+    /// One part of the query is answered by several rollups.
+    pub from_joined: bool,
     pub from_sources: bool,
     /// A rollup answers every part of the query, and a source a range that it does not hold.
     pub has_live_part: bool,
@@ -97,7 +100,13 @@ impl Sides {
         let text: String = lines.into_iter().flatten().flatten().collect();
         let plan: serde_json::Value = serde_json::from_str(&text)?;
         let of = |key: &str| plan[key].as_array().map(Vec::as_slice).unwrap_or_default().to_vec();
-        let (from_rollups, from_sources) = (!of("rollups").is_empty(), !of("sources").is_empty());
+        let is_rollup = |used: &serde_json::Value| used["rollup"].as_str().is_some_and(|name| !name.ends_with(".base"));
+        let (from_rollups, from_sources) = (of("rollups").iter().any(is_rollup), !of("sources").is_empty());
+        let stages = rows(&self.ours, &format!("EXPLAIN (STAGES) {query}"), &self.took[0]).await?.unwrap_or_default();
+        let from_joined = stages.into_iter().flatten().flatten().any(|line| {
+            let scan = line.split_once("RollupScan: ").and_then(|(_, scan)| scan.split_once(", group="));
+            scan.is_some_and(|(scan, _)| scan.matches(" of ").count() > 1)
+        });
         let mut has_live_part = false;
         if from_rollups && from_sources {
             self.ours.batch_execute("SET rollups = 'required'").await?;
@@ -105,7 +114,7 @@ impl Sides {
             self.ours.batch_execute("SET rollups = 'preferred'").await?;
         }
         let refusals = of("refusals").iter().filter_map(|refused| refused["reason"].as_str()).map(nameless).collect();
-        Ok(Some(Origin { from_rollups, from_sources, has_live_part, refusals }))
+        Ok(Some(Origin { from_rollups, from_joined, from_sources, has_live_part, refusals }))
     }
 
     /// How the columns of a query differ with rollups, without, and in a reference: name and type of each. Where MariaDB or a file

@@ -271,6 +271,8 @@ pub struct Focus {
     pub times: Vec<(usize, &'static str)>,
     /// Stored times and dimensions that a query should group by as they are: all of the rollup's.
     pub exactly: Option<Vec<RowText>>,
+    /// They are stored in several rollups, of which one knows nothing of the other's.
+    pub is_joined: bool,
 }
 
 impl Focus {
@@ -282,7 +284,7 @@ impl Focus {
             wanted.map(|(index, _)| index).collect()
         };
         let (rows, measures) = (of_role(false), of_role(true));
-        Self { scope, rows, measures, times: Vec::new(), exactly: None }
+        Self { scope, rows, measures, times: Vec::new(), exactly: None, is_joined: false }
     }
 }
 
@@ -293,7 +295,7 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
 
 pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
     let scope = focus.scope.clone();
-    let is_stored = !focus.times.is_empty() || focus.exactly.is_some();
+    let is_stored = !focus.times.is_empty() || focus.exactly.is_some() || focus.is_joined;
     let (rows, measures) = (focus.rows.clone(), focus.measures.clone());
     let is_dimension = |column: &usize| matches!(scope.columns[*column].role, Role::Dimension(_));
     let dimensions: Vec<usize> = rows.iter().copied().filter(is_dimension).collect();
@@ -737,7 +739,8 @@ pub enum Counted {
 
 /// `None` where a view leaves out the root's count, and says nothing about it by that.
 pub fn counts_rows(world: &World, scope: &Scope, root: usize) -> Option<Counted> {
-    let is_plain = |formula: &Formula| matches!(formula, Formula::Leaf { fold: Fold::Count, filter: None, .. });
+    let is_plain =
+        |formula: &Formula| matches!(formula, Formula::Leaf { fold: Fold::Count, filter: None, foreign: None, .. });
     match world.cubes[root].measures.iter().position(|measure| is_plain(&measure.formula)) {
         None => Some(Counted::Rows),
         Some(measure) => {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::dice::Dice;
 use super::query::{Aggregate, Focus, NESTED, Query, Role, RowText, Scope, Text, kind, truncated};
 use super::reference::Answer;
-use super::world::{Formula, Kind, World};
+use super::world::{Formula, Join, Kind, Relation, World};
 
 /// A `rollup` among the `pre_aggregations` of a cube, as the model writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,15 +26,26 @@ pub struct Rollup {
     pub from: Option<&'static str>,
     pub to: Option<&'static str>,
     pub exact_distinct: bool,
+    /// What `type` says, if not `rollup`.
+    pub of_type: Option<&'static str>,
+    /// Those that a `rollup_join` joins.
+    pub rollups: Vec<String>,
+    pub reads_base_rows: bool,
 }
 
 impl Rollup {
     /// Its lines in the model.
     pub fn yaml(&self) -> String {
         let mut text = format!("      - name: {}\n", self.name);
-        for (key, members) in
-            [("measures", &self.measures), ("dimensions", &self.dimensions), ("segments", &self.segments)]
-        {
+        if let Some(of_type) = self.of_type {
+            let _ = writeln!(text, "        type: {of_type}");
+        }
+        for (key, members) in [
+            ("measures", &self.measures),
+            ("dimensions", &self.dimensions),
+            ("segments", &self.segments),
+            ("rollups", &self.rollups),
+        ] {
             if !members.is_empty() {
                 let _ = writeln!(text, "        {key}: [{}]", members.join(", "));
             }
@@ -61,6 +72,9 @@ impl Rollup {
         }
         if self.exact_distinct {
             text.push_str("        exact_distinct: true\n");
+        }
+        if self.reads_base_rows {
+            text.push_str("        use_original_sql_pre_aggregations: true\n");
         }
         text
     }
@@ -108,15 +122,42 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
         for column in own.into_iter().take(if roots.len() == 1 { dice.between(1, 3) } else { dice.below(2) }) {
             stored.push(column);
         }
+        // And of cubes that the fact's rows have one row of, so that there is something to join.
+        let mut near: Vec<usize> = (0..scope.columns.len())
+            .filter(|column| {
+                let of = &scope.columns[*column];
+                let is_near = |root: &usize| {
+                    let path_fits = of.path == [of.cube] || of.path == [*root, of.cube];
+                    path_fits && of.cube != *root && joined_once(world, *root, of.cube).is_some()
+                };
+                !matches!(of.role, Role::Measure(_)) && !stored.contains(column) && roots.iter().any(is_near)
+            })
+            .collect();
+        dice.shuffle(&mut near);
+        if roots.len() == 1 && dice.chance(90) {
+            stored.extend(near.into_iter().take(dice.between(1, 3)));
+        }
         let more: Vec<usize> = (0..scope.columns.len())
             .filter(|column| {
                 cubes.contains(&scope.columns[*column].cube) && matches!(scope.columns[*column].role, Role::Measure(_))
             })
             .collect();
         dice.some(&more, 50).into_iter().for_each(|column| add(&mut measures, column));
+        // The root's own are those that joins do not repeat.
+        let of_roots = (0..scope.columns.len()).filter(|column| {
+            let of = &scope.columns[*column];
+            roots.contains(&of.cube) && matches!(of.role, Role::Measure(_))
+        });
+        of_roots.take(2).for_each(|column| add(&mut measures, column));
     }
-    let mut focus =
-        Focus { scope: scope.clone(), rows: Vec::new(), measures: measures.clone(), times: Vec::new(), exactly: None };
+    let mut focus = Focus {
+        scope: scope.clone(),
+        rows: Vec::new(),
+        measures: measures.clone(),
+        times: Vec::new(),
+        exactly: None,
+        is_joined: false,
+    };
     let (mut dimensions, mut segments): (Vec<usize>, Vec<usize>) = Default::default();
     for column in stored {
         match kind(world, scope, column) {
@@ -163,8 +204,25 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
             segments: names(&segments),
             times: focus.times.iter().map(|(column, unit)| (reference(world, scope, root, *column), *unit)).collect(),
             exact_distinct: dice.chance(50),
+            reads_base_rows: dice.chance(30),
             ..Rollup::default()
         };
+        let columns = Stored { measures: &of_root, dimensions: &dimensions, segments: &segments, times: &focus.times };
+        if !is_exact && dice.chance(80) {
+            let parts = apart(dice, world, scope, &rollup, &columns);
+            if !parts.is_empty() {
+                rollups.extend(parts);
+                // What lies in the other parts is asked for more often.
+                let of_others = |column: &usize| scope.columns[*column].cube != root;
+                let others: Vec<usize> = focus.rows.iter().copied().filter(of_others).collect();
+                focus.rows.extend(others.repeat(2));
+                // Measures of one part only.
+                let own = focus.measures.iter().copied().filter(|column| !of_others(column));
+                focus.measures = own.collect();
+                focus.is_joined = true;
+                continue;
+            }
+        }
         if let Some((_, unit)) = focus.times.first() {
             partition(dice, world, unit, &mut rollup);
         }
@@ -173,6 +231,127 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
         rollups.extend(larger);
     }
     (rollups, focus)
+}
+
+/// The rows of some cubes as their sources give them.
+pub fn base_rows(dice: &mut Dice, world: &World) -> Vec<Rollup> {
+    let cubes: Vec<usize> = (0..world.cubes.len()).collect();
+    let chosen = dice.some(&cubes, 20).into_iter();
+    let rows = |owner| Rollup { owner, name: "base".to_owned(), of_type: Some("original_sql"), ..Rollup::default() };
+    chosen.map(rows).collect()
+}
+
+/// The join from one cube to another that a row of the first has one row of.
+fn joined_once(world: &World, from: usize, to: usize) -> Option<&Join> {
+    let join = world.joins.iter().find(|join| join.from == from && join.to == to)?;
+    match join.relation {
+        Relation::ManyToOne | Relation::OneToOne => Some(join),
+        Relation::OneToMany => None,
+    }
+}
+
+/// What a rollup stores, of a scope.
+struct Stored<'s> {
+    measures: &'s [usize],
+    dimensions: &'s [usize],
+    segments: &'s [usize],
+    times: &'s [(usize, &'static str)],
+}
+
+/// The same as several rollups, to be joined: one of the root with the keys of the others, and one of each cube that it joins; now and then
+/// with the `rollup_join` that says so. None where there is nothing to take apart.
+fn apart(dice: &mut Dice, world: &World, scope: &Scope, whole: &Rollup, columns: &Stored<'_>) -> Vec<Rollup> {
+    let root = whole.owner;
+    let named = columns.dimensions.iter().chain(columns.segments).chain(columns.times.iter().map(|(column, _)| column));
+    let next = |column: &usize| match scope.columns[*column].path.as_slice() {
+        [first, second, ..] if *first == root => Some(*second),
+        // A table by itself: what leads there is found.
+        [only] if *only != root => Some(*only),
+        _ => None,
+    };
+    let cubes: BTreeSet<usize> = named.filter_map(next).collect();
+    let mut of_root = Rollup {
+        measures: Vec::new(),
+        times: Vec::new(),
+        dimensions: Vec::new(),
+        segments: Vec::new(),
+        ..whole.clone()
+    };
+    let mut parts = Vec::new();
+    let mut joined: BTreeSet<usize> = BTreeSet::new();
+    for cube in cubes {
+        let Some(join) = joined_once(world, root, cube) else { continue };
+        joined.insert(cube);
+        for (foreign, _) in &join.pairs {
+            let own = world.cubes[root].dimensions.iter().find(|dimension| dimension.sql == format!("$.{foreign}"));
+            of_root.dimensions.extend(own.map(|dimension| format!("CUBE.{}", dimension.name)));
+        }
+        let keys = world.cubes[cube].dimensions.iter().filter(|dimension| dimension.is_key);
+        parts.push(Rollup {
+            owner: cube,
+            name: format!("{}_{cube}", whole.name),
+            dimensions: keys.map(|dimension| format!("CUBE.{}", dimension.name)).collect(),
+            ..Rollup::default()
+        });
+    }
+    if joined.is_empty() {
+        return Vec::new();
+    }
+    // Where a column is stored: in the part of the cube that the root joins, or in the root's.
+    let place = |column: usize| next(&column).filter(|cube| joined.contains(cube));
+    let written = |column: usize| match place(column) {
+        None => reference(world, scope, root, column),
+        Some(_) => from_second(world, scope, column),
+    };
+    let put =
+        |column: usize, into: &mut dyn FnMut(&mut Rollup, String), of_root: &mut Rollup, parts: &mut Vec<Rollup>| {
+            let part = place(column).and_then(|cube| parts.iter_mut().find(|part| part.owner == cube));
+            into(part.unwrap_or(of_root), written(column));
+        };
+    for column in columns.measures {
+        put(*column, &mut |part, name| add_name(&mut part.measures, name), &mut of_root, &mut parts);
+    }
+    for column in columns.dimensions {
+        put(*column, &mut |part, name| add_name(&mut part.dimensions, name), &mut of_root, &mut parts);
+    }
+    for column in columns.segments {
+        put(*column, &mut |part, name| add_name(&mut part.segments, name), &mut of_root, &mut parts);
+    }
+    for (column, unit) in columns.times {
+        put(*column, &mut |part, name| part.times.push((name, unit)), &mut of_root, &mut parts);
+    }
+    let declared = dice.chance(50).then(|| Rollup {
+        name: format!("{}_joined", whole.name),
+        of_type: Some("rollup_join"),
+        rollups: std::iter::once(format!("CUBE.{}", of_root.name))
+            .chain(parts.iter().map(|part| format!("{}.{}", world.cubes[part.owner].name, part.name)))
+            .collect(),
+        exact_distinct: false,
+        reads_base_rows: false,
+        ..whole.clone()
+    });
+    if let Some((_, unit)) = of_root.times.first().cloned() {
+        partition(dice, world, unit, &mut of_root);
+    }
+    std::iter::once(of_root).chain(parts).chain(declared).collect()
+}
+
+/// A member as a rollup of the cube writes it that the root joins.
+fn from_second(world: &World, scope: &Scope, column: usize) -> String {
+    let path = &scope.columns[column].path;
+    let whole = reference(world, scope, usize::MAX, column);
+    let name = whole.rsplit('.').next().unwrap_or_default();
+    if path.len() <= 2 {
+        return format!("CUBE.{name}");
+    }
+    let path: Vec<&str> = path[1..].iter().map(|cube| world.cubes[*cube].name.as_str()).collect();
+    format!("{}.{name}", path.join("."))
+}
+
+fn add_name(names: &mut Vec<String>, name: String) {
+    if !names.contains(&name) {
+        names.push(name);
+    }
 }
 
 fn add(columns: &mut Vec<usize>, column: usize) {

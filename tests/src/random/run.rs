@@ -42,7 +42,8 @@ const ROLLUPS_FOR: usize = 9;
 const FROM_ROLLUPS_MIN_PERCENT: usize = 35;
 /// How many must need a source beside a rollup.
 const FROM_BOTH_MIN_PERCENT: usize = 10;
-// Here will stand the share of queries that joined rollups must answer (15 %), once the planner joins them and worlds define `rollup_join`.
+/// How many need several rollups that are joined.
+const FROM_JOINED_MIN_PERCENT: usize = 15;
 /// No more are looked into; what is wrong once is often wrong everywhere.
 const FAILURES_MAX: usize = 12;
 
@@ -68,6 +69,7 @@ struct Tally {
     /// Those of which EXPLAIN was asked; from where they are answered.
     explained: usize,
     from_rollups: usize,
+    from_joined: usize,
     from_both: usize,
     live_parts: usize,
     refusals: BTreeMap<String, usize>,
@@ -141,6 +143,7 @@ async fn random_queries_give_the_rows_of_naive_sql() -> Result<(), AnyError> {
     assert!(
         tally.queries < ROLLUPS_FROM
             || (tally.from_rollups * 100 >= tally.explained * FROM_ROLLUPS_MIN_PERCENT
+                && tally.from_joined * 100 >= tally.explained * FROM_JOINED_MIN_PERCENT
                 && tally.from_both * 100 >= tally.explained * FROM_BOTH_MIN_PERCENT),
         "too few from rollups: {report}"
     );
@@ -331,6 +334,7 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         if let Some(origin) = origin {
             tally.explained += 1;
             tally.from_rollups += usize::from(origin.from_rollups);
+            tally.from_joined += usize::from(origin.from_joined);
             tally.from_both += usize::from(origin.from_rollups && origin.from_sources);
             tally.live_parts += usize::from(origin.has_live_part);
             if !origin.from_rollups {
@@ -363,8 +367,10 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
 /// Gives a world rollups for some questions; the columns that each of them is about.
 fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
     let mut focuses = Vec::new();
-    for _ in 0..ROLLUPS_FOR * 8 {
-        if focuses.len() >= ROLLUPS_FOR {
+    let mut invented = 0;
+    let mut apart = 0;
+    for attempt in 0..ROLLUPS_FOR * 12 {
+        if invented >= ROLLUPS_FOR {
             break;
         }
         let (query, meaning) = asked(dice, world, &[]);
@@ -379,12 +385,21 @@ fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
         if answer.facts.is_empty() || is_hard || (is_restricted && dice.chance(85)) {
             continue;
         }
-        let (found, focus) = rollups::invent(dice, world, &query, &answer, focuses.len());
-        if !found.is_empty() && !focus.measures.is_empty() {
-            world.rollups.extend(found);
-            focuses.push(focus);
+        let (found, focus) = rollups::invent(dice, world, &query, &answer, invented);
+        // Few questions can be taken apart, and the others would leave no place for them.
+        let is_awaited = apart < ROLLUPS_FOR / 2 && attempt < ROLLUPS_FOR * 8;
+        if found.is_empty()
+            || focus.measures.is_empty()
+            || (!focus.is_joined && is_awaited && invented > ROLLUPS_FOR / 2)
+        {
+            continue;
         }
+        apart += usize::from(focus.is_joined);
+        world.rollups.extend(found);
+        invented += 1;
+        focuses.push(focus);
     }
+    world.rollups.extend(rollups::base_rows(dice, world));
     focuses
 }
 
@@ -412,7 +427,11 @@ fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning) 
     let wanted = dice.below(100);
     let mut found = None;
     for _ in 0..150 {
-        let query = if !focuses.is_empty() && dice.chance(88) {
+        let joined: Vec<&Focus> = focuses.iter().filter(|focus| focus.is_joined).collect();
+        let query = if wanted >= 38 && !joined.is_empty() && dice.chance(80) {
+            let focus = *dice.pick(&joined);
+            generate_over(dice, world, focus)
+        } else if !focuses.is_empty() && dice.chance(88) {
             let focus = dice.below(focuses.len());
             generate_over(dice, world, &focuses[focus])
         } else {
@@ -422,8 +441,8 @@ fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning) 
         let fits = match &meaning {
             Meaning::Open => continue,
             Meaning::Refused(_) => wanted < 4,
-            Meaning::Rows(answer) if wanted < 17 => answer.several_facts,
-            Meaning::Rows(answer) if wanted < 45 => answer.multiplied,
+            Meaning::Rows(answer) if wanted < 19 => answer.several_facts,
+            Meaning::Rows(answer) if wanted < 38 => answer.multiplied,
             Meaning::Rows(_) => true,
         };
         if fits {
@@ -551,7 +570,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
          a path, {} failures (the first after {:?} queries); {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts, {} % are under access policies; of {} that were \
-         explained {} % are answered by rollups, {} % by rollups and sources ({} % by a rollup whose range ends), with {} rollups; seconds of all workers: \
+         explained {} % are answered by rollups, {} % by joined ones, {} % by rollups and sources ({} % by a rollup whose range ends), with {} rollups; seconds of all workers: \
          {} us, {} us without rollups, {} reference, {} starts\nwhy not from rollups: {:#?}",
         tally.queries,
         tally.equal,
@@ -569,6 +588,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
         percent(tally.restricted),
         tally.explained,
         of_explained(tally.from_rollups),
+        of_explained(tally.from_joined),
         of_explained(tally.from_both),
         of_explained(tally.live_parts),
         tally.rollups,

@@ -147,6 +147,8 @@ pub(super) fn match_shape<'r>(
         cover: Cover::new(leg, shape.columns, planning),
         needs_one_row: None,
         distinct: Vec::new(),
+        keyed: BTreeSet::new(),
+        merged_at: BTreeSet::new(),
         filters: Vec::new(),
         edges: Vec::new(),
         spans: Vec::new(),
@@ -159,6 +161,13 @@ pub(super) fn match_shape<'r>(
     let mut merged = Vec::new();
     for aggregate in &leg.aggregates {
         merged.push(or_refuse!(matching.merged(aggregate)?));
+    }
+    // Rows with one key are one only where all their values depend on it.
+    if let Some(keyed) = matching.keyed.first()
+        && (matching.keyed.len() > 1 || matching.merged_at.iter().any(|at| at != keyed))
+    {
+        let measure = keyed.join(".");
+        return Ok(Err(Refusal::Multiplied { measure }));
     }
     if let Some(refusal) = &matching.needs_one_row
         && !matching.has_one_row_a_group(&group)
@@ -308,6 +317,9 @@ struct Matching<'a, 's, 'r> {
     needs_one_row: Option<Refusal>,
     /// The primary key of the cube whose rows the stored rows repeat.
     distinct: Vec<Expr>,
+    /// The places of the cubes whose rows are told apart by that key, and of those whose leaves are merged.
+    keyed: BTreeSet<Walk>,
+    merged_at: BTreeSet<Walk>,
     /// Over the rollup's columns.
     filters: Vec<Expr>,
     /// Stored times of which the leg's range cuts through buckets.
@@ -397,6 +409,7 @@ impl Matching<'_, '_, '_> {
         let tree = &self.leg.tree;
         let node = tree.node_at(model, &leaf.path).unwrap_or(&tree.root);
         let at = walk_to(tree, node);
+        self.merged_at.insert(at.clone());
         let mut within_walks = Vec::new();
         for (path, measure) in &leaf.within {
             let node = tree.node_at(model, path).unwrap_or(&tree.root);
@@ -448,6 +461,7 @@ impl Matching<'_, '_, '_> {
                 if let Some(key) = self.stored_key(&at).filter(|_| repeats && stored.kind != LeafKind::CountDistinct) {
                     // Each stored row has one of the cube's, so that its rows can be told apart.
                     self.distinct = key;
+                    self.keyed.insert(at.clone());
                 } else if repeats {
                     if walks != stored.walks {
                         return Ok(Err(Refusal::Multiplied { measure: shown }));
