@@ -129,7 +129,7 @@ enum Pulls {
 }
 
 /// Measures as MEASURE; the reference has the aggregates that they are.
-const STATEMENTS: [(Pulls, &str); 26] = [
+const STATEMENTS: [(Pulls, &str); 31] = [
     (
         Pulls::Groups,
         "SELECT DATE_TRUNC('hour', at), MEASURE(n), MEASURE(total), MEASURE(low), MEASURE(high) FROM m GROUP BY 1 ORDER BY 1",
@@ -186,6 +186,24 @@ const STATEMENTS: [(Pulls, &str); 26] = [
         "SELECT MEASURE(n), MEASURE(total) FROM m WHERE instant >= '2024-10-06 02:15' AND instant < '2024-10-27'",
     ),
     (Pulls::Anything, "SELECT day, MEASURE(n) FROM m GROUP BY 1 ORDER BY 1"),
+    // Instants and truncated dates beside what has no zone.
+    (Pulls::Anything, "SELECT id FROM m WHERE DATE_TRUNC('month', day) = '2024-03-01' ORDER BY id"),
+    (
+        Pulls::Anything,
+        "SELECT id FROM m WHERE at >= DATE_TRUNC('month', DATE '2024-03-31') AND day < DATE_TRUNC('month', DATE '2024-11-04') ORDER BY id",
+    ),
+    (
+        Pulls::Anything,
+        "SELECT id FROM m WHERE at BETWEEN DATE_TRUNC('month', DATE '2024-03-31') AND DATE_TRUNC('month', DATE '2024-11-04') ORDER BY id",
+    ),
+    (
+        Pulls::Anything,
+        "SELECT id FROM m WHERE at >= TIMESTAMPTZ '2024-03-31 00:45:00+00' AND at < TIMESTAMPTZ '2024-09-15 23:30:00+00' ORDER BY id",
+    ),
+    (
+        Pulls::Anything,
+        "SELECT id FROM m WHERE CAST(at AS date) >= CAST(TIMESTAMPTZ '2024-10-05 23:30:00+00' AS date) ORDER BY id",
+    ),
 ];
 
 fn reference_of(sql: &str) -> String {

@@ -77,6 +77,9 @@ impl Runner {
         known.unwrap_or_else(|| {
             let mut state = self.state.as_ref().clone();
             state.config_mut().options_mut().execution.time_zone = Some(zone.name());
+            // Functions get the options from here when they run: without them `created_at::timestamptz` read the clock of Greenwich.
+            let options = Arc::clone(state.config_options());
+            state.execution_props_mut().config_options = Some(options);
             let state = Arc::new(state);
             self.zoned.insert(zone, Arc::clone(&state));
             state

@@ -14,6 +14,7 @@ pub mod match_lambda;
 pub mod match_rollup;
 pub mod match_rollup_join;
 pub mod refusal;
+pub mod time_hull;
 
 use std::fmt;
 use std::sync::Arc;

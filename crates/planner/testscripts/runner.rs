@@ -24,6 +24,8 @@
 //!
 //! After a change: `UPDATE_GOLDENFILES=1 cargo nextest run --workspace --test testscripts`, then read the diff.
 
+mod refusals;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -588,7 +590,7 @@ fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
             writeln!(text, "uses {}, {} of {} partitions", used.rollup, used.partitions_read, used.partitions)?;
         }
         for refused in &planned.rollups.refused {
-            writeln!(text, "not {}: {}", refused.rollup, refused.reason)?;
+            writeln!(text, "not {}: {}", refused.rollup, refusals::sentence(&refused.reason)?)?;
         }
     }
     if let (Rule::LowerLegs, Ok((_, planned))) = (last, &trace.result) {
@@ -683,6 +685,10 @@ scripts! {
     rollups_answer_what_they_hold: "substitute/match_rollup",
     rollups_are_joined_on_their_keys: "substitute/match_rollup_join",
     lambdas_leave_no_gap: "substitute/match_lambda",
+    each_rule_of_matching_is_kept: "substitute/pm_rules",
+    each_refusal_has_its_sentence: "substitute/refusals",
+    the_worked_matches_and_their_opposites: "substitute/worked_matches",
+    conditions_on_time_read_what_they_name: "substitute/time_conditions",
     stored_rows_stand_for_a_cube: "substitute/base_rows",
     only_constructs_on_the_list_pass: "gate/gate",
     limits_hold_before_the_parser_recurses: "gate/parse",

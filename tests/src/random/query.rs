@@ -534,8 +534,18 @@ fn time_range(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> R
             "EXTRACT(QUARTER FROM #0) = 1",
             "EXTRACT(DOW FROM #0) = 4",
             "EXTRACT(YEAR FROM #0) < 2024",
+            "date_part('year', #0) >= 2024",
+            "EXTRACT(YEAR FROM #0)::int BETWEEN 2023 AND 2024",
+            "EXTRACT(YEAR FROM #0) IN (2022, 2023)",
+            "EXTRACT(YEAR FROM #0) = 2024 AND EXTRACT(MONTH FROM #0) = 2",
+            "DATE_TRUNC('month', CAST(#0 AS timestamp)) IN ('2024-01-01', '2024-03-01')",
+            "CAST(#0 AS date) NOT BETWEEN '2024-01-31' AND '2024-02-15'",
+            "#0 >= TIMESTAMPTZ '2024-02-01 00:00:00+00'",
         ]))
         .to_owned(),
+        10 if dice.chance(50) => {
+            format!("((#0 >= '{from}' AND #0 < '{to}') OR (#0 >= '2024-03-01' AND #0 < '2024-04-01'))")
+        }
         10 => format!("(#0 < '{from}' OR #0 >= '{to}')"),
         11 => format!("(#0 IS NULL OR #0 >= '{from}')"),
         12 => format!("NOT (#0 >= '{from}')"),

@@ -30,8 +30,11 @@ pub struct Operators {
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = raw;
-        let left = fold_number(left);
-        let right = fold_number(right);
+        let typed = |operand: Expr| match op {
+            BinaryOperator::And | BinaryOperator::Or => Ok(fold_number(operand)),
+            _ => super::unknown::with_truncated_dates(fold_number(operand), schema),
+        };
+        let (left, right) = (typed(left)?, typed(right)?);
         let planned = match op {
             BinaryOperator::Plus => self.arithmetic("pg_add", "+", left, right, schema)?,
             BinaryOperator::Minus => self.arithmetic("pg_sub", "-", left, right, schema)?,

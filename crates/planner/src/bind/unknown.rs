@@ -216,14 +216,7 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
                     return Ok(Transformed::yes(Expr::ScalarFunction(call)));
                 }
                 call.args = call.args.into_iter().map(open_to_text).collect();
-                // A date has no zone and never shifts: truncated it is a timestamp without one, not PostgreSQL's timestamptz.
-                if call.func.name() == "date_trunc"
-                    && let Some(truncated) = call.args.get_mut(1)
-                    && truncated.get_type(schema)? == DataType::Date32
-                {
-                    *truncated = datafusion_expr::cast(truncated.clone(), crate::types::timestamp());
-                }
-                Expr::ScalarFunction(call)
+                Expr::ScalarFunction(truncated_date(call, schema)?)
             }
             Expr::BinaryExpr(binary) if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) => {
                 compare(binary.op, *binary.left, *binary.right, schema, session)?
@@ -270,6 +263,33 @@ pub fn resolve_in_expr(expr: Expr, schema: &DFSchema, session: &SessionFacts) ->
             }
             other => other,
         }))
+    })
+    .data()
+}
+
+/// `DATE_TRUNC` of a date. A date has no zone and never shifts: truncated it is a timestamp without one, not PostgreSQL's timestamptz.
+fn truncated_date(mut call: ScalarFunction, schema: &DFSchema) -> Result<ScalarFunction> {
+    if call.func.name() == "date_trunc"
+        && let Some(truncated) = call.args.get_mut(1)
+        && truncated.get_type(schema)? == DataType::Date32
+    {
+        *truncated = datafusion_expr::cast(truncated.clone(), crate::types::timestamp());
+    }
+    Ok(call)
+}
+
+/// The operand of an operator with the types that its parts end up with: what it meets is typed after it.
+///
+/// # Errors
+/// Only DataFusion's, for an expression without a type.
+pub fn with_truncated_dates(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    expr.transform_up(|node| {
+        Ok(match node {
+            Expr::ScalarFunction(call) if call.func.name() == "date_trunc" => {
+                Transformed::yes(Expr::ScalarFunction(truncated_date(call, schema)?))
+            }
+            other => Transformed::no(other),
+        })
     })
     .data()
 }

@@ -2,13 +2,14 @@
 //!
 //! A rolling window reads rows outside of the query's date range, so that the range must be told apart from the other conditions. A
 //! range is a comparison (`=`, `<`, `<=`, `>`, `>=`, BETWEEN) of the time dimension, of `DATE_TRUNC` of it or of its `CAST … AS date`, with
-//! something that has no columns; several are joined by AND. It would be wrong to guess at anything else: `EXTRACT(year FROM t) = 2024` kept
+//! something that has no columns; several are joined by AND. An instant in the place of that is the wall clock that it is in the session's zone, as
+//! long as that clock is not changed nearby. It would be wrong to guess at anything else: `EXTRACT(year FROM t) = 2024` kept
 //! as an ordinary condition would cut off the rows before 2024 that a window reads.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use belvedere_functions::{PgType, cast_target};
+use belvedere_functions::{PgType, Zone, cast_target};
 use belvedere_model::{DimensionKind, Interval, MemberKind};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, ScalarValue};
@@ -19,11 +20,16 @@ use crate::error::{PlanError, Result};
 use crate::granularity::scalar;
 use crate::lower::joined_rows::{Planning, internal};
 use crate::nodes::fact_leg::LegScan;
+use crate::substitute::cover_time::value_of;
 
 use super::hints::member;
 use super::stages::scan_schema;
 
 const DAY_MICROSECONDS: i64 = 86_400_000_000;
+const HOUR_MICROSECONDS: i64 = 3_600_000_000;
+
+/// How long before and after an instant the session's clock must not change for comparisons with it to be comparisons of wall clocks.
+const EVEN_HOURS: i64 = 54;
 
 /// A time dimension, maybe moved by a stage's time shift.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +89,17 @@ impl Unit {
         // 2000-01-03 was a Monday.
         let days = if name == "week" { 10_959 } else { 10_957 };
         Some(Self { name: Some(name), interval, origin: timestamp(days * DAY_MICROSECONDS) })
+    }
+
+    /// About how long a bin is, in microseconds: which of two is the finer.
+    pub(crate) fn length(&self) -> i128 {
+        let days = i128::from(self.interval.months) * 30 + i128::from(self.interval.days);
+        days * i128::from(DAY_MICROSECONDS) + i128::from(self.interval.microseconds)
+    }
+
+    /// Whether its bins are whole days.
+    pub(crate) fn begins_at_midnight(&self) -> bool {
+        matches!(self.name, Some("day" | "week" | "month" | "quarter" | "year"))
     }
 
     /// Whether every bin of `coarser` is made of whole bins of this.
@@ -282,16 +299,19 @@ impl Times<'_> {
                     {
                         return self.range(&time, op, bound);
                     }
+                    if let Some(time) = self.as_instant(time).and_then(|time| self.compared(time, core))
+                        && let Some(bound) = self.instant(bound)?
+                    {
+                        return self.range(&time, op, bound);
+                    }
                 }
                 Ok(None)
             }
             Expr::Between(between) if !between.negated => {
-                let Some(time) = self.compared(&between.expr, core) else { return Ok(None) };
-                let (Some(low), Some(high)) = (self.constant(&between.low)?, self.constant(&between.high)?) else {
-                    return Ok(None);
+                let side = |op: Operator, bound: &Expr| {
+                    self.range_of(&datafusion_expr::binary_expr(between.expr.as_ref().clone(), op, bound.clone()), core)
                 };
-                let low = self.range(&time, Operator::GtEq, low)?;
-                let high = self.range(&time, Operator::LtEq, high)?;
+                let (low, high) = (side(Operator::GtEq, &between.low)?, side(Operator::LtEq, &between.high)?);
                 Ok(low.zip(high).map(|(low, high)| low.and(high)))
             }
             _ => Ok(None),
@@ -330,6 +350,48 @@ impl Times<'_> {
         }
         let data_type = expr.get_type(&scan_schema(self.scans)?).map_err(internal)?;
         Ok(as_timestamp(expr.clone(), &data_type))
+    }
+
+    /// What a comparison with an instant reads in the session's zone.
+    fn as_instant<'e>(&self, expr: &'e Expr) -> Option<&'e Expr> {
+        match expr {
+            Expr::Cast(cast)
+                if matches!(cast.field.data_type(), DataType::Timestamp(TimeUnit::Microsecond, Some(_)))
+                    && self.planning.session.zone == Zone::UTC =>
+            {
+                Some(&cast.expr)
+            }
+            Expr::ScalarFunction(call) => match call.args.as_slice() {
+                [inner]
+                    if cast_target(&call.func)
+                        .is_some_and(|target| target.pg == PgType::Timestamptz && target.modifier.is_none()) =>
+                {
+                    Some(inner)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// A bound that is an instant, on the wall clock of the session. The clock must run evenly around it: times that a change of the clock
+    /// skips or repeats are not in the order of their instants. No clock was ever moved by more than a day, and none is more than a day off
+    /// from what it was before: further away the order is certain.
+    fn instant(&self, expr: &Expr) -> Result<Option<Expr>> {
+        let is_constant = !expr.is_volatile() && expr.column_refs().is_empty() && !expr.contains_outer();
+        if !is_constant {
+            return Ok(None);
+        }
+        let Some(ScalarValue::TimestampMicrosecond(Some(at), Some(_))) = value_of(expr.clone(), self.planning)? else {
+            return Ok(None);
+        };
+        let zone = self.planning.session.zone;
+        let offset = |at: i64| zone.offset_at(at).ok();
+        let Some(known) = offset(at) else { return Ok(None) };
+        let hours = -EVEN_HOURS..=EVEN_HOURS;
+        let is_even = hours.into_iter().all(|hour| offset(at.saturating_add(hour * HOUR_MICROSECONDS)) == Some(known));
+        let wall = i64::from(known).checked_mul(1_000_000).and_then(|offset| at.checked_add(offset));
+        Ok(wall.filter(|_| is_even).map(timestamp))
     }
 
     fn range(&self, unit: &Option<Unit>, op: Operator, bound: Expr) -> Result<Option<Range>> {

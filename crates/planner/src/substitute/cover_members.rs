@@ -24,6 +24,7 @@ use crate::rollups::{RollupColumn, Stores, walk_to};
 
 use super::cover_time::{Span, constant, start_of};
 use super::refusal::Refusal;
+use super::time_hull::{Hull, hull_of};
 
 /// The relation of a rollup's columns: no name that SQL could give.
 pub const STORED: &str = "rollup:";
@@ -45,6 +46,13 @@ pub struct StoredTime {
     /// `None` where a calendar defines it.
     pub unit: Option<Unit>,
     pub column: Expr,
+}
+
+impl StoredTime {
+    /// About how long its buckets are; those that a calendar defines come last.
+    fn length(&self) -> i128 {
+        self.unit.as_ref().map_or(i128::MAX, Unit::length)
+    }
 }
 
 pub struct Cover<'a> {
@@ -224,14 +232,20 @@ impl<'a> Cover<'a> {
         }
         for (index, core) in self.cores_in(&node)? {
             let time = &self.times[index];
-            let Some(unit) = time.unit.as_ref().filter(|_| is_unmoved(&core)) else { continue };
+            let Some(unit) = time.unit.as_ref() else { continue };
             let Some(Some(span)) = self.span_of(&node, &core)? else { continue };
             let is_start = |at: Option<i64>| match at {
                 None => Ok::<bool, crate::error::PlanError>(true),
                 Some(at) => Ok(start_of(at, unit, self.planning)? == at),
             };
             if is_start(span.from)? && is_start(span.to)? {
-                return whole(within(&time.column, span));
+                if is_unmoved(&core) {
+                    return whole(within(&time.column, span));
+                }
+                // The times of a bucket are moved into one bucket, which lies on one side of the start of another.
+                if let Some(start) = moved_start(&core, time, unit)? {
+                    return whole(at_start(&node, &core, &start)?);
+                }
             }
         }
         Ok(Transformed::no(node))
@@ -243,25 +257,28 @@ impl<'a> Cover<'a> {
         let mut span = Span::ALL;
         for (bound, is_from) in [(range.from, true), (range.to, false)] {
             let Some(bound) = bound else { continue };
-            let Some(Some(at)) = constant(bound)? else { return Ok(Some(None)) };
+            let Some(Some(at)) = constant(bound, self.planning)? else { return Ok(Some(None)) };
             if is_from { span.from = Some(at) } else { span.to = Some(at) }
         }
         Ok(Some(Some(span)))
     }
 
-    /// The stored time that a condition is a range of, and that range.
+    /// The stored times outside of whose hull a condition cannot hold; a time that is stored more than once by its shortest buckets first, of which
+    /// most are whole.
     ///
     /// # Errors
     /// Our own contradictions, and what computing the bounds says.
-    pub fn range_in(&self, condition: &Expr) -> Result<Vec<(usize, Core, Span)>> {
+    pub fn hulls_in(&self, condition: &Expr) -> Result<Vec<(usize, Core, Hull)>> {
         let mut found = Vec::new();
         for (index, core) in self.cores_in(condition)? {
-            if is_unmoved(&core)
-                && let Some(Some(span)) = self.span_of(condition, &core)?
-            {
-                found.push((index, core, span));
+            let Some(hull) = hull_of(&self.recognizer(), condition, &core)? else { continue };
+            if is_unmoved(&core) {
+                found.push((index, core, hull));
+            } else if let Some(hull) = hull.before(&core, self.planning)? {
+                found.push((index, core, hull));
             }
         }
+        found.sort_by_key(|(index, ..)| self.times[*index].length());
         Ok(found)
     }
 
@@ -286,8 +303,10 @@ impl<'a> Cover<'a> {
             let owner = found.path.last().or(found.view.as_ref()).cloned().unwrap_or_default();
             let shown = format!("{owner}.{}", found.member);
             let place = self.place_of(&column)?;
-            let time =
-                place.and_then(|(node, name)| self.times.iter().find(|time| time.node == node && time.member == name));
+            let time = place.and_then(|(node, name)| {
+                let known = self.times.iter().filter(|time| time.node == node && time.member == name);
+                known.min_by_key(|time| time.length())
+            });
             return Ok(match time {
                 Some(time) => Refusal::TooCoarse { member: shown, stored: time.granularity.clone() },
                 None => Refusal::MemberMissing { member: shown },

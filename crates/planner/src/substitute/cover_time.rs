@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::Expr;
 use datafusion_expr::simplify::SimplifyContext;
@@ -84,16 +85,16 @@ pub fn whole_buckets(span: Span, unit: &Unit, planning: Planning<'_>) -> Result<
 /// The first start of a bucket at or after a time.
 fn bucket_from(at: i64, unit: &Unit, planning: Planning<'_>) -> Result<i64> {
     let start = start_of(at, unit, planning)?;
-    if start == at { Ok(at) } else { needed(unit.end_of(timestamp(at), planning)?) }
+    if start == at { Ok(at) } else { needed(unit.end_of(timestamp(at), planning)?, planning) }
 }
 
 /// The start of the bucket that holds a time.
 pub(crate) fn start_of(at: i64, unit: &Unit, planning: Planning<'_>) -> Result<i64> {
-    needed(unit.start_of(timestamp(at), planning)?)
+    needed(unit.start_of(timestamp(at), planning)?, planning)
 }
 
-fn needed(expr: Expr) -> Result<i64> {
-    match constant(expr)? {
+fn needed(expr: Expr, planning: Planning<'_>) -> Result<i64> {
+    match constant(expr, planning)? {
         Some(Some(at)) => Ok(at),
         Some(None) | None => Err(PlanError::internal("a bucket without a start")),
     }
@@ -103,11 +104,28 @@ fn needed(expr: Expr) -> Result<i64> {
 ///
 /// # Errors
 /// What computing it says.
-pub(crate) fn constant(expr: Expr) -> Result<Option<Option<i64>>> {
-    let context = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).build();
+pub(crate) fn constant(expr: Expr, planning: Planning<'_>) -> Result<Option<Option<i64>>> {
+    Ok(match value_of(expr, planning)? {
+        Some(ScalarValue::TimestampMicrosecond(at, None)) => Some(at),
+        Some(ScalarValue::Null) => Some(None),
+        _ => None,
+    })
+}
+
+/// The value of an expression without columns, as the session has it: `CAST(now() AS date)` is another day in another zone. `None` where it is not
+/// known before the statement runs.
+///
+/// # Errors
+/// What computing it says.
+pub(crate) fn value_of(expr: Expr, planning: Planning<'_>) -> Result<Option<ScalarValue>> {
+    let mut options = ConfigOptions::default();
+    options.execution.time_zone = Some(planning.session.zone.name());
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(DFSchema::empty()))
+        .with_config_options(Arc::new(options))
+        .build();
     Ok(match ExprSimplifier::new(context).simplify(expr).map_err(internal)? {
-        Expr::Literal(ScalarValue::TimestampMicrosecond(at, None), _) => Some(at),
-        Expr::Literal(ScalarValue::Null, _) => Some(None),
+        Expr::Literal(value, _) => Some(value),
         _ => None,
     })
 }

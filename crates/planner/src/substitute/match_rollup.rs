@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
+use belvedere_functions::{PgType, cast_target};
 use belvedere_model::{MeasureKind, Model, PreAggregationKind};
 use datafusion_common::{DFSchema, TableReference};
 use datafusion_expr::expr::AggregateFunction;
@@ -323,8 +324,8 @@ struct Matching<'a, 's, 'r> {
     filters: Vec<Expr>,
     /// Stored times of which the leg's range cuts through buckets.
     edges: Vec<(usize, Core)>,
-    /// The ranges that conditions give, by stored time.
-    spans: Vec<(usize, Span)>,
+    /// The times for which conditions can hold, by stored time, and whether those are borders of the query.
+    spans: Vec<(usize, Span, bool)>,
 }
 
 /// What is read: partitions, and conditions on what the source gives beside.
@@ -339,14 +340,16 @@ impl Matching<'_, '_, '_> {
     fn cover_filters(&mut self) -> Answer<()> {
         for filter in &self.leg.filters {
             for part in split_conjunction_owned(filter.clone()) {
-                let ranges = self.cover.range_in(&part)?;
-                for (time, _, span) in &ranges {
-                    self.spans.push((*time, *span));
+                let hulls = self.cover.hulls_in(&part)?;
+                let covered = self.cover.covered(&part)?;
+                for (time, _, hull) in &hulls {
+                    self.spans.push((*time, hull.span, hull.has_borders || covered.is_err()));
                 }
-                match self.cover.covered(&part)? {
+                match covered {
                     Ok(covered) => self.filters.push(covered),
                     Err(refusal) => {
-                        let Some((time, core, _)) = ranges.into_iter().next() else { return Ok(Err(refusal)) };
+                        let exact = hulls.into_iter().find(|(_, _, hull)| hull.is_exact);
+                        let Some((time, core, _)) = exact else { return Ok(Err(refusal)) };
                         if !self.edges.iter().any(|(known, _)| *known == time) {
                             self.edges.push((time, core));
                         }
@@ -371,12 +374,24 @@ impl Matching<'_, '_, '_> {
 
     /// All that conditions say of a stored time.
     fn asked(&self, time: usize) -> Span {
+        self.spanned(time, false)
+    }
+
+    /// The borders that the query has for a stored time.
+    fn borders(&self, time: usize) -> Span {
+        self.spanned(time, true)
+    }
+
+    fn spanned(&self, time: usize, only_borders: bool) -> Span {
         let member = |time: usize| match &self.shape.columns[self.cover.times[time].position].stores {
             Stores::Time { at, member, .. } => Some((at.clone(), member.clone())),
             _ => None,
         };
         let wanted = member(time);
-        self.spans.iter().filter(|(known, _)| member(*known) == wanted).fold(Span::ALL, |all, (_, span)| all.and(span))
+        self.spans
+            .iter()
+            .filter(|(known, _, is_border)| member(*known) == wanted && (*is_border || !only_borders))
+            .fold(Span::ALL, |all, (_, span, _)| all.and(span))
     }
 
     fn merged(&mut self, aggregate: &LegAggregate) -> Answer<Merged> {
@@ -524,7 +539,16 @@ impl Matching<'_, '_, '_> {
                 Expr::IsTrue(inner) => **inner == own,
                 other => *other == own,
             };
-            group.contains(&own) || filters.iter().any(is_pin)
+            // The date of a bucket that begins at midnight tells it from all others.
+            let is_date = |expr: &Expr| match expr {
+                Expr::ScalarFunction(call) => {
+                    call.args == [own.clone()]
+                        && cast_target(&call.func).is_some_and(|target| target.pg == PgType::Date)
+                        && matches!(&column.stores, Stores::Time { unit: Some(unit), .. } if unit.begins_at_midnight())
+                }
+                _ => false,
+            };
+            group.iter().any(|expr| *expr == own || is_date(expr)) || filters.iter().any(is_pin)
         })
     }
 
@@ -588,7 +612,7 @@ impl Matching<'_, '_, '_> {
             (None, _, _) => (Span::ALL, Span::ALL),
         };
         let may_be_null = asked == Span::ALL;
-        let held = Self::held(stored_rollup, asked);
+        let held = Self::held(stored_rollup, of_partitions.map_or(Span::ALL, |time| self.borders(time)));
         let read: Vec<Span> = held.iter().map(|span| span.and(&wanted)).filter(|span| !span.is_empty()).collect();
         let mut partitions = Vec::new();
         let mut has_null = false;

@@ -83,7 +83,7 @@ pub enum Refusal {
     TooManyJoins {
         joins: usize,
     },
-    /// None of the rollups begins at a part of the query's joins and holds it.
+    /// None of its rollups begins at a part of the query's joins and holds it.
     NoRollupForPart,
     /// Measures of several parts.
     SeveralFacts,
@@ -160,7 +160,7 @@ impl fmt::Display for Refusal {
             }
             Self::NothingToJoin => f.write_str("the query reads a single cube, and it joins several"),
             Self::TooManyJoins { joins } => write!(f, "the query has {joins} joins, and rollups are joined up to six"),
-            Self::NoRollupForPart => f.write_str("no built rollup holds each of the cubes that the query joins"),
+            Self::NoRollupForPart => f.write_str("it joins no rollup for one of the cubes that the query reads"),
             Self::SeveralFacts => f.write_str("the query has measures of several cubes that are in different rollups"),
             Self::KeyMissing { from, to } => write!(
                 f,

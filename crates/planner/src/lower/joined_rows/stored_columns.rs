@@ -52,7 +52,7 @@ impl<'a> JoinedRows<'a> {
         let alias = members::alias_of(role.cube);
         let (quoted, plain) = (format!("{}.", dialect.quoted(alias)), format!("{alias}."));
         let bare = |sql: &str| {
-            let sql = sql.trim();
+            let sql = without_parentheses(sql);
             sql.strip_prefix(&quoted).or_else(|| sql.strip_prefix(&plain)).unwrap_or(sql).to_owned()
         };
         for column in stored.columns.iter().filter(|column| column.node == role.node && !column.is_segment) {
@@ -73,6 +73,55 @@ impl<'a> JoinedRows<'a> {
         match self.stored {
             None => Ok(()),
             Some(_) => Err(PlanError::unsupported(format!("the rollup does not store {what}"))),
+        }
+    }
+}
+
+/// SQL without the parentheses that enclose all of it, as a reference to another member has them.
+fn without_parentheses(sql: &str) -> &str {
+    let mut sql = sql.trim();
+    while let Some(inner) = sql.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        // In `(a) || (b)` they do not, and a quoted one may be no parenthesis.
+        if inner.contains(['(', ')', '\'', '"', '`']) && !is_enclosed(inner) {
+            break;
+        }
+        sql = inner.trim();
+    }
+    sql
+}
+
+/// Whether every parenthesis is closed where it was opened, and none is quoted.
+fn is_enclosed(sql: &str) -> bool {
+    let mut depth = 0_usize;
+    for character in sql.chars() {
+        match character {
+            '(' => depth += 1,
+            ')' => match depth.checked_sub(1) {
+                Some(less) => depth = less,
+                None => return false,
+            },
+            '\'' | '"' | '`' => return false,
+            _ => {}
+        }
+    }
+    depth == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_parentheses;
+
+    #[test]
+    fn only_parentheses_around_all_of_it_go() {
+        for (sql, bare) in [
+            ("status", "status"),
+            (" ( (status) ) ", "status"),
+            ("(a) || (b)", "(a) || (b)"),
+            ("(lower(a))", "lower(a)"),
+            ("('(' || a)", "('(' || a)"),
+            ("()", ""),
+        ] {
+            assert_eq!(without_parentheses(sql), bare);
         }
     }
 }
