@@ -30,6 +30,8 @@ use super::refusal::Refusal;
 
 /// Larger trees are not cut.
 const EDGES_MAX: usize = 6;
+/// Ends a walk that no cube of the query is at.
+const NOWHERE: &str = "";
 /// Ways to choose a rollup for each part that are tried.
 const CHOICES_MAX: usize = 64;
 
@@ -299,15 +301,25 @@ fn match_parts(leg: &FactLeg, name: &RollupName, parts: &[Part<'_>], planning: P
         let above = walk_to(tree, &part.top);
         let own: BTreeSet<Walk> = part.nodes.iter().map(|node| walk_to(tree, node)).collect();
         for (position, column) in part.columns().iter().enumerate() {
+            // What a part holds of another part's cube is not what is joined there: a row may have several. It still makes the rows finer.
+            let place = |at: &Walk| {
+                let mut place = part.place(&above, at);
+                if !own.contains(&place) {
+                    place.push(NOWHERE.to_owned());
+                }
+                place
+            };
+            if let Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } = &column.stores
+                && index != aggregated
+                && !own.contains(&part.place(&above, at))
+            {
+                continue;
+            }
             let stores = match &column.stores {
-                Stores::Dimension { at, member } => {
-                    Stores::Dimension { at: part.place(&above, at), member: member.clone() }
-                }
-                Stores::Segment { at, member } => {
-                    Stores::Segment { at: part.place(&above, at), member: member.clone() }
-                }
+                Stores::Dimension { at, member } => Stores::Dimension { at: place(at), member: member.clone() },
+                Stores::Segment { at, member } => Stores::Segment { at: place(at), member: member.clone() },
                 Stores::Time { at, member, granularity, unit } => Stores::Time {
-                    at: part.place(&above, at),
+                    at: place(at),
                     member: member.clone(),
                     granularity: granularity.clone(),
                     unit: unit.clone(),

@@ -149,11 +149,15 @@ pub(super) fn parts_of(
         {
             return Ok(None);
         }
-        let part = Expr::Column(early_column(&format!("a{}", parts.partial.len())));
+        // Two that were different may be the same by now, and a node has no two columns of one name.
+        let place = parts.partial.iter().position(|known| *known == aggregate).unwrap_or(parts.partial.len());
+        let part = Expr::Column(early_column(&format!("a{place}")));
         let again = if counts { sum_udaf() } else { Arc::clone(func) };
         let total = AggregateFunction::new_udf(again, vec![part], false, None, vec![], None);
         parts.total.push((counts, Expr::AggregateFunction(total)));
-        parts.partial.push(aggregate);
+        if place == parts.partial.len() {
+            parts.partial.push(aggregate);
+        }
     }
     Ok(Some(parts))
 }
@@ -180,12 +184,27 @@ pub(super) fn with_totals(
     keys: Vec<Expr>,
     parts: &Parts,
 ) -> Result<Option<LogicalPlan>> {
-    let totals = parts.total.iter().map(|(_, total)| total.clone()).collect();
+    let mut totals: Vec<Expr> = vec![];
+    // Where the columns of `node` are above.
+    let mut places: Vec<usize> = (0..keys.len()).collect();
+    for (_, total) in &parts.total {
+        let known = totals.iter().position(|known| known == total);
+        places.push(keys.len() + known.unwrap_or(totals.len()));
+        if known.is_none() {
+            totals.push(total.clone());
+        }
+    }
+    let expected = keys.len() + totals.len();
     let above = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), keys, totals)?);
+    let given_columns = above.schema().columns();
+    // Equal keys are one column.
+    if given_columns.len() != expected {
+        return Ok(None);
+    }
     let mut columns = vec![];
-    for (index, column) in above.schema().columns().into_iter().enumerate() {
+    for (index, place) in places.into_iter().enumerate() {
         let (qualifier, field) = node.schema.qualified_field(index);
-        let value = Expr::Column(column);
+        let value = Expr::Column(given_columns[place].clone());
         let counts = index.checked_sub(node.group_expr.len()).is_some_and(|index| parts.total[index].0);
         let given = value.get_type(above.schema())?;
         let value = match (&given, field.data_type()) {
