@@ -273,7 +273,6 @@ pub struct RollupLayout {
 
 /// What fills a rollup.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each rollup")]
 enum Reads {
     Groups(Box<GroupedRows>),
     Base(BaseRows),
