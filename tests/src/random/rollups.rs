@@ -320,6 +320,12 @@ fn apart(dice: &mut Dice, world: &World, scope: &Scope, whole: &Rollup, columns:
     for (column, unit) in columns.times {
         put(*column, &mut |part, name| part.times.push((name, unit)), &mut of_root, &mut parts);
     }
+    // Nothing of the root's own was asked for.
+    let stores_nothing =
+        [&of_root.measures, &of_root.dimensions, &of_root.segments].iter().all(|names| names.is_empty());
+    if stores_nothing && of_root.times.is_empty() {
+        return Vec::new();
+    }
     let declared = dice.chance(50).then(|| Rollup {
         name: format!("{}_joined", whole.name),
         of_type: Some("rollup_join"),

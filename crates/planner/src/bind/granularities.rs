@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use belvedere_model::{GranularityValue, MemberKind, Model, PREDEFINED_GRANULARITIES};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, Result, ScalarValue};
@@ -51,7 +52,8 @@ pub fn resolve_granularities(
                 Expr::ScalarFunction(call) if call.func.name() == "date_trunc" => {
                     let name = of_calendar(&call, absorbed.as_ref(), &inputs, &catalog.model)?;
                     let Some(name) = name else { return Ok(Transformed::no(Expr::ScalarFunction(call))) };
-                    let args = std::iter::once(lit(name.as_ref())).chain(call.args.into_iter().skip(1)).collect();
+                    let times = call.args.into_iter().skip(1).map(dimension_of_date);
+                    let args = std::iter::once(lit(name.as_ref())).chain(times).collect();
                     let kept = functions.needed_scalar(CUSTOM_GRANULARITY)?;
                     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(kept, args))))
                 }
@@ -82,6 +84,19 @@ pub fn resolve_granularities(
         })
     })
     .data()
+}
+
+/// The dimension whose day a comparison wants as a timestamp: its granularity is the dimension's.
+fn dimension_of_date(time: Expr) -> Expr {
+    match time {
+        Expr::Cast(cast)
+            if matches!(cast.field.data_type(), DataType::Timestamp(_, None))
+                && matches!(cast.expr.as_ref(), Expr::Column(_)) =>
+        {
+            *cast.expr
+        }
+        other => other,
+    }
 }
 
 fn bins(
