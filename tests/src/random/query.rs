@@ -540,7 +540,6 @@ fn time_range(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> R
             "EXTRACT(YEAR FROM #0) = 2024 AND EXTRACT(MONTH FROM #0) = 2",
             "DATE_TRUNC('month', CAST(#0 AS timestamp)) IN ('2024-01-01', '2024-03-01')",
             "CAST(#0 AS date) NOT BETWEEN '2024-01-31' AND '2024-02-15'",
-            "#0 >= TIMESTAMPTZ '2024-02-01 00:00:00+00'",
         ]))
         .to_owned(),
         10 if dice.chance(50) => {

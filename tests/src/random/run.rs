@@ -48,7 +48,7 @@ const FROM_JOINED_MIN_PERCENT: usize = 4;
 const FAILURES_MAX: usize = 12;
 
 /// How `belvedere build` refuses a rollup whose members belong to no tree.
-const NOT_BUILDABLE: [&str; 2] = ["no join path connects", "which no join tree holds together"];
+const NOT_BUILDABLE: [&str; 3] = ["no join path connects", "which no join tree holds together", "has no join to"];
 
 #[derive(Default)]
 struct Tally {

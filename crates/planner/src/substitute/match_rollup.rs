@@ -242,6 +242,21 @@ fn same_rows(leg: &FactLeg, shape: &Shape<'_>, planning: Planning<'_>) -> Answer
             return Ok(Err(Refusal::RowFilter { cube: cube.naming.name.clone() }));
         }
     }
+    // A sub-query dimension has rows of other cubes in its value, which was stored for someone who may see them all.
+    let model = &planning.catalog.model;
+    let has_sub_query = |node: &str| {
+        let cube = model.cubes.get(cube_of(node));
+        cube.is_some_and(|cube| cube.dimensions.values().any(|dimension| dimension.details.sub_query))
+    };
+    if leg.tree.nodes().any(has_sub_query) {
+        for cube in model.cubes.values() {
+            let asked = leg.restrictions.asked.get(&cube.naming.name).unwrap_or(&nothing);
+            let is_filtered = !matches!(planning.catalog.policies.rows(cube, asked)?, Rows::All);
+            if is_filtered || members::reads_context(model, cube) {
+                return Ok(Err(Refusal::RowFilter { cube: cube.naming.name.clone() }));
+            }
+        }
+    }
     if let Some(guard) = leg.restrictions.guards.first() {
         return Ok(Err(if guard.is_policy {
             let view = leg.scans.first().map(|scan| scan.table.name.clone());
