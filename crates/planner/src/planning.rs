@@ -80,6 +80,14 @@ impl Planning<'_> {
         Self { is_trusted: true, ..self }
     }
 
+    /// Plans what completes a rollup: its scans of sources are no misses.
+    pub(crate) fn completing_a_rollup<T>(self, work: impl FnOnce() -> T) -> T {
+        let before = self.report.borrow().from_sources;
+        let done = work();
+        self.report.borrow_mut().from_sources = before;
+        done
+    }
+
     /// Inside one more sub-query dimension.
     ///
     /// # Errors

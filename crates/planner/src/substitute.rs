@@ -14,6 +14,7 @@ pub mod match_lambda;
 pub mod match_rollup;
 pub mod match_rollup_join;
 pub mod refusal;
+mod same_rows;
 pub mod time_hull;
 
 use std::fmt;
@@ -42,6 +43,23 @@ pub struct Report {
     pub refused: Vec<Refused>,
     /// Scans of cubes at their sources, but for those that complete a rollup.
     pub from_sources: usize,
+}
+
+impl Report {
+    /// A rollup is read, of which more may be read by now than was known.
+    pub(crate) fn note_used(&mut self, used: &UsedRollup) {
+        match self.used.iter_mut().find(|known| known.rollup == used.rollup) {
+            Some(known) => known.partitions_read = known.partitions_read.max(used.partitions_read),
+            None => self.used.push(used.clone()),
+        }
+    }
+
+    /// A rollup was not used. One that one leg uses may still say why another leg could not.
+    pub(crate) fn note_refused(&mut self, refused: Refused) {
+        if !self.refused.contains(&refused) {
+            self.refused.push(refused);
+        }
+    }
 }
 
 /// A rollup that answers a leg.
@@ -104,18 +122,8 @@ fn answer(leg: &FactLeg, planning: Planning<'_>) -> crate::error::Result<Option<
         best = match_rollup_join::match_any(leg, planning)?;
     }
     let mut report = planning.report.borrow_mut();
-    // A rollup that one leg uses may still say why another leg could not.
-    for refusal in refused {
-        if !report.refused.contains(&refusal) {
-            report.refused.push(refusal);
-        }
-    }
-    for used in best.iter().flat_map(|scan| &scan.used) {
-        match report.used.iter_mut().find(|known| known.rollup == used.rollup) {
-            Some(known) => known.partitions_read = known.partitions_read.max(used.partitions_read),
-            None => report.used.push(used.clone()),
-        }
-    }
+    refused.into_iter().for_each(|refused| report.note_refused(refused));
+    best.iter().flat_map(|scan| &scan.used).for_each(|used| report.note_used(used));
     Ok(best)
 }
 

@@ -61,11 +61,8 @@ fn scan_rollup(scan: &RollupScan, planning: Planning<'_>) -> Result<LogicalPlan>
     if !scan.distinct.is_empty() {
         builder = builder.distinct().map_err(internal)?;
     }
-    // What completes a rollup is no miss.
-    let from_sources = planning.report.borrow().from_sources;
     for live in &scan.live {
-        let rows = lower_leg(live, planning)?;
-        planning.report.borrow_mut().from_sources = from_sources;
+        let rows = planning.completing_a_rollup(|| lower_leg(live, planning))?;
         let mut columns: Vec<Expr> = (0..groups).map(|index| ident(group_name(index))).collect();
         for (index, name) in names.iter().enumerate() {
             columns.push(ident(live.schema.field(groups + index).name()).alias(name));

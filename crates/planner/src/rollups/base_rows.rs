@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_model::{Cube, MemberRef, PreAggregation, Relation, TemplatePart};
 use datafusion_common::{Column, ScalarValue, TableReference};
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, cast, lit};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 
 use crate::catalog::BaseColumn;
 use crate::error::{PlanError, Result};
@@ -20,8 +20,8 @@ use crate::lower::joined_rows::{JoinedRows, Planning, internal};
 use crate::members;
 use crate::session::RollupUsage;
 use crate::substitute::UsedRollup;
-use crate::substitute::cover_members::{STORED, stored_column};
-use crate::substitute::match_rollup::readable;
+use crate::substitute::cover_members::stored_column;
+use crate::substitute::match_rollup::{readable, scan_of};
 use crate::substitute::refusal::{Refusal, Refused};
 use crate::tables::BaseExpression;
 
@@ -224,11 +224,7 @@ pub(crate) fn stored_rows(
     let Some(rollup) = first else { return Ok(None) };
     let Ok(layout) = &rollup.layout else { return Ok(None) };
     let refuse = |reason: Refusal| {
-        let refused = Refused { rollup: rollup.name.clone(), reason };
-        let mut report = planning.report.borrow_mut();
-        if !report.refused.contains(&refused) {
-            report.refused.push(refused);
-        }
+        planning.report.borrow_mut().note_refused(Refused { rollup: rollup.name.clone(), reason });
         Ok(None)
     };
     let stored = match readable(rollup, planning) {
@@ -252,16 +248,11 @@ pub(crate) fn stored_rows(
         named.push(stored_column(&found.name).alias_qualified(Some(relation.clone()), wanted.field.name()));
     }
     let all: Vec<usize> = (0..stored.partitions.len()).collect();
-    let table = stored.rows.table(&all).map_err(internal)?;
-    let scan = TableScanBuilder::new(TableReference::bare(STORED), table).build().map_err(internal)?;
-    let plan = LogicalPlanBuilder::from(LogicalPlan::TableScan(scan))
+    let plan = LogicalPlanBuilder::from(scan_of(stored, &all)?)
         .project(named)
         .and_then(LogicalPlanBuilder::build)
         .map_err(internal)?;
     let used = UsedRollup { rollup: rollup.name.clone(), partitions_read: all.len(), partitions: all.len() };
-    let mut report = planning.report.borrow_mut();
-    if !report.used.contains(&used) {
-        report.used.push(used);
-    }
+    planning.report.borrow_mut().note_used(&used);
     Ok(Some(plan))
 }

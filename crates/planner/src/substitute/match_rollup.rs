@@ -18,13 +18,11 @@ use indexmap::IndexMap;
 
 use crate::catalog::{MemberColumn, ViewTable};
 use crate::error::{PlanError, Result};
-use crate::expand::choose_join_tree::cube_of;
 use crate::expand::time_range::Core;
 use crate::lower::joined_rows::{Planning, internal};
 use crate::members;
-use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, LegScan, SwitchValue};
+use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, LegScan};
 use crate::nodes::rollup_scan::{Merge, Merged, RollupScan};
-use crate::policy::grants::Rows;
 use crate::rollups::{
     Cover as RangeCover, PartitionRange, Rollup, RollupColumn, RollupLayout, RollupName, StoredLeaf, StoredPartition,
     StoredRollup, Stores, Walk, walk_to, walks_of,
@@ -34,6 +32,7 @@ use super::UsedRollup;
 use super::cover_members::{Cover, STORED, stored_column, within};
 use super::cover_time::{Span, whole_buckets};
 use super::refusal::Refusal;
+use super::same_rows::same_rows;
 
 pub(super) type Answer<T> = Result<std::result::Result<T, Refusal>>;
 
@@ -122,7 +121,7 @@ pub(super) fn built<'r>(rollup: &'r Rollup, planning: Planning<'_>) -> std::resu
 }
 
 /// The scan of some partitions.
-pub(super) fn scan_of(stored: &StoredRollup, partitions: &[usize]) -> Result<LogicalPlan> {
+pub(crate) fn scan_of(stored: &StoredRollup, partitions: &[usize]) -> Result<LogicalPlan> {
     let table = stored.rows.table(partitions).map_err(internal)?;
     let scan = TableScanBuilder::new(TableReference::bare(STORED), table).build().map_err(internal)?;
     Ok(LogicalPlan::TableScan(scan))
@@ -213,66 +212,6 @@ pub(super) fn match_shape<'r>(
         distinct: matching.distinct,
         live: legs,
     }))
-}
-
-/// Whether the rollup's joined rows are the leg's, and everyone may see them.
-fn same_rows(leg: &FactLeg, shape: &Shape<'_>, planning: Planning<'_>) -> Answer<()> {
-    if leg.tree.root != shape.root {
-        return Ok(Err(Refusal::OtherRoot { wanted: leg.tree.root.clone(), stored: shape.root.to_owned() }));
-    }
-    let known: BTreeSet<&Walk> = shape
-        .columns
-        .iter()
-        .flat_map(|column| match &column.stores {
-            Stores::Leaf(leaf) => leaf.walks.iter().collect::<Vec<_>>(),
-            Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => vec![at],
-            Stores::Base { .. } => Vec::new(),
-        })
-        .collect();
-    let has = |walk: &Walk| walk.len() == 1 || known.iter().any(|known| known.starts_with(walk));
-    if let Some(walk) = walks_of(&leg.tree).into_iter().find(|walk| !has(walk)) {
-        return Ok(Err(Refusal::JoinMissing { cubes: walk }));
-    }
-    let nothing = BTreeSet::new();
-    for node in leg.tree.nodes() {
-        let cube = members::cube_named(&planning.catalog.model, cube_of(node))?;
-        let asked = leg.restrictions.asked.get(&cube.naming.name).unwrap_or(&nothing);
-        let is_filtered = !matches!(planning.catalog.policies.rows(cube, asked)?, Rows::All);
-        if is_filtered || members::reads_context(&planning.catalog.model, cube) {
-            return Ok(Err(Refusal::RowFilter { cube: cube.naming.name.clone() }));
-        }
-    }
-    // A sub-query dimension has rows of other cubes in its value, which was stored for someone who may see them all.
-    let model = &planning.catalog.model;
-    let has_sub_query = |node: &str| {
-        let cube = model.cubes.get(cube_of(node));
-        cube.is_some_and(|cube| cube.dimensions.values().any(|dimension| dimension.details.sub_query))
-    };
-    if leg.tree.nodes().any(has_sub_query) {
-        for cube in model.cubes.values() {
-            let asked = leg.restrictions.asked.get(&cube.naming.name).unwrap_or(&nothing);
-            let is_filtered = !matches!(planning.catalog.policies.rows(cube, asked)?, Rows::All);
-            if is_filtered || members::reads_context(model, cube) {
-                return Ok(Err(Refusal::RowFilter { cube: cube.naming.name.clone() }));
-            }
-        }
-    }
-    if let Some(guard) = leg.restrictions.guards.first() {
-        return Ok(Err(if guard.is_policy {
-            let view = leg.scans.first().map(|scan| scan.table.name.clone());
-            Refusal::RowFilter { cube: view.unwrap_or_default() }
-        } else {
-            Refusal::DefaultFilter
-        }));
-    }
-    if let Some(mapped) = leg.mapped.first() {
-        return Ok(Err(Refusal::TimeMapped { cube: mapped.cube.clone() }));
-    }
-    let crossed = leg.switches.iter().find(|switch| matches!(switch.value, SwitchValue::Crossed(_)));
-    Ok(match crossed {
-        Some(switch) => Err(Refusal::Switch { member: switch.member.clone() }),
-        None => Ok(()),
-    })
 }
 
 /// The columns of the primary key of the cube at a place, where all of them are stored.

@@ -623,10 +623,7 @@ fn live_rows(cube: &str, part: usize, columns: &[&Owned], planning: Planning<'_>
         };
         values.push((value, *column));
     }
-    // What completes a rollup is no miss; and this may be one way of several.
-    let from_sources = planning.report.borrow().from_sources;
-    let plan = rows.build()?;
-    planning.report.borrow_mut().from_sources = from_sources;
+    let plan = planning.completing_a_rollup(|| rows.build())?;
     LogicalPlanBuilder::from(plan)
         .project(named(values, part))
         .and_then(LogicalPlanBuilder::distinct)
