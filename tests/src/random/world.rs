@@ -222,7 +222,7 @@ pub fn generate(seed: u64, number: usize) -> World {
         _ => &[Source::Postgres, Source::Maria, Source::Files],
     };
     let sources = (0..count).map(|_| *dice.pick(several)).collect();
-    let zone = if dice.chance(25) { Some(*dice.pick(&["Europe/Berlin", "America/New_York"])) } else { None };
+    let zone = if dice.chance(35) { Some(*dice.pick(&["Europe/Berlin", "America/New_York"])) } else { None };
     let mut world = World {
         sources,
         zone,
@@ -283,7 +283,7 @@ fn bare_cube(dice: &mut Dice, name: &str) -> Cube {
         let kind = if is_time { Kind::Time } else { any };
         cube.columns.push(Column { name: format!("c{index}"), kind });
     }
-    let rows = if dice.chance(5) { 0 } else { dice.between(1, 12) };
+    let rows = if dice.chance(5) { 0 } else { dice.between(2, 18) };
     for row in 0..rows {
         let mut values = Vec::new();
         for (index, column) in cube.columns.iter().enumerate() {
