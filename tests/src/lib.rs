@@ -43,6 +43,8 @@ mod random;
 #[cfg(test)]
 mod recipe;
 #[cfg(test)]
+mod rollup_kills;
+#[cfg(test)]
 mod rollups;
 #[cfg(test)]
 mod values_and_types;

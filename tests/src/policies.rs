@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use belvedere_testkit::{PrivateMariaDb, PrivatePostgres};
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 use crate::AnyError;
+use crate::rollups::build;
 use crate::runner::{Sides, run_file};
 use crate::servers::{Servers, Site, connect, login, psql_as, source};
 
@@ -14,6 +16,8 @@ use crate::servers::{Servers, Site, connect, login, psql_as, source};
 const STATEMENTS_MIN: usize = 70;
 
 const USERS: &str = r#"time_zone: UTC
+storage: store
+refresh: { enabled: false }
 masks: { number: -5 }
 users:
   - { name: eu, password: pw, groups: [sales], attributes: { region: EU, city: Oslo } }
@@ -95,22 +99,77 @@ async fn run(variant: Variant) -> Result<(), AnyError> {
         Variant::MariaDb => "mariadb",
         Variant::Split => "split",
     };
-    let (mut statements, mut failing) = (0, Vec::new());
-    for user in FILES {
-        let sides = Sides {
-            ours: as_user(&site, user),
-            reference: reference.clone(),
-            variant: name.to_owned(),
-            asks_references: false,
-        };
-        let report = run_file(&folder().join(format!("{user}.slt")), &sides).await?;
-        statements += report.statements;
-        if !report.failures.is_empty() {
-            failing.push(report.to_string());
+    // From the sources, and then from rollups where they hold what is asked.
+    for has_rollups in [false, true] {
+        if has_rollups {
+            build_rollups(&site).await?;
+        }
+        let (mut statements, mut failing) = (0, Vec::new());
+        for user in FILES {
+            let sides = Sides {
+                ours: as_user(&site, user),
+                reference: reference.clone(),
+                variant: name.to_owned(),
+                asks_references: false,
+            };
+            let report = run_file(&folder().join(format!("{user}.slt")), &sides).await?;
+            statements += report.statements;
+            if !report.failures.is_empty() {
+                failing.push(report.to_string());
+            }
+        }
+        assert!(failing.is_empty(), "with rollups: {has_rollups}\n{}", failing.join("\n\n"));
+        assert!(statements >= STATEMENTS_MIN, "only {statements} statements");
+    }
+    Ok(())
+}
+
+/// Builds all rollups, and waits until the server reads them.
+async fn build_rollups(site: &Site) -> Result<(), AnyError> {
+    let (went_well, out, complaints) = build(site, &[])?;
+    assert!(went_well, "{out}{complaints}");
+    let client = connect(&as_user(site, "auditor")).await?;
+    client.batch_execute("SET rollups = 'required'").await?;
+    let begun = Instant::now();
+    while let Err(error) = client.simple_query("SELECT region, status, MEASURE(total) FROM orders GROUP BY 1, 2").await
+    {
+        assert!(begun.elapsed() < Duration::from_secs(5), "the server does not read what was built: {error:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// Rollups hold the rows of everyone: each user is answered from those of their rows, where what tells them apart is stored.
+#[tokio::test]
+async fn rollups_answer_each_user_from_the_rows_that_are_granted() -> Result<(), AnyError> {
+    let servers = Servers::start()?;
+    for variant in [Variant::Postgres, Variant::Split] {
+        let (site, _) = start(&variant, &servers, "")?;
+        build_rollups(&site).await?;
+        let totals = "SELECT status, MEASURE(count), MEASURE(total) FROM orders GROUP BY 1 ORDER BY 1";
+        for (user, sql) in [
+            ("eu", totals),
+            ("us", totals),
+            ("lost", totals),
+            ("other", totals),
+            ("texts", "SELECT MEASURE(count), MIN(amount) FROM orders WHERE status <> 'new'"),
+            ("clerk", "SELECT region, MEASURE(count) FROM orders WHERE status = 'paid' GROUP BY 1 ORDER BY 1"),
+            ("local", "SELECT initial, MEASURE(count), MEASURE(tiers) FROM customers GROUP BY 1 ORDER BY 1"),
+        ] {
+            let client = connect(&as_user(&site, user)).await?;
+            client.batch_execute("SET rollups = 'required'").await?;
+            let from_rollup = all_of(&client, sql).await;
+            client.batch_execute("SET rollups = 'off'").await?;
+            assert_eq!(from_rollup, all_of(&client, sql).await, "{user}: {sql}");
+        }
+        // By a time that is not stored, and by what another cube has.
+        for user in ["dates", "cities"] {
+            let client = connect(&as_user(&site, user)).await?;
+            client.batch_execute("SET rollups = 'required'").await?;
+            let told = all_of(&client, totals).await;
+            assert!(told.contains("an access policy filters the rows of"), "{user}: {told}");
         }
     }
-    assert!(failing.is_empty(), "{}", failing.join("\n\n"));
-    assert!(statements >= STATEMENTS_MIN, "only {statements} statements");
     Ok(())
 }
 
@@ -245,6 +304,8 @@ async fn hidden_rows_change_no_answer_and_no_error() -> Result<(), AnyError> {
     for variant in [Variant::Postgres, Variant::MariaDb, Variant::Split] {
         let (site, _) = start(&variant, &servers, "")?;
         let (twin, _) = start(&variant, &servers, "DELETE FROM orders WHERE id NOT IN (1, 2, 5);")?;
+        build_rollups(&site).await?;
+        build_rollups(&twin).await?;
         let (eu, eu_alone) = (connect(&as_user(&site, "eu")).await?, connect(&as_user(&twin, "eu")).await?);
         let auditor = connect(&as_user(&site, "auditor")).await?;
         let mut told = 0;

@@ -8,7 +8,7 @@
 //! `BELVEDERE_RANDOM_SEED` (a number) and `BELVEDERE_RANDOM_QUERIES` set what is run; without them another seed is taken every time.
 
 mod case;
-mod dice;
+pub mod dice;
 mod files;
 mod judge;
 mod parts;

@@ -45,6 +45,7 @@ cubes:
         indexes:
           - { name: by_status, columns: [status, at] }
           - { name: by_time, columns: [at] }
+          - { name: statuses, columns: [status], type: aggregate }
       - name: ranged
         measures: [total]
         time_dimension: at
@@ -94,7 +95,7 @@ fn site(servers: &Servers, more: &str) -> Result<(Site, String), AnyError> {
 
 const BY_HAND: &str = "storage: store\nrefresh: { enabled: false }";
 
-fn build(site: &Site, arguments: &[&str]) -> Result<(bool, String, String), AnyError> {
+pub fn build(site: &Site, arguments: &[&str]) -> Result<(bool, String, String), AnyError> {
     let config = site.folder.path().join("belvedere.yaml").display().to_string();
     let mut all = vec!["build", "--config", &config];
     all.extend(arguments);
@@ -102,7 +103,7 @@ fn build(site: &Site, arguments: &[&str]) -> Result<(bool, String, String), AnyE
 }
 
 /// The rows as text, columns side by side.
-async fn rows(client: &Client, sql: &str) -> Result<Vec<String>, AnyError> {
+pub async fn rows(client: &Client, sql: &str) -> Result<Vec<String>, AnyError> {
     let messages = client.simple_query(sql).await?;
     let shown = |row: &tokio_postgres::SimpleQueryRow| {
         let values: Vec<&str> = (0..row.len()).map(|column| row.get(column).unwrap_or("NULL")).collect();
@@ -181,6 +182,15 @@ async fn a_running_server_answers_from_what_build_has_built() -> Result<(), AnyE
     client.batch_execute("SET rollups = 'required'").await?;
     assert!(!rows(&client, sql).await?.is_empty());
     client.batch_execute("RESET rollups").await?;
+    // A coarser copy where it has all that is asked.
+    for (sql, index) in [
+        ("SELECT status, MEASURE(average) FROM orders GROUP BY 1", Some("statuses")),
+        ("SELECT DATE_TRUNC('day', at), MEASURE(total) FROM orders WHERE status = 'paid' GROUP BY 1", None),
+    ] {
+        let text = rows(&client, &format!("EXPLAIN (FORMAT JSON) {sql}")).await?.concat();
+        let answer: serde_json::Value = serde_json::from_str(&text)?;
+        assert_eq!(answer["rollups"][0]["index"].as_str(), index, "{sql}: {text}");
+    }
 
     // Nothing has changed, then one row of the key.
     let (_, out, _) = build(&site, &["orders.daily"])?;

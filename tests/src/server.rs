@@ -124,6 +124,24 @@ pub fn run_program(arguments: &[&str]) -> Result<(bool, String, String), AnyErro
     Ok((output.status.success(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
 }
 
+/// Runs the program, and kills it (with signal 9) after a while. Whether it was still running.
+///
+/// # Errors
+/// A program that cannot be started or killed.
+pub fn kill_program_after(arguments: &[&str], after: Duration) -> Result<bool, AnyError> {
+    let mut child = Command::new(program()?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    std::thread::sleep(after);
+    let was_running = child.try_wait()?.is_none();
+    child.kill()?;
+    child.wait()?;
+    Ok(was_running)
+}
+
 /// A loopback port that is free now. Another process may take it before it is used; then the start fails loudly.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use belvedere_engine::rollups::RollupKeeper;
 use belvedere_engine::{Engine, Zone};
-use belvedere_model::{Diagnostic, Model, ModelFile};
+use belvedere_model::{Diagnostic, Model, ModelFile, Severity};
 use belvedere_refresh::{OnDemand, Refresher, ScheduleOptions};
 use belvedere_rollup::{S3Access, Store, StoreOptions};
 use tokio_util::sync::CancellationToken;
@@ -153,10 +153,14 @@ pub async fn refresh(engine: Arc<Engine>, config: Refresh, shutdown: Cancellatio
     }
 }
 
-/// What is wrong with the rollups of a model, as errors at their places.
+/// What is wrong with the rollups of a model, at its places.
 pub fn problems(model: &Model, files: &[ModelFile]) -> Vec<Diagnostic> {
     belvedere_refresh::diagnose::rollup_problems(model)
         .into_iter()
-        .map(|problem| source_problems::at_place(files, &problem.place, problem.message).with_help(problem.help))
+        .map(|problem| {
+            let shown = source_problems::at_place(files, &problem.place, problem.message).with_help(problem.help);
+            let severity = if problem.is_warning { Severity::Warning } else { Severity::Error };
+            Diagnostic { severity, ..shown }
+        })
         .collect()
 }

@@ -203,6 +203,7 @@ pub fn render(
             let mut answer = serde_json::json!({
                 "rollups": rollups.used.iter().map(|used| serde_json::json!({
                     "rollup": used.rollup.to_string(),
+                    "index": used.index,
                     "partitions_read": used.partitions_read,
                     "partitions": used.partitions,
                 })).collect::<Vec<_>>(),
@@ -235,8 +236,9 @@ pub fn render(
                 lines.extend(plan.lines().map(str::to_owned));
             }
             for used in &rollups.used {
-                let UsedRollup { rollup, partitions_read, partitions } = used;
-                lines.push(format!("Rollup {rollup}: {partitions_read} of {partitions} partitions"));
+                let UsedRollup { rollup, index, partitions_read, partitions } = used;
+                let index = index.iter().map(|index| format!(", index {index}")).collect::<String>();
+                lines.push(format!("Rollup {rollup}{index}: {partitions_read} of {partitions} partitions"));
             }
             for refused in refused {
                 lines.push(format!("Not from rollup {}: {}", refused.rollup, refused.reason));

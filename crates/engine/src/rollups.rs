@@ -12,11 +12,12 @@ use belvedere_planner::error::PlanError;
 use belvedere_planner::lower;
 use belvedere_planner::planning::{Findings, Planning};
 use belvedere_planner::rollups::{
-    Cover, PartitionRange, Rollup, RollupLayout, RollupName, Rollups, StoredPartition, StoredRollup, StoredRows,
+    Cover, PartitionRange, Rollup, RollupColumn, RollupIndex, RollupLayout, RollupName, Rollups, StoredPartition,
+    StoredRollup, StoredRows,
 };
 use belvedere_planner::session::{RollupSettings, RollupUsage, SessionFacts};
 use belvedere_rollup::{Manifest, RollupKey, RollupTable, Store, StoreError, StoredTable};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SendableRecordBatchStream;
@@ -142,7 +143,7 @@ impl RollupKeeper {
                 }
                 let bad: Vec<&belvedere_rollup::PartitionRange> =
                     quarantined.iter().filter(|bad| bad.key == key).map(|bad| &bad.range).collect();
-                found.push((rollup.name.clone(), stored_rollup(&self.store, manifest, *zone, &bad)));
+                found.push((rollup.name.clone(), stored_rollup(&self.store, manifest, layout, *zone, &bad)));
             }
         }
         Ok(Some(found))
@@ -184,6 +185,7 @@ pub(crate) struct Defined {
 fn stored_rollup(
     store: &Store,
     manifest: &Arc<Manifest>,
+    layout: &RollupLayout,
     zone: Zone,
     quarantined: &[&belvedere_rollup::PartitionRange],
 ) -> StoredRollup {
@@ -200,12 +202,42 @@ fn stored_rollup(
         partitions,
         covers: Cover { from, to },
         is_whole: kept.len() == manifest.partitions.len(),
+        coarser: coarser_copies(manifest, layout, &kept),
         rows: Arc::new(ManifestRows {
             store: store.clone(),
             manifest: Arc::clone(manifest),
             ranges: kept.iter().map(|partition| partition.range.clone()).collect(),
         }),
     }
+}
+
+/// The rows of the copies of indexes that aggregate, of each partition; without those that some partition lacks or that have other columns.
+fn coarser_copies(
+    manifest: &Manifest,
+    layout: &RollupLayout,
+    partitions: &[&belvedere_rollup::RollupPartition],
+) -> HashMap<String, Vec<u64>> {
+    let mut found = HashMap::new();
+    for index in &layout.indexes {
+        let Some(coarser) = &index.coarser else { continue };
+        let table = StoredTable::Index(index.name.clone());
+        let rows = |partition: &&belvedere_rollup::RollupPartition| {
+            let file = partition.files.iter().find(|file| file.table == table).map(|file| file.rows);
+            file.or((partition.rows == 0).then_some(0))
+        };
+        let Some(rows) = partitions.iter().map(rows).collect::<Option<Vec<u64>>>() else { continue };
+        let schema = manifest.table_schema(&table);
+        let same = |(field, column): (&Arc<Field>, &RollupColumn)| {
+            *field.name() == column.name && field.data_type() == column.field.data_type()
+        };
+        let has_its_columns =
+            schema.fields().len() == coarser.columns.len() && schema.fields().iter().zip(&coarser.columns).all(same);
+        // No rows at all have no copy.
+        if has_its_columns || rows.iter().sum::<u64>() == 0 {
+            found.insert(index.name.clone(), rows);
+        }
+    }
+    found
 }
 
 fn range_of(range: &belvedere_rollup::PartitionRange) -> PartitionRange {
@@ -234,10 +266,11 @@ struct ManifestRows {
 }
 
 impl StoredRows for ManifestRows {
-    fn table(&self, partitions: &[usize]) -> datafusion::common::Result<Arc<dyn TableSource>> {
+    fn table(&self, partitions: &[usize], index: Option<&str>) -> datafusion::common::Result<Arc<dyn TableSource>> {
         let ranges: Vec<belvedere_rollup::PartitionRange> =
             partitions.iter().map(|index| self.ranges[*index].clone()).collect();
-        let table = RollupTable::new(&self.store, &self.manifest, &ranges, StoredTable::Main)
+        let table = index.map_or(StoredTable::Main, |index| StoredTable::Index(index.to_owned()));
+        let table = RollupTable::new(&self.store, &self.manifest, &ranges, table)
             .map_err(|error| datafusion::error::DataFusionError::External(Box::new(error)))?;
         Ok(provider_as_source(Arc::new(table)))
     }
@@ -423,5 +456,11 @@ fn structure(layout: &RollupLayout, plan: &LogicalPlan) -> datafusion::common::R
         text.push_str(&format!("{} {:?}\n", column.name, column.field.data_type()));
     }
     text.push_str(&format!("{:?}", layout.partitioned_by));
+    for RollupIndex { name, columns, coarser } in &layout.indexes {
+        text.push_str(&format!("\n{name} {columns:?}"));
+        for aggregate in coarser.iter().flat_map(|coarser| &coarser.aggregates) {
+            text.push_str(&format!(" {aggregate}"));
+        }
+    }
     Ok(belvedere_rollup::Digest::of(text.as_bytes()).to_string())
 }

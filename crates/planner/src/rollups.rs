@@ -8,6 +8,7 @@
 //! another dimension.
 
 mod base_rows;
+mod indexes;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -45,6 +46,7 @@ use crate::tables;
 
 use base_rows::BaseRows;
 pub(crate) use base_rows::stored_rows;
+pub use indexes::{Coarser, RollupIndex};
 
 /// The cubes walked from the root of a tree, the root first.
 pub type Walk = Vec<String>;
@@ -102,15 +104,16 @@ impl Rollups {
                 .values()
                 .map(|definition| {
                     let layout = match definition.kind {
-                        PreAggregationKind::Rollup => layout(cube, definition, planning).map(Arc::new),
+                        PreAggregationKind::Rollup => layout(cube, definition, planning),
                         PreAggregationKind::OriginalSql => {
                             let own = expressions.get(&cube.naming.name).map_or(&[][..], Vec::as_slice);
-                            base_rows::layout(cube, definition, own, planning).map(Arc::new)
+                            base_rows::layout(cube, definition, own, planning)
                         }
                         PreAggregationKind::RollupJoin | PreAggregationKind::RollupLambda => {
                             Err(PlanError::unsupported("it stores nothing of its own"))
                         }
                     };
+                    let layout = layout.and_then(|layout| with_indexes(layout, definition, functions));
                     Arc::new(Rollup {
                         name: RollupName { cube: cube.naming.name.clone(), name: definition.naming.name.clone() },
                         kind: definition.kind,
@@ -176,6 +179,8 @@ pub struct StoredRollup {
     pub covers: Cover,
     /// No partition of those that were built is missing.
     pub is_whole: bool,
+    /// By the name of an index that aggregates, the rows of its copy of each partition. One that a partition lacks is left out.
+    pub coarser: HashMap<String, Vec<u64>>,
     pub rows: Arc<dyn StoredRows>,
 }
 
@@ -205,11 +210,12 @@ pub enum PartitionRange {
 
 /// Gives the rows of a rollup to a plan.
 pub trait StoredRows: fmt::Debug + Send + Sync {
-    /// The table of some partitions, by position; its columns are those of [`RollupLayout::schema`].
+    /// The table of some partitions, by position; its columns are those of [`RollupLayout::schema`], or of a [`Coarser`] copy by the name of
+    /// its index.
     ///
     /// # Errors
-    /// A partition that is not there.
-    fn table(&self, partitions: &[usize]) -> datafusion_common::Result<Arc<dyn TableSource>>;
+    /// A partition or a copy that is not there.
+    fn table(&self, partitions: &[usize], index: Option<&str>) -> datafusion_common::Result<Arc<dyn TableSource>>;
 }
 
 /// What one column of a rollup holds.
@@ -268,6 +274,8 @@ pub struct RollupLayout {
     pub partitioned_by: Option<(usize, String)>,
     /// The cubes that it reads.
     pub cubes: BTreeSet<String>,
+    /// Copies of the rows.
+    pub indexes: Vec<RollupIndex>,
     reads: Reads,
 }
 
@@ -568,9 +576,14 @@ pub fn layout(cube: &Cube, rollup: &PreAggregation, planning: Planning<'_>) -> R
     };
     let partition_time = partitioned_by.as_ref().and_then(|_| raw_times.into_iter().next()).map(|(_, column)| column);
     let reads = Reads::Groups(Box::new(GroupedRows { question, partition_time }));
-    let layout = RollupLayout { name, root, columns: stored, partitioned_by, cubes, reads };
+    let layout = RollupLayout { name, root, columns: stored, partitioned_by, cubes, indexes: Vec::new(), reads };
     layout.check_partitions()?;
     Ok(layout)
+}
+
+fn with_indexes(layout: RollupLayout, definition: &PreAggregation, functions: &Functions) -> Result<Arc<RollupLayout>> {
+    let indexes = indexes::indexes(&layout, definition, functions)?;
+    Ok(Arc::new(RollupLayout { indexes, ..layout }))
 }
 
 /// What is grouped by.

@@ -48,7 +48,7 @@ pub struct Report {
 impl Report {
     /// A rollup is read, of which more may be read by now than was known.
     pub(crate) fn note_used(&mut self, used: &UsedRollup) {
-        match self.used.iter_mut().find(|known| known.rollup == used.rollup) {
+        match self.used.iter_mut().find(|known| known.rollup == used.rollup && known.index == used.index) {
             Some(known) => known.partitions_read = known.partitions_read.max(used.partitions_read),
             None => self.used.push(used.clone()),
         }
@@ -66,13 +66,16 @@ impl Report {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
 pub struct UsedRollup {
     pub rollup: RollupName,
+    /// Its index whose coarser copy is read.
+    pub index: Option<String>,
     pub partitions_read: usize,
     pub partitions: usize,
 }
 
 impl fmt::Display for UsedRollup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.partitions_read, self.partitions)
+        let index = self.index.iter().map(|index| format!(" of index {index}")).collect::<String>();
+        write!(f, "{} of {}{index}", self.partitions_read, self.partitions)
     }
 }
 

@@ -42,7 +42,7 @@ use belvedere_planner::nodes::row_barrier::RowBarrier;
 use belvedere_planner::pipeline::{self, Rule, Stage, Trace};
 use belvedere_planner::policy::{self, Identity};
 use belvedere_planner::rollups::{
-    Cover, PartitionRange, RollupLayout, Rollups, StoredPartition, StoredRollup, StoredRows,
+    Cover, PartitionRange, RollupColumn, RollupIndex, RollupLayout, Rollups, StoredPartition, StoredRollup, StoredRows,
 };
 use belvedere_planner::session::{RollupChoice, RollupSettings, RollupUsage, SessionFacts};
 use belvedere_planner::{bind, parse, tables, types};
@@ -246,11 +246,17 @@ impl TableSource for Table {
 }
 
 #[derive(Debug)]
-struct Rows(SchemaRef);
+struct Rows {
+    layout: SchemaRef,
+    /// Of the copies of indexes that aggregate.
+    coarser: HashMap<String, SchemaRef>,
+}
 
 impl StoredRows for Rows {
-    fn table(&self, partitions: &[usize]) -> datafusion_common::Result<Arc<dyn TableSource>> {
-        Ok(Arc::new(Table { sql: format!("partitions {partitions:?}"), schema: Arc::clone(&self.0) }))
+    fn table(&self, partitions: &[usize], index: Option<&str>) -> datafusion_common::Result<Arc<dyn TableSource>> {
+        let of_index = index.iter().map(|index| format!(" of index {index}")).collect::<String>();
+        let schema = Arc::clone(index.map_or(&self.layout, |index| &self.coarser[index]));
+        Ok(Arc::new(Table { sql: format!("partitions {partitions:?}{of_index}"), schema }))
     }
 }
 
@@ -417,6 +423,7 @@ impl goldenscript::Runner for Scripts {
             "built" => {
                 let name = arguments.next_pos().ok_or("a rollup's name is missing")?.value.clone();
                 let mut stored = (Vec::new(), Cover::default(), 0_i64);
+                let mut coarser = HashMap::new();
                 for argument in arguments.rest_key() {
                     match argument.key.as_deref().unwrap_or_default() {
                         "partitions" => {
@@ -432,6 +439,12 @@ impl goldenscript::Runner for Scripts {
                                 stored.0.push(StoredPartition { range, rows: rows.parse()? });
                             }
                         }
+                        // A name, and the rows of each partition.
+                        "coarser" => {
+                            let (index, rows) = argument.value.split_once(':').ok_or("a copy has INDEX:ROWS|ROWS")?;
+                            let rows = listed(rows).flatten().map(|rows| Ok(rows.parse()?)).collect::<Result<_>>()?;
+                            coarser.insert(index.to_owned(), rows);
+                        }
                         "from" => stored.1.from = Some(moment(&argument.value)?),
                         "to" => stored.1.to = Some(moment(&argument.value)?),
                         "age" => stored.2 = argument.parse()?,
@@ -441,13 +454,19 @@ impl goldenscript::Runner for Scripts {
                 arguments.reject_rest()?;
                 let layout = self.layout(&name)?;
                 let (partitions, covers, age) = stored;
+                let copies = layout.indexes.iter().filter_map(|index| {
+                    let fields = |column: &RollupColumn| column.field.clone().with_name(&column.name);
+                    let columns = index.coarser.as_ref()?.columns.iter().map(fields).collect::<Vec<_>>();
+                    Some((index.name.clone(), Arc::new(Schema::new(columns))))
+                });
                 let built = StoredRollup {
                     zone: self.session.zone,
                     built_at: self.session.now.timestamp_micros() - age * 1_000_000,
                     partitions,
                     covers,
                     is_whole: true,
-                    rows: Arc::new(Rows(layout.schema())),
+                    coarser,
+                    rows: Arc::new(Rows { layout: layout.schema(), coarser: copies.collect() }),
                 };
                 let catalog = self.catalog.as_mut().ok_or("no model")?;
                 let with = catalog.rollups.with_stored(|rollup| {
@@ -491,6 +510,12 @@ impl goldenscript::Runner for Scripts {
                         for column in &layout.columns {
                             let shown = format!("{:?}", column.stores);
                             writeln!(text, "{} {}: {shown}", column.name, shown_type(&column.field))?;
+                        }
+                        for RollupIndex { name, columns, coarser } in &layout.indexes {
+                            writeln!(text, "index {name} by {}", columns.join(", "))?;
+                            for aggregate in coarser.iter().flat_map(|coarser| &coarser.aggregates) {
+                                writeln!(text, "  {aggregate}")?;
+                            }
                         }
                         text
                     }
@@ -587,7 +612,9 @@ fn shown(trace: &Trace, last: Rule, sql: &str) -> Result<String> {
     }
     if let (Rule::Substitute, Ok((_, planned))) = (last, &trace.result) {
         for used in &planned.rollups.used {
-            writeln!(text, "uses {}, {} of {} partitions", used.rollup, used.partitions_read, used.partitions)?;
+            let index = used.index.iter().map(|index| format!(", index {index}")).collect::<String>();
+            let (read, all) = (used.partitions_read, used.partitions);
+            writeln!(text, "uses {}{index}, {read} of {all} partitions", used.rollup)?;
         }
         for refused in &planned.rollups.refused {
             writeln!(text, "not {}: {}", refused.rollup, refusals::sentence(&refused.reason)?)?;
@@ -689,6 +716,7 @@ scripts! {
     each_refusal_has_its_sentence: "substitute/refusals",
     the_worked_matches_and_their_opposites: "substitute/worked_matches",
     conditions_on_time_read_what_they_name: "substitute/time_conditions",
+    coarser_copies_answer_what_they_hold: "substitute/indexes",
     stored_rows_stand_for_a_cube: "substitute/base_rows",
     only_constructs_on_the_list_pass: "gate/gate",
     limits_hold_before_the_parser_recurses: "gate/parse",

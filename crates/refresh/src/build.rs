@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use belvedere_engine::rollups::{DefinedRollup, RollupKeeper, stored_range};
 use belvedere_engine::{Clock, Engine, SqlError, Zone};
-use belvedere_model::{IndexColumn, IndexKind, IndexValue, PreAggregation, TimeUnit};
-use belvedere_planner::rollups::{Cover, PartitionRange, Rollup, RollupLayout, RollupName, Stores};
+use belvedere_model::TimeUnit;
+use belvedere_planner::rollups::{
+    Cover, PartitionRange, Rollup, RollupColumn, RollupIndex, RollupLayout, RollupName, Stores,
+};
 use belvedere_rollup::{
-    Change, Digest, IndexCopy, Lease, Manifest, PublishError, RollupKey, RollupPartition, SortOrder, Store, StoreError,
-    WriteOptions, WriteProgress,
+    Change, Digest, IndexAggregate, IndexCopy, Lease, Manifest, PublishError, RollupKey, RollupPartition, SortOrder,
+    Store, StoreError, WriteOptions, WriteProgress,
 };
 use chrono::{DateTime, Utc};
 use thiserror::Error;
@@ -407,7 +409,7 @@ impl Refresher {
             key: RollupKeeper::key(name, zone),
             zone,
             structure,
-            options: write_options(layout, definition)?,
+            options: write_options(layout),
             covers,
             wanted,
             now: self.clock.now(),
@@ -558,59 +560,34 @@ fn sql_error(name: &RollupName, error: SqlError) -> BuildError {
     BuildError::Sql { name: name.clone(), error: Box::new(error) }
 }
 
-/// Sorted by the first index; without one by the time, then by the dimensions as defined. Each further index is a copy in its order.
-fn write_options(layout: &RollupLayout, definition: &PreAggregation) -> Result<WriteOptions, BuildError> {
-    let wrong = |message: String| BuildError::Definition { name: layout.name.clone(), message };
-    let mut indexes = Vec::new();
-    for index in &definition.indexes {
-        if index.kind == IndexKind::Aggregate {
-            return Err(wrong(format!("its index \"{}\" aggregates, which is not supported yet", index.name)));
-        }
-        let IndexValue::Columns(columns) = &index.value else {
-            return Err(wrong(format!("its index \"{}\" is given by SQL, which is not supported", index.name)));
-        };
-        let mut stored = Vec::new();
-        for column in columns {
-            match column_of(layout, column) {
-                Some(column) => stored.push(column),
-                // A column of the table that no member reads: no query asks for it.
-                None if layout.is_base() => {}
-                None => {
-                    return Err(wrong(format!("its index \"{}\" names a column that it does not store", index.name)));
-                }
-            }
-        }
-        if !stored.is_empty() {
-            indexes.push(IndexCopy { name: index.name.clone(), columns: stored, aggregate: None });
+/// Sorted by the first index that does not aggregate, then by the times, then by the other groups, those of few values first. Each further index
+/// is a copy.
+fn write_options(layout: &RollupLayout) -> WriteOptions {
+    let mut indexes: Vec<IndexCopy> = Vec::new();
+    let mut first: Option<Vec<String>> = None;
+    for RollupIndex { name, columns, coarser } in &layout.indexes {
+        let aggregate = coarser.as_ref().map(|coarser| IndexAggregate {
+            group_by: coarser.group_by.clone(),
+            aggregates: coarser.aggregates.clone(),
+        });
+        if aggregate.is_none() && first.is_none() {
+            first = Some(columns.clone());
+        } else {
+            indexes.push(IndexCopy { name: name.clone(), columns: columns.clone(), aggregate });
         }
     }
-    let times = layout.groups().filter(|column| matches!(column.stores, Stores::Time { .. }));
-    let others = layout.groups().filter(|column| !matches!(column.stores, Stores::Time { .. }));
-    let default: Vec<String> = times.chain(others).map(|column| column.name.clone()).collect();
-    let sort = if indexes.is_empty() { default } else { indexes.remove(0).columns };
-    Ok(WriteOptions {
-        sort: if sort.is_empty() { SortOrder::AsGiven } else { SortOrder::By(sort) },
+    let (times, others): (Vec<&RollupColumn>, Vec<&RollupColumn>) =
+        layout.groups().partition(|column| matches!(column.stores, Stores::Time { .. }));
+    let mut by = first.unwrap_or_default();
+    let times: Vec<String> =
+        times.into_iter().filter(|time| !by.contains(&time.name)).map(|time| time.name.clone()).collect();
+    by.extend(times);
+    WriteOptions {
+        sort: SortOrder { by, then: others.into_iter().map(|column| column.name.clone()).collect() },
         indexes,
         time_column: layout.partitioned_by.as_ref().map(|(column, _)| layout.columns[*column].name.clone()),
         ..WriteOptions::default()
-    })
-}
-
-/// The stored column that an index names.
-fn column_of(layout: &RollupLayout, column: &IndexColumn) -> Option<String> {
-    let found = match column {
-        IndexColumn::Raw(name) => layout.columns.iter().find(|column| column.name == *name),
-        IndexColumn::Member(reference) => layout.columns.iter().find(|column| match &column.stores {
-            Stores::Dimension { at, member } | Stores::Segment { at, member } | Stores::Time { at, member, .. } => {
-                *member == reference.member && at.last().is_some_and(|cube| cube == reference.cube())
-            }
-            Stores::Leaf(leaf) => {
-                leaf.measure == reference.member && leaf.at.last().is_some_and(|cube| cube == reference.cube())
-            }
-            Stores::Base { .. } => false,
-        }),
-    };
-    found.map(|column| column.name.clone())
+    }
 }
 
 /// The rollup that a mistyped name may have meant.

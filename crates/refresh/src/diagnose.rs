@@ -1,6 +1,6 @@
 //! What of a model's rollups can never be built or refreshed, found without asking anyone.
 
-use belvedere_model::{IndexKind, IndexValue, Model, Place, RefreshKey};
+use belvedere_model::{IndexValue, Model, Place, RefreshKey};
 
 use crate::refresh_key::Every;
 
@@ -10,6 +10,8 @@ pub struct RollupProblem {
     pub place: Place,
     pub message: String,
     pub help: String,
+    /// It is built all the same.
+    pub is_warning: bool,
 }
 
 /// All that is wrong, in the order of definition.
@@ -22,25 +24,27 @@ pub fn rollup_problems(model: &Model) -> Vec<RollupProblem> {
         {
             let message = format!("the refresh key of cube \"{}\" cannot be used: {why}", cube.naming.name);
             let help = "write `every: 1 hour`, or a cron line such as `30 5 * * *`".to_owned();
-            problems.push(RollupProblem { place: cube.naming.place.clone(), message, help });
+            problems.push(RollupProblem { place: cube.naming.place.clone(), message, help, is_warning: false });
         }
         for rollup in cube.pre_aggregations.values() {
             let name = format!("{}.{}", cube.naming.name, rollup.naming.name);
-            let mut problem = |place: &Place, message: String, help: &str| {
-                problems.push(RollupProblem { place: place.clone(), message, help: help.to_owned() });
-            };
             for index in rollup.indexes.iter().filter(|_| rollup.kind.stores_rows()) {
-                if index.kind == IndexKind::Aggregate {
-                    let message =
-                        format!("the index \"{}\" of \"{name}\" aggregates, which is not supported yet", index.name);
-                    problem(&index.place, message, "make it a regular index, or define a coarser rollup");
-                }
                 if let IndexValue::Sql(_) = index.value {
-                    let message =
-                        format!("the index \"{}\" of \"{name}\" is given by SQL, which is not supported", index.name);
-                    problem(&index.place, message, "name its `columns`");
+                    problems.push(RollupProblem {
+                        place: index.place.clone(),
+                        message: format!(
+                            "the index \"{}\" of \"{name}\" is SQL for a database, and is left out: rollups are kept as files",
+                            index.name
+                        ),
+                        help: "name its `columns`, for a copy of the rows in that order".to_owned(),
+                        is_warning: true,
+                    });
                 }
             }
+            let mut problem = |place: &Place, message: String, help: &str| {
+                let (place, help) = (place.clone(), help.to_owned());
+                problems.push(RollupProblem { place, message, help, is_warning: false });
+            };
             let Some(key) = &rollup.refresh_key else { continue };
             if let RefreshKey::Every { every, timezone } = &key.key
                 && let Err(why) = Every::parse(every, timezone.as_deref())

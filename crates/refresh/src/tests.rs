@@ -450,7 +450,7 @@ async fn a_member_that_is_named_twice_is_stored_once_and_bins_must_stay_where_th
 fn what_can_never_be_built_is_found_without_asking_anyone() {
     let text = MODEL.replace(
         "        measures: [count]\n        dimensions: [status]\n        time",
-        "        indexes: [{ name: coarse, columns: [status], type: aggregate }]\n        measures: [count]\n        dimensions: [status]\n        time",
+        "        indexes: [{ name: quick, sql: CREATE INDEX quick ON daily (status) }]\n        measures: [count]\n        dimensions: [status]\n        time",
     );
     let text = text.replace(
         "by_hand\n        measures: [count]\n        scheduled_refresh: false",
@@ -462,7 +462,7 @@ fn what_can_never_be_built_is_found_without_asking_anyone() {
     assert_eq!(
         messages,
         [
-            "the index \"coarse\" of \"orders.daily\" aggregates, which is not supported yet",
+            "the index \"quick\" of \"orders.daily\" is SQL for a database, and is left out: rollups are kept as files",
             "the refresh key of \"orders.by_hand\" cannot be used: 61 is not from 0 to 59"
         ]
     );

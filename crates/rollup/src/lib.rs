@@ -13,6 +13,7 @@
 //!
 //! A store is a folder, a bucket (`s3://bucket/prefix`), or memory.
 
+mod access_path;
 mod collect;
 mod decode;
 mod error;

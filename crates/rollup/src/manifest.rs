@@ -132,6 +132,9 @@ pub struct StoredFile {
     pub digest: Digest,
     /// What it is.
     pub table: StoredTable,
+    /// The columns that its rows are sorted by.
+    #[serde(default)]
+    pub sorted_by: Vec<String>,
     /// The sum of the uncompressed sizes of its column chunks, so that a file that would unpack to another size is not unpacked.
     pub unpacked_bytes: u64,
     /// What each column takes in memory as Arrow.

@@ -1,5 +1,6 @@
 //! Stored rows as a DataFusion table: whole columns from memory, batches without matching rows skipped.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -27,10 +28,11 @@ use datafusion::physical_plan::{
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::access_path;
 use crate::hot::FileAt;
 use crate::write::BATCH_ROWS;
 use crate::zone_map::Zones;
-use crate::{Manifest, PartitionRange, Store, StoreError, StoredTable};
+use crate::{Manifest, PartitionRange, Store, StoreError, StoredFile, StoredTable};
 
 /// Rows for which a stream of their own is worth what splitting and joining streams costs.
 const ROWS_PER_STREAM: u64 = 200_000;
@@ -93,6 +95,33 @@ impl RollupTable {
     /// The version that it reads.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
+    }
+
+    /// The same rows in the order that lets most of them be skipped.
+    fn for_filters(&self, filters: &[Expr]) -> Result<Cow<'_, Self>> {
+        let Some(first) = self.files.first().filter(|_| self.table == StoredTable::Main && !filters.is_empty()) else {
+            return Ok(Cow::Borrowed(self));
+        };
+        let has_all = |table: &StoredTable| {
+            let is_it = |at: &FileAt, file: &StoredFile| file.table == *table && file.rows == at.file().rows;
+            self.files.iter().all(|at| at.partition().files.iter().any(|file| is_it(at, file)))
+        };
+        // The rows themselves are the first; a copy with other columns is coarser.
+        let same = first
+            .partition()
+            .files
+            .iter()
+            .filter(|file| self.manifest.table_schema(&file.table) == &self.manifest.schema);
+        let tables = same.filter(|file| has_all(&file.table)).map(|file| (&file.table, file.sorted_by.as_slice()));
+        match access_path::best(tables, filters) {
+            None | Some(StoredTable::Main) => Ok(Cow::Borrowed(self)),
+            Some(table) => {
+                let range = |at: &FileAt| at.partition().range.clone();
+                let ranges: Vec<PartitionRange> = self.files.iter().map(range).collect();
+                let sorted = Self::new(&self.store, &self.manifest, &ranges, table.clone())?;
+                Ok(Cow::Owned(Self { partitions: self.partitions, ..sorted }))
+            }
+        }
     }
 
     fn column_bytes(&self, columns: &[usize]) -> usize {
@@ -188,7 +217,8 @@ impl TableProvider for RollupTable {
         let pruning = pruning(state, &schema, filters)?;
         let limit = limit.filter(|_| filters.is_empty());
         let streams_max = if limit.is_some() { 1 } else { state.config().target_partitions() };
-        Ok(Arc::new(self.exec(projection, pruning, limit, streams_max)?))
+        let table = self.for_filters(filters)?;
+        Ok(Arc::new(table.exec(projection, pruning, limit, streams_max)?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing a partition: rows to Parquet files that nothing refers to yet, in bounded memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -52,10 +53,13 @@ pub(crate) const BATCH_ROWS: usize = 8192;
 /// Zstandard's level: the third gives files a tenth smaller than the first at two thirds of its speed.
 const COMPRESSION_LEVEL: i32 = 3;
 
+/// Rows by which the number of different values of columns are compared.
+const ROWS_TO_LOOK_AT: usize = 4 * BATCH_ROWS;
+
 /// How rows are written.
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
-    /// The order of the rows.
+    /// The order of the rows, all of them and in copies.
     pub sort: SortOrder,
     /// Copies in another order, or coarser.
     pub indexes: Vec<IndexCopy>,
@@ -67,17 +71,18 @@ pub struct WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { sort: SortOrder::AsGiven, indexes: Vec::new(), row_group_rows: 12 * BATCH_ROWS, time_column: None }
+        Self { sort: SortOrder::default(), indexes: Vec::new(), row_group_rows: 12 * BATCH_ROWS, time_column: None }
     }
 }
 
-/// The order in which rows are stored. It decides how much of a file a query can skip, never what a query answers.
-#[derive(Debug, Clone)]
-pub enum SortOrder {
-    /// As they come.
-    AsGiven,
-    /// By these columns, rising, NULLs last.
-    By(Vec<String>),
+/// The order in which rows are stored: rising, NULLs last; as they come without columns. It decides how much of a file a query can skip and
+/// how small a file is, never what a query answers.
+#[derive(Debug, Clone, Default)]
+pub struct SortOrder {
+    /// First by these columns.
+    pub by: Vec<String>,
+    /// Then by these, those of few values first, as the first rows show: the longer the runs of equal values, the smaller the file.
+    pub then: Vec<String>,
 }
 
 /// A copy of a partition for other questions.
@@ -85,7 +90,7 @@ pub enum SortOrder {
 pub struct IndexCopy {
     /// The index's name, different from the others'.
     pub name: String,
-    /// The columns that it is sorted by.
+    /// The columns that it is sorted by, before all others that the rows are sorted by.
     pub columns: Vec<String>,
     /// For a coarser copy: how its rows are made. Without, it has all rows and columns.
     pub aggregate: Option<IndexAggregate>,
@@ -264,16 +269,10 @@ impl<'a> Build<'a> {
     ) -> Result<NewPartition, StoreError> {
         let times = self.options.time_column.as_deref().map(|name| Times::of(name, &self.schema)).transpose();
         let mut times = times.map_err(|message| self.unstorable(message))?;
-        let input = self.input(rows);
-        let sorted = match &self.options.sort {
-            SortOrder::AsGiven => input.execute(self.ctx.task_ctx()),
-            SortOrder::By(columns) => self.sorted(columns, self.scan(input)?)?,
-        };
-        let by: &[String] = match &self.options.sort {
-            SortOrder::AsGiven => &[],
-            SortOrder::By(columns) => columns,
-        };
-        let main = self.write_file(0, StoredTable::Main, Arc::clone(&self.schema), by, sorted, times.as_mut()).await?;
+        let (order, rows) = self.order(self.checked(rows)).await?;
+        let sorted = if order.is_empty() { rows } else { self.sorted(&order, self.scan(self.once(rows))?)? };
+        let schema = Arc::clone(&self.schema);
+        let main = self.write_file(0, StoredTable::Main, schema, order.clone(), sorted, times.as_mut()).await?;
         let (path, size, rows) = (main.path.clone(), main.bytes, main.rows);
         written.push(main);
         let mut index_schemas = BTreeMap::new();
@@ -292,9 +291,11 @@ impl<'a> Build<'a> {
                 if schema != self.schema {
                     index_schemas.insert(index.name.clone(), Arc::clone(&schema));
                 }
-                let sorted = self.sorted(&index.columns, exec)?;
+                let rest = order.iter().filter(|name| !index.columns.contains(name) && schema.index_of(name).is_ok());
+                let order: Vec<String> = index.columns.iter().chain(rest).cloned().collect();
+                let sorted = self.sorted(&order, exec)?;
                 let table = StoredTable::Index(index.name.clone());
-                written.push(self.write_file(at + 1, table, schema, &index.columns, sorted, None).await?);
+                written.push(self.write_file(at + 1, table, schema, order, sorted, None).await?);
             }
         }
         Ok(NewPartition {
@@ -306,8 +307,35 @@ impl<'a> Build<'a> {
         })
     }
 
+    /// The columns to sort by, and all rows again: some were looked at.
+    async fn order(
+        &self,
+        mut rows: SendableRecordBatchStream,
+    ) -> Result<(Vec<String>, SendableRecordBatchStream), StoreError> {
+        let SortOrder { by, then } = &self.options.sort;
+        let mut rest: Vec<&String> = then.iter().filter(|name| !by.contains(name)).collect();
+        if rest.len() > 1 {
+            let mut first: Vec<RecordBatch> = Vec::new();
+            while first.iter().map(RecordBatch::num_rows).sum::<usize>() < ROWS_TO_LOOK_AT {
+                let Some(batch) = rows.next().await else { break };
+                first.push(batch.map_err(|error| self.failed("rows", error))?);
+            }
+            let mut counted = Vec::new();
+            for name in rest {
+                let at = self.schema.index_of(name).map_err(|error| self.unstorable(error.to_string()))?;
+                let columns: Vec<&ArrayRef> = first.iter().map(|batch| batch.column(at)).collect();
+                counted.push((values_in(&columns).map_err(|error| self.failed("rows", error))?, name));
+            }
+            counted.sort_by_key(|(count, _)| *count);
+            rest = counted.into_iter().map(|(_, name)| name).collect();
+            let all = futures::stream::iter(first.into_iter().map(Ok)).chain(rows);
+            rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), all));
+        }
+        Ok((by.iter().chain(rest).cloned().collect(), rows))
+    }
+
     /// The rows as they come, checked against the schema and counted.
-    fn input(&self, rows: SendableRecordBatchStream) -> Arc<dyn PartitionStream> {
+    fn checked(&self, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
         let schema = Arc::clone(&self.schema);
         let (failed, progress, on_progress) =
             (Arc::clone(&self.input_failed), Arc::clone(&self.progress), Arc::clone(&self.on_progress));
@@ -323,8 +351,11 @@ impl<'a> Build<'a> {
             on_progress(advanced(&progress, |progress| progress.rows_read += rows));
             Ok(conforming)
         });
-        let stream = RecordBatchStreamAdapter::new(Arc::clone(&self.schema), checked);
-        Arc::new(Once { schema: Arc::clone(&self.schema), rows: Mutex::new(Some(Box::pin(stream))) })
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), checked))
+    }
+
+    fn once(&self, rows: SendableRecordBatchStream) -> Arc<dyn PartitionStream> {
+        Arc::new(Once { schema: Arc::clone(&self.schema), rows: Mutex::new(Some(rows)) })
     }
 
     fn scan(&self, rows: Arc<dyn PartitionStream>) -> Result<Arc<dyn ExecutionPlan>, StoreError> {
@@ -373,12 +404,12 @@ impl<'a> Build<'a> {
         at: usize,
         table: StoredTable,
         schema: SchemaRef,
-        sorted_by: &[String],
+        sorted_by: Vec<String>,
         mut rows: SendableRecordBatchStream,
         mut times: Option<&mut Times>,
     ) -> Result<StoredFile, StoreError> {
         let path = format!("{}-{at}.parquet", self.name);
-        let properties = self.properties(&schema, sorted_by);
+        let properties = self.properties(&schema, &sorted_by);
         let sink = self.store.inner.files.sink(&path).await?;
         let mut writer = AsyncArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties))
             .map_err(|error| self.not_written(&path, error))?;
@@ -408,7 +439,7 @@ impl<'a> Build<'a> {
         let (bytes, digest) = sink.written();
         (self.on_progress)(advanced(&self.progress, |progress| progress.bytes_written += bytes));
         let unpacked_bytes = unpacked_bytes(&metadata);
-        Ok(StoredFile { path, bytes, rows: count, digest, table, unpacked_bytes, column_bytes })
+        Ok(StoredFile { path, bytes, rows: count, digest, table, sorted_by, unpacked_bytes, column_bytes })
     }
 
     fn properties(&self, schema: &SchemaRef, sorted_by: &[String]) -> WriterProperties {
@@ -600,6 +631,18 @@ fn advanced(progress: &Mutex<WriteProgress>, change: impl FnOnce(&mut WriteProgr
     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
     change(&mut progress);
     *progress
+}
+
+/// How many different values there are, NULL one of them.
+fn values_in(columns: &[&ArrayRef]) -> Result<usize, DataFusionError> {
+    let state = RandomState::with_seed(0);
+    let mut seen = HashSet::new();
+    for column in columns {
+        let mut hashes = vec![0; column.len()];
+        create_hashes([*column], &state, &mut hashes)?;
+        seen.extend(hashes);
+    }
+    Ok(seen.len())
 }
 
 /// What the rows of an array take in memory, without what it shares with others.

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::expand::combine_legs::or_zero;
 use crate::expand::split_facts::{group_name, typed_as};
 use crate::nodes::rollup_scan::{Merge, RollupScan};
+use crate::nodes::row_barrier::RowBarrier;
 
 use super::calculated::aggregate_call;
 use super::joined_rows::{Planning, internal};
@@ -34,6 +35,12 @@ fn scan_rollup(scan: &RollupScan, planning: Planning<'_>) -> Result<LogicalPlan>
     let groups = leg.group.len();
     let value_name = |index: usize| format!("v{index}");
     let mut builder = LogicalPlanBuilder::from(scan.rows.clone());
+    for policy in &scan.policies {
+        builder = builder.filter(policy.clone()).map_err(internal)?;
+    }
+    if !scan.policies.is_empty() {
+        builder = LogicalPlanBuilder::from(RowBarrier::above(builder.build().map_err(internal)?));
+    }
     for filter in &scan.filters {
         builder = builder.filter(filter.clone()).map_err(internal)?;
     }

@@ -51,6 +51,8 @@ pub struct RollupScan {
     pub group: Vec<Expr>,
     /// Over the rollup's columns; all must hold.
     pub filters: Vec<Expr>,
+    /// Row filters of access policies, over the rollup's columns: nothing else is computed of rows for which they do not hold.
+    pub policies: Vec<Expr>,
     /// As the leg's aggregates.
     pub merged: Vec<Merged>,
     /// The primary key of the cube whose rows are aggregated, where the stored rows repeat them: each counts once in each group.
@@ -66,7 +68,7 @@ type Parts<'s> = (
     &'s Vec<Expr>,
     &'s Vec<Expr>,
     &'s Vec<Merged>,
-    [&'s Vec<Expr>; 1],
+    [&'s Vec<Expr>; 2],
     &'s Vec<FactLeg>,
 );
 
@@ -78,7 +80,15 @@ impl RollupScan {
     }
 
     fn parts(&self) -> Parts<'_> {
-        (&self.rollup, &self.used, &self.group, &self.filters, &self.merged, [&self.distinct], &self.live)
+        (
+            &self.rollup,
+            &self.used,
+            &self.group,
+            &self.filters,
+            &self.merged,
+            [&self.distinct, &self.policies],
+            &self.live,
+        )
     }
 }
 
@@ -156,6 +166,9 @@ impl UserDefinedLogicalNodeCore for RollupScan {
             list(&self.merged),
             list(&self.filters)
         )?;
+        if !self.policies.is_empty() {
+            write!(f, ", policies=[{}]", list(&self.policies))?;
+        }
         if !self.distinct.is_empty() {
             write!(f, ", distinct by [{}]", list(&self.distinct))?;
         }

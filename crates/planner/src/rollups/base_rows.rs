@@ -93,7 +93,7 @@ pub(super) fn layout(
     let cubes = BTreeSet::from([name.cube.clone()]);
     let root = name.cube.clone();
     let reads = Reads::Base(BaseRows { cube: name.cube.clone(), time, columns });
-    Ok(RollupLayout { name, root, columns: stored, partitioned_by, cubes, reads })
+    Ok(RollupLayout { name, root, columns: stored, partitioned_by, cubes, indexes: Vec::new(), reads })
 }
 
 /// Whether the rows of a cube depend on the query, by `FILTER_PARAMS`, or on its user.
@@ -248,11 +248,12 @@ pub(crate) fn stored_rows(
         named.push(stored_column(&found.name).alias_qualified(Some(relation.clone()), wanted.field.name()));
     }
     let all: Vec<usize> = (0..stored.partitions.len()).collect();
-    let plan = LogicalPlanBuilder::from(scan_of(stored, &all)?)
+    let plan = LogicalPlanBuilder::from(scan_of(stored, &all, None)?)
         .project(named)
         .and_then(LogicalPlanBuilder::build)
         .map_err(internal)?;
-    let used = UsedRollup { rollup: rollup.name.clone(), partitions_read: all.len(), partitions: all.len() };
+    let used =
+        UsedRollup { rollup: rollup.name.clone(), index: None, partitions_read: all.len(), partitions: all.len() };
     planning.report.borrow_mut().note_used(&used);
     Ok(Some(plan))
 }

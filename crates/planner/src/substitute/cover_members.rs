@@ -5,6 +5,7 @@
 //! bucket. It would be wrong to compare anything else with the bucket: `created_at > '2024-01-10 12:00'` holds for a part of a day.
 
 use arrow::datatypes::Field;
+use belvedere_functions::Zone;
 use belvedere_model::{DimensionValue, Model, ViewMemberValue};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, TableReference};
@@ -19,6 +20,7 @@ use crate::lower::joined_rows::{JoinedRows, Planning, StoredColumn, internal};
 use crate::lower::lower_leg::granularity_call;
 use crate::members::{REFERENCE_DEPTH_MAX, sole_reference};
 use crate::nodes::fact_leg::{FactLeg, LegLeaf};
+use crate::policy::condition::Condition;
 use crate::rewrite::CUSTOM_GRANULARITY;
 use crate::rollups::{RollupColumn, Stores, walk_to};
 
@@ -159,6 +161,11 @@ impl<'a> Cover<'a> {
             return Ok(Ok(covered));
         }
         Ok(Err(self.missing_in(&expr)?))
+    }
+
+    /// A condition of the model over the rollup's columns; `None` where it reads what is not stored.
+    pub fn condition(&mut self, condition: &Condition, zone: Zone) -> Option<Expr> {
+        self.rows.condition(condition, zone).ok()
     }
 
     /// The values of a leaf over what is stored, where they are an expression of that.

@@ -152,6 +152,7 @@ fn put_together<'r>(
             let of_member = |member: usize| read.iter().filter(|part| of_used[**part].member == member).count();
             let used = names.iter().zip(&counts).enumerate();
             used.map(|(member, (rollup, partitions))| UsedRollup {
+                index: None,
                 rollup: rollup.clone(),
                 partitions_read: of_member(member),
                 partitions: *partitions,
@@ -178,9 +179,9 @@ fn union_of(
             continue;
         }
         let partitions: Vec<usize> = own.iter().map(|part| part.partition).collect();
-        let scan = rows.rows.table(&partitions).map_err(internal)?;
+        let scan = rows.rows.table(&partitions, None).map_err(internal)?;
         let columns: Vec<String> = scan.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let scan = super::match_rollup::scan_of(rows, &partitions)?;
+        let scan = super::match_rollup::scan_of(rows, &partitions, None)?;
         let mut builder = LogicalPlanBuilder::from(scan);
         // What an earlier rollup holds too is not read here.
         let spans: Vec<Span> = own.iter().filter_map(|part| part.span).collect();

@@ -23,6 +23,7 @@ use crate::lower::joined_rows::{Planning, internal};
 use crate::members;
 use crate::nodes::fact_leg::{FactLeg, LeafKind, LeafOrigin, LegAggregate, LegLeaf, LegScan};
 use crate::nodes::rollup_scan::{Merge, Merged, RollupScan};
+use crate::policy::Guard;
 use crate::rollups::{
     Cover as RangeCover, PartitionRange, Rollup, RollupColumn, RollupLayout, RollupName, StoredLeaf, StoredPartition,
     StoredRollup, Stores, Walk, walk_to, walks_of,
@@ -100,29 +101,70 @@ pub fn match_rollup(leg: &FactLeg, rollup: &Rollup, planning: Planning<'_>) -> A
         Ok(layout) => layout,
         Err(error) => return Ok(Err(Refusal::Unusable { reason: error.message.clone() })),
     };
-    match_shape(leg, &rollup.name, &Shape::of(layout), planning, || Ok(built(rollup, planning)))
+    let rows = || Ok(built(rollup, None, planning));
+    let scan = or_refuse!(match_shape(leg, &rollup.name, &Shape::of(layout), planning, rows)?);
+    over_coarser_copies(scan, leg, rollup, layout, planning).map(Ok)
 }
 
-/// The rows of one rollup.
-pub(super) fn built<'r>(rollup: &'r Rollup, planning: Planning<'_>) -> std::result::Result<Built<'r>, Refusal> {
+/// The scan, or the cheapest one over a coarser copy of the same rows.
+fn over_coarser_copies(
+    scan: RollupScan,
+    leg: &FactLeg,
+    rollup: &Rollup,
+    layout: &RollupLayout,
+    planning: Planning<'_>,
+) -> Result<RollupScan> {
+    let mut best = scan;
+    let partition = layout.partitioned_by.as_ref().map(|(position, _)| &layout.columns[*position].name);
+    for index in &layout.indexes {
+        let Some(coarser) = &index.coarser else { continue };
+        let place = |name: &String| coarser.columns.iter().position(|column| column.name == *name);
+        let partitioned_by = partition.and_then(place);
+        // A copy without the time does not know what the partitions lack.
+        if partition.is_some() && partitioned_by.is_none() && !best.live.is_empty() {
+            continue;
+        }
+        let shape = Shape { root: &layout.root, columns: &coarser.columns, partitioned_by, decided: &[] };
+        let rows = || Ok(built(rollup, Some(&index.name), planning));
+        if let Ok(found) = match_shape(leg, &rollup.name, &shape, planning, rows)?
+            && found.cost() < best.cost()
+        {
+            best = found;
+        }
+    }
+    Ok(best)
+}
+
+/// The rows of one rollup, or of a coarser copy of them.
+pub(super) fn built<'r>(
+    rollup: &'r Rollup,
+    index: Option<&'r str>,
+    planning: Planning<'_>,
+) -> std::result::Result<Built<'r>, Refusal> {
     let (stored, other_zone) = readable(rollup, planning)?;
     let name = rollup.name.clone();
-    let all = stored.partitions.len();
+    let mut partitions = stored.partitions.clone();
+    if let Some(index) = index {
+        let rows = stored.coarser.get(index).ok_or(Refusal::NotBuilt)?;
+        partitions.iter_mut().zip(rows).for_each(|(partition, rows)| partition.rows = *rows);
+    }
+    let all = partitions.len();
     Ok(Built {
-        partitions: stored.partitions.clone(),
+        partitions,
         covers: stored.covers,
         is_whole: stored.is_whole,
-        rows: Box::new(|partitions, _| scan_of(stored, partitions)),
+        rows: Box::new(move |partitions, _| scan_of(stored, partitions, index)),
         used: Box::new(move |partitions| {
-            vec![UsedRollup { rollup: name.clone(), partitions_read: partitions.len(), partitions: all }]
+            let (rollup, index) = (name.clone(), index.map(str::to_owned));
+            vec![UsedRollup { rollup, index, partitions_read: partitions.len(), partitions: all }]
         }),
         other_zone,
     })
 }
 
-/// The scan of some partitions.
-pub(crate) fn scan_of(stored: &StoredRollup, partitions: &[usize]) -> Result<LogicalPlan> {
-    let table = stored.rows.table(partitions).map_err(internal)?;
+/// The scan of some partitions, or of the copy of an index that aggregates.
+pub(crate) fn scan_of(stored: &StoredRollup, partitions: &[usize], index: Option<&str>) -> Result<LogicalPlan> {
+    let table = stored.rows.table(partitions, index).map_err(internal)?;
     let scan = TableScanBuilder::new(TableReference::bare(STORED), table).build().map_err(internal)?;
     Ok(LogicalPlan::TableScan(scan))
 }
@@ -138,7 +180,7 @@ pub(super) fn match_shape<'r>(
     planning: Planning<'_>,
     built: impl FnOnce() -> Answer<Built<'r>>,
 ) -> Answer<RollupScan> {
-    or_refuse!(same_rows(leg, shape, planning)?);
+    let guards = or_refuse!(same_rows(leg, shape, planning)?);
     let mut matching = Matching {
         leg,
         shape,
@@ -149,6 +191,7 @@ pub(super) fn match_shape<'r>(
         keyed: BTreeSet::new(),
         merged_at: BTreeSet::new(),
         filters: Vec::new(),
+        policies: Vec::new(),
         edges: Vec::new(),
         spans: Vec::new(),
     };
@@ -157,6 +200,7 @@ pub(super) fn match_shape<'r>(
         group.push(or_refuse!(matching.cover.covered(expr)?));
     }
     or_refuse!(matching.cover_filters()?);
+    or_refuse!(matching.cover_guards(&guards));
     let mut merged = Vec::new();
     for aggregate in &leg.aggregates {
         merged.push(or_refuse!(matching.merged(aggregate)?));
@@ -197,7 +241,9 @@ pub(super) fn match_shape<'r>(
             return Ok(Err(refusal));
         }
     }
-    let exprs = group.iter().chain(&filters).chain(&matching.distinct).chain(merged.iter().map(|merged| &merged.value));
+    let conditions = filters.iter().chain(&matching.policies);
+    let exprs =
+        group.iter().chain(conditions).chain(&matching.distinct).chain(merged.iter().map(|merged| &merged.value));
     let in_use: BTreeSet<String> = exprs.flat_map(Expr::column_refs).map(|column| column.name.clone()).collect();
     Ok(Ok(RollupScan {
         leg: leg.clone(),
@@ -208,6 +254,7 @@ pub(super) fn match_shape<'r>(
         live_time,
         group,
         filters,
+        policies: matching.policies,
         merged,
         distinct: matching.distinct,
         live: legs,
@@ -276,6 +323,8 @@ struct Matching<'a, 's, 'r> {
     merged_at: BTreeSet<Walk>,
     /// Over the rollup's columns.
     filters: Vec<Expr>,
+    /// The same of access policies.
+    policies: Vec<Expr>,
     /// Stored times of which the leg's range cuts through buckets.
     edges: Vec<(usize, Core)>,
     /// The times for which conditions can hold, by stored time, and whether those are borders of the query.
@@ -315,6 +364,24 @@ impl Matching<'_, '_, '_> {
             return Ok(Err(self.too_coarse(self.edges[1].0)));
         }
         Ok(Ok(()))
+    }
+
+    /// Restrictions that the statement does not have.
+    fn cover_guards(&mut self, guards: &[Guard]) -> std::result::Result<(), Refusal> {
+        for Guard { condition, zone, is_policy } in guards {
+            let covered = self.cover.condition(condition, *zone);
+            match (covered, is_policy) {
+                (Some(covered), true) => self.policies.push(covered),
+                (Some(covered), false) => self.filters.push(covered),
+                (None, false) => return Err(Refusal::DefaultFilter),
+                // Not by which member: that is nobody's business who is restricted by it.
+                (None, true) => {
+                    let view = self.leg.scans.first().map(|scan| scan.table.name.clone());
+                    return Err(Refusal::RowFilter { cube: view.unwrap_or_default() });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn too_coarse(&self, time: usize) -> Refusal {

@@ -558,7 +558,7 @@ fn built<'r>(
                     Source::Live(cube) => live_rows(cube, part, &columns, planning),
                     Source::Stored(rows) => {
                         let all: Vec<usize> = (0..counts[part]).collect();
-                        let rows = scan_of(rows, if part == aggregated { read } else { &all })?;
+                        let rows = scan_of(rows, if part == aggregated { read } else { &all }, None)?;
                         let values = columns.iter().map(|column| (stored_column(&column.origin), *column)).collect();
                         let builder = LogicalPlanBuilder::from(rows).project(named(values, part)).map_err(internal)?;
                         let builder =
@@ -578,6 +578,7 @@ fn built<'r>(
         used: Box::new(move |read| {
             let used = names.iter().zip(&all).enumerate().filter_map(|(part, (rollup, partitions))| {
                 Some(UsedRollup {
+                    index: None,
                     rollup: rollup.clone()?,
                     partitions_read: if part == aggregated { read.len() } else { *partitions },
                     partitions: *partitions,

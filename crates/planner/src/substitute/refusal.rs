@@ -156,7 +156,10 @@ impl fmt::Display for Refusal {
                 write!(f, "{aggregate} is over single rows, and it only has groups of them")
             }
             Self::RowFilter { cube } => {
-                write!(f, "an access policy filters the rows of \"{cube}\", which it stores for everyone")
+                write!(
+                    f,
+                    "an access policy filters the rows of \"{cube}\", and it does not store what tells them apart"
+                )
             }
             Self::NothingToJoin => f.write_str("the query reads a single cube, and it joins several"),
             Self::TooManyJoins { joins } => write!(f, "the query has {joins} joins, and rollups are joined up to six"),
@@ -173,7 +176,7 @@ impl fmt::Display for Refusal {
             Self::PartNotWhole { rollup } => {
                 write!(f, "the rollup {rollup}, which would be joined, does not hold all rows")
             }
-            Self::DefaultFilter => f.write_str("a default filter of the view restricts the query"),
+            Self::DefaultFilter => f.write_str("a default filter of the view tests what it does not store"),
             Self::TimeMapped { cube } => {
                 write!(f, "the query shifts a time by the SQL of the calendar \"{cube}\", which it does not store")
             }

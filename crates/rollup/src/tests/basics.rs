@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::common::{Column, ScalarValue};
+use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::expr_fn::{max, sum};
 use datafusion::logical_expr::{Expr, lit};
@@ -210,9 +211,40 @@ async fn index_copies_are_sorted_or_coarser() {
     let coarse = store.read(&manifest, &PartitionRange::Whole, &totals_table, None).await.expect("rows");
     assert_eq!(coarse.iter().map(|batch| batch.num_rows()).sum::<usize>(), 8);
     assert_eq!(coarse[0].schema().field(1).name(), "count");
+    // Read by what is asked: the copy whose first column is set equal to a value.
+    let table = RollupTable::new(&store, &manifest, &[PartitionRange::Whole], StoredTable::Main).expect("a table");
+    let ctx = SessionContext::new();
+    let ordered = ctx.read_table(Arc::new(table)).expect("a table");
+    for (condition, read) in [
+        (column("country").eq(lit("DE")), "table=index By country"),
+        (column("country").not_eq(lit("DE")), "table=main"),
+        (column("count").gt(lit(3_i64)), "table=main"),
+    ] {
+        let asked = ordered.clone().filter(condition.clone()).expect("a plan");
+        let plan = asked.clone().create_physical_plan().await.expect("a plan");
+        let shown = displayable(plan.as_ref()).indent(false).to_string();
+        assert!(shown.contains(read), "{condition}: {shown}");
+        let kept = MemTable::try_new(schema(), vec![vec![batch(0..7000)]]).expect("a table");
+        let plain = ctx.read_table(Arc::new(kept)).expect("a table").filter(condition).expect("a plan");
+        assert_eq!(totals(&asked.collect().await.expect("rows")), totals(&plain.collect().await.expect("rows")));
+    }
     let missing = StoredTable::Index("none".to_owned());
     let missing = store.read(&manifest, &PartitionRange::Whole, &missing, None).await;
     assert!(matches!(missing, Err(StoreError::NotThere { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn columns_of_few_values_are_sorted_by_first() {
+    let store = Store::in_memory();
+    let lease = lease(&store, "a").await;
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+    let sort = SortOrder { by: Vec::new(), then: named(&["day", "country"]) };
+    let indexes = vec![IndexCopy { name: "by day".to_owned(), columns: named(&["day"]), aggregate: None }];
+    let options = WriteOptions { sort, indexes, ..by_day() };
+    let new = store.write_partition(&lease, schema(), options, rows(0..7000), quiet()).await.expect("rows");
+    assert_eq!(new.rows, 7000);
+    let orders: Vec<&Vec<String>> = new.files.iter().map(|file| &file.sorted_by).collect();
+    assert_eq!(orders, [&named(&["country", "day"]), &named(&["day", "country"])]);
 }
 
 #[tokio::test]
@@ -245,7 +277,12 @@ async fn a_source_that_fails_fails_the_build_and_leaves_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(folder.path().to_str().expect("a plain path")).expect("a store");
     let lease = lease(&store, "a").await;
-    for sort in [SortOrder::AsGiven, SortOrder::By(vec!["day".to_owned()])] {
+    let then = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    for sort in [
+        SortOrder::default(),
+        SortOrder { by: vec!["day".to_owned()], then: Vec::new() },
+        SortOrder { by: Vec::new(), then: then(&["day", "country"]) },
+    ] {
         let broken = DataFusionError::Execution("the source has gone".to_owned());
         let batches = futures::stream::iter([Ok(batch(0..1000)), Err(broken)]);
         let stream = Box::pin(RecordBatchStreamAdapter::new(schema(), batches));

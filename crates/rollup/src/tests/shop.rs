@@ -63,7 +63,7 @@ pub(super) fn quiet() -> OnProgress {
 
 pub(super) fn by_day() -> WriteOptions {
     WriteOptions {
-        sort: SortOrder::By(vec!["day".to_owned(), "country".to_owned()]),
+        sort: SortOrder { by: vec!["day".to_owned(), "country".to_owned()], then: Vec::new() },
         time_column: Some("day".to_owned()),
         ..WriteOptions::default()
     }
