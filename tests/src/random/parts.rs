@@ -168,7 +168,7 @@ pub fn invent(dice: &mut Dice, world: &World, number: usize) -> Option<(Vec<Roll
     }
     // A part without a rollup is one cube.
     let bare = (0..parts.len()).find(|place| *place != of_fact && parts[*place].walks.len() == 1);
-    let bare = bare.filter(|_| dice.chance(25));
+    let bare = bare.filter(|_| dice.chance(40));
     let is_declared = bare.is_none() && dice.chance(45);
     let mut rollups: Vec<Rollup> = parts.into_iter().map(|part| part.rollup).collect();
     if is_declared {

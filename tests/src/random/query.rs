@@ -502,7 +502,7 @@ fn cut(dice: &mut Dice, world: &World, scope: &Scope, column: usize, stored: &st
     let any = dice.pick(&NESTED).0;
     let unit = match stored {
         // Weeks make none of these, though a month has about four of them.
-        "week" if dice.chance(45) => *dice.pick(&["month", "month", "quarter", "year", "day"]),
+        "week" if dice.chance(60) => *dice.pick(&["month", "month", "quarter", "year"]),
         _ if dice.chance(12) => any,
         _ => *dice.pick(nested),
     };

@@ -31,6 +31,8 @@ pub struct Rollup {
     /// Those that a `rollup_join` joins.
     pub rollups: Vec<String>,
     pub reads_base_rows: bool,
+    /// The members of an index, and whether it aggregates.
+    pub index: Option<(Vec<String>, bool)>,
 }
 
 impl Rollup {
@@ -75,6 +77,10 @@ impl Rollup {
         }
         if self.reads_base_rows {
             text.push_str("        use_original_sql_pre_aggregations: true\n");
+        }
+        if let Some((members, aggregates)) = &self.index {
+            let kind = if *aggregates { ", type: aggregate" } else { "" };
+            let _ = writeln!(text, "        indexes: [{{ name: i0, columns: [{}]{kind} }}]", members.join(", "));
         }
         text
     }
@@ -193,7 +199,7 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
     let mut rollups = Vec::new();
     for root in roots {
         // One fact may have none, so that a source answers beside a rollup.
-        if !rollups.is_empty() && dice.chance(45) {
+        if !rollups.is_empty() && dice.chance(55) {
             continue;
         }
         let names = |columns: &[usize]| columns.iter().map(|column| reference(world, scope, root, *column)).collect();
@@ -223,9 +229,32 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
     (rollups, focus)
 }
 
+/// Gives a rollup what no question asked for: the members that an access policy tests, so that filtered users may read it, and an index.
+pub fn complete(dice: &mut Dice, world: &World, focus: &Focus, rollup: &mut Rollup) {
+    if rollup.of_type.is_some() {
+        return;
+    }
+    let tested = world.policies[rollup.owner].iter().flat_map(|policy| &policy.members);
+    let tested: Vec<String> = tested.map(|member| format!("CUBE.{member}")).collect();
+    if focus.exactly.is_none() && dice.chance(75) {
+        for member in tested {
+            if !rollup.dimensions.contains(&member) {
+                rollup.dimensions.push(member);
+            }
+        }
+    }
+    let mut members: Vec<String> = rollup.times.iter().map(|(time, _)| time.clone()).collect();
+    members.extend(rollup.dimensions.iter().chain(&rollup.segments).cloned());
+    dice.shuffle(&mut members);
+    members.truncate(dice.between(1, 2));
+    if !members.is_empty() && dice.chance(45) {
+        rollup.index = Some((members, dice.chance(80)));
+    }
+}
+
 /// A granularity to store a time by.
 pub fn granularity(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> &'static str {
-    let unit = *dice.pick(&["hour", "day", "day", "day", "week", "week", "month", "month", "quarter", "year"]);
+    let unit = *dice.pick(&["hour", "day", "day", "day", "week", "week", "week", "month", "month", "quarter", "year"]);
     // Of days no hours are known.
     let is_date = kind(world, scope, column) == Kind::Date;
     if is_date && unit == "hour" { "day" } else { unit }
@@ -321,10 +350,10 @@ pub fn partition(dice: &mut Dice, world: &World, unit: &str, rollup: &mut Rollup
     // A sub-query dimension has the times of another cube.
     let values = world.cubes.iter().flat_map(|cube| cube.rows.iter().flatten().flatten());
     let is_old = values.into_iter().any(|value| value.starts_with("1969"));
-    if dice.chance(50) || is_old {
+    if dice.chance(60) || is_old {
         rollup.from = Some(*dice.pick(&["2024-01-01 00:00:00", "2024-02-01 00:00:00", "2024-01-15 12:00:00"]));
     }
-    if dice.chance(35) {
+    if dice.chance(45) {
         rollup.to = Some(*dice.pick(&["2024-02-01 00:00:00", "2024-03-01 00:00:00", "2024-02-15 06:30:00"]));
     }
 }

@@ -75,6 +75,7 @@ struct Tally {
     from_rollups: usize,
     from_joined: usize,
     from_both: usize,
+    from_index: usize,
     live_parts: usize,
     refusals: BTreeMap<String, usize>,
     rollups: usize,
@@ -338,18 +339,11 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         count_in(&mut tally, &meaning, &verdict);
         tally.restricted += usize::from(world.is_restricted() && matches!(meaning, Meaning::Rows(_)));
         if let Some(origin) = origin {
-            if is_far && !origin.from_joined && std::env::var("DEBUG_FAR").is_ok() {
-                eprintln!(
-                    "FAR {} {} {:?}",
-                    if origin.from_rollups { "single" } else { "none" },
-                    query.ours(),
-                    origin.refusals
-                );
-            }
             tally.explained += 1;
             tally.about_joined += usize::from(is_far);
             tally.from_rollups += usize::from(origin.from_rollups);
             tally.from_joined += usize::from(origin.from_joined);
+            tally.from_index += usize::from(origin.from_index);
             tally.from_both += usize::from(origin.from_rollups && origin.from_sources);
             tally.live_parts += usize::from(origin.has_live_part);
             if !origin.from_rollups {
@@ -382,16 +376,17 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
 /// Gives a world rollups, some of which must be joined; the columns that each of them is about.
 fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
     let mut focuses: Vec<Focus> = Vec::new();
-    // What is stored is stored for everyone, and nobody whose rows are filtered may read it: few such rollups are enough.
+    // Few rollups over filtered cubes are enough: most of them are refused.
     let mut filtered = false;
     for _ in 0..JOINED_FOR * 12 {
         if focuses.len() >= JOINED_FOR {
             break;
         }
-        if let Some((found, focus)) = parts::invent(dice, world, focuses.len()) {
+        if let Some((mut found, focus)) = parts::invent(dice, world, focuses.len()) {
             if is_filtered(world, &focus, &found) && std::mem::replace(&mut filtered, true) {
                 continue;
             }
+            found.iter_mut().for_each(|rollup| rollups::complete(dice, world, &focus, rollup));
             world.rollups.extend(found);
             focuses.push(focus);
         }
@@ -409,12 +404,13 @@ fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
         if answer.facts.is_empty() || is_hard {
             continue;
         }
-        let (found, focus) = rollups::invent(dice, world, &query, &answer, invented);
+        let (mut found, focus) = rollups::invent(dice, world, &query, &answer, invented);
         let is_filtered = is_filtered(world, &focus, &found);
         if found.is_empty() || focus.measures.is_empty() || (is_filtered && filtered > 1) {
             continue;
         }
         filtered += usize::from(is_filtered);
+        found.iter_mut().for_each(|rollup| rollups::complete(dice, world, &focus, rollup));
         world.rollups.extend(found);
         invented += 1;
         focuses.push(focus);
@@ -423,11 +419,13 @@ fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
     focuses
 }
 
-/// Whether access policies filter any cube of these rollups.
+/// Whether access policies filter a cube that these rollups join: hidden rows of the root are told apart by stored members.
 fn is_filtered(world: &World, focus: &Focus, rollups: &[Rollup]) -> bool {
     let columns = focus.rows.iter().chain(&focus.measures).chain(focus.times.iter().map(|(column, _)| column));
     let cubes = columns.map(|column| focus.scope.columns[*column].cube);
-    cubes.chain(rollups.iter().map(|rollup| rollup.owner)).any(|cube| !world.policies[cube].is_empty())
+    let mut owners = rollups.iter().map(|rollup| rollup.owner);
+    let root = owners.next();
+    cubes.chain(owners).any(|cube| Some(cube) != root && !world.policies[cube].is_empty())
 }
 
 /// Nothing is built but before the first query; now and then not for the session's zone.
@@ -600,7 +598,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
          a path, {} failures (the first after {:?} queries); {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts, {} % are under access policies; of {} that were \
-         explained {} % are answered by rollups, {} % by joined ones ({} % are about some), {} % by rollups and sources ({} % by a rollup whose range ends), with {} rollups; seconds of all workers: \
+         explained {} % are answered by rollups, {} % by joined ones ({} % are about some), {} % by copies of indexes, {} % by rollups and sources ({} % by a rollup whose range ends), with {} rollups; seconds of all workers: \
          {} us, {} us without rollups, {} reference, {} starts\nwhy not from rollups: {:#?}",
         tally.queries,
         tally.equal,
@@ -620,6 +618,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
         of_explained(tally.from_rollups),
         of_explained(tally.from_joined),
         of_explained(tally.about_joined),
+        of_explained(tally.from_index),
         of_explained(tally.from_both),
         of_explained(tally.live_parts),
         tally.rollups,
