@@ -11,6 +11,7 @@ mod case;
 pub mod dice;
 mod files;
 mod judge;
+mod parts;
 mod query;
 mod reference;
 mod rollups;

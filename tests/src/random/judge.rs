@@ -61,6 +61,8 @@ pub struct Origin {
     pub from_rollups: bool,
     /// One part of the query is answered by several rollups, or by one that is joined with cubes at their sources.
     pub from_joined: bool,
+    /// A coarser copy of a rollup is read.
+    pub from_index: bool,
     pub from_sources: bool,
     /// A rollup answers every part of the query, and a source a range that it does not hold.
     pub has_live_part: bool,
@@ -103,9 +105,12 @@ impl Sides {
         let is_rollup = |used: &serde_json::Value| used["rollup"].as_str().is_some_and(|name| !name.ends_with(".base"));
         let (from_rollups, from_sources) = (of("rollups").iter().any(is_rollup), !of("sources").is_empty());
         let stages = rows(&self.ours, &format!("EXPLAIN (STAGES) {query}"), &self.took[0]).await?.unwrap_or_default();
+        let from_index = stages.iter().flatten().flatten().any(|line| line.contains(" of index "));
         let from_joined = stages.into_iter().flatten().flatten().any(|line| {
             let scan = line.split_once("RollupScan: ").and_then(|(_, scan)| scan.split_once(", group="));
-            scan.is_some_and(|(scan, _)| scan.contains("joined") || scan.matches(" of ").count() > 1)
+            scan.is_some_and(|(scan, _)| {
+                scan.contains("joined") || scan.matches(" of ").count() > 1 + scan.matches(" of index ").count()
+            })
         });
         let mut has_live_part = false;
         if from_rollups && from_sources {
@@ -114,7 +119,7 @@ impl Sides {
             self.ours.batch_execute("SET rollups = 'preferred'").await?;
         }
         let refusals = of("refusals").iter().filter_map(|refused| refused["reason"].as_str()).map(nameless).collect();
-        Ok(Some(Origin { from_rollups, from_joined, from_sources, has_live_part, refusals }))
+        Ok(Some(Origin { from_rollups, from_joined, from_index, from_sources, has_live_part, refusals }))
     }
 
     /// How the columns of a query differ with rollups, without, and in a reference: name and type of each. Where MariaDB or a file

@@ -271,8 +271,8 @@ pub struct Focus {
     pub times: Vec<(usize, &'static str)>,
     /// Stored times and dimensions that a query should group by as they are: all of the rollup's.
     pub exactly: Option<Vec<RowText>>,
-    /// They are stored in several rollups, of which one knows nothing of the other's.
-    pub is_joined: bool,
+    /// Those that are stored apart from the measures: a question that names one needs several rollups.
+    pub far: Vec<usize>,
 }
 
 impl Focus {
@@ -284,7 +284,7 @@ impl Focus {
             wanted.map(|(index, _)| index).collect()
         };
         let (rows, measures) = (of_role(false), of_role(true));
-        Self { scope, rows, measures, times: Vec::new(), exactly: None, is_joined: false }
+        Self { scope, rows, measures, times: Vec::new(), exactly: None, far: Vec::new() }
     }
 }
 
@@ -295,7 +295,7 @@ pub fn generate(dice: &mut Dice, world: &World) -> Query {
 
 pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
     let scope = focus.scope.clone();
-    let is_stored = !focus.times.is_empty() || focus.exactly.is_some() || focus.is_joined;
+    let is_stored = !focus.times.is_empty() || focus.exactly.is_some() || !focus.far.is_empty();
     let (rows, measures) = (focus.rows.clone(), focus.measures.clone());
     let is_dimension = |column: &usize| matches!(scope.columns[*column].role, Role::Dimension(_));
     let dimensions: Vec<usize> = rows.iter().copied().filter(is_dimension).collect();
@@ -317,7 +317,7 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
         having: Vec::new(),
         above: None,
         limit: None,
-        scope,
+        scope: scope.clone(),
     };
     // A star names all columns of all cubes.
     if query.form == Form::Star
@@ -342,9 +342,29 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
         let (column, _) = *dice.pick(&focus.times);
         query.filters.push(time_range(dice, world, &query.scope, column));
     }
-    let is_full = has_all && query.dimensions.len() >= 3;
+    if !focus.far.is_empty() && dice.chance(85) {
+        let column = *dice.pick(&focus.far);
+        match focus.times.iter().find(|(time, _)| *time == column) {
+            Some((_, stored)) => query.dimensions.push(cut(dice, world, &query.scope, column, stored)),
+            None if is_dimension(&column) && dice.chance(65) => {
+                query.dimensions.push(value_of(dice, world, &query.scope, column));
+            }
+            None => query.filters.push(predicate(dice, world, &query.scope, &[column], 1)),
+        }
+    }
+    let segments: Vec<usize> =
+        rows.iter().copied().filter(|column| matches!(query.scope.columns[*column].role, Role::Segment(_))).collect();
+    if is_stored && !segments.is_empty() && dice.chance(25) {
+        let segment = *dice.pick(&segments);
+        query.filters.push(predicate(dice, world, &query.scope, &[segment], 0));
+    }
+    let is_full = (has_all || !focus.far.is_empty()) && query.dimensions.len() >= 3;
     if !rows.is_empty() && !is_full {
-        let count = if has_all { 0 } else { *dice.pick(&[0, 1, 1, 1, 2, 2, 3]) };
+        let count = match has_all {
+            true => 0,
+            false if focus.far.is_empty() => *dice.pick(&[0, 1, 1, 1, 2, 2, 3]),
+            false => *dice.pick(&[0, 0, 1, 1, 2]),
+        };
         let is_needed = !aggregated && query.dimensions.is_empty();
         for _ in 0..if is_needed { count.max(1) } else { count } {
             let column =
@@ -396,7 +416,7 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
     query
 }
 
-fn scope(dice: &mut Dice, world: &World) -> Scope {
+pub fn scope(dice: &mut Dice, world: &World) -> Scope {
     if dice.chance(65) && !world.views.is_empty() {
         let view = dice.pick(&world.views);
         let alias = if dice.chance(70) { view.name.clone() } else { "v".to_owned() };
@@ -480,7 +500,12 @@ pub const NESTED: [(&str, &[&str]); 6] = [
 fn cut(dice: &mut Dice, world: &World, scope: &Scope, column: usize, stored: &str) -> RowText {
     let nested = NESTED.iter().find(|(name, _)| *name == stored).map_or(&["month"][..], |(_, nested)| nested);
     let any = dice.pick(&NESTED).0;
-    let unit = if dice.chance(12) { any } else { dice.pick::<&str>(nested) };
+    let unit = match stored {
+        // Weeks make none of these, though a month has about four of them.
+        "week" if dice.chance(60) => *dice.pick(&["month", "month", "quarter", "year"]),
+        _ if dice.chance(12) => any,
+        _ => *dice.pick(nested),
+    };
     truncated(world, scope, column, unit)
 }
 
@@ -520,7 +545,7 @@ fn time_range(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> R
     pair.sort_unstable();
     let [from, to] = pair;
     let compared = dice.pick(&[">=", "<", ">", "<=", "=", ">=", "<"]);
-    let text = match dice.below(16) {
+    let text = match dice.below(17) {
         0..=2 => format!("(#0 >= '{from}' AND #0 < '{to}')"),
         3 => format!("(#0 > '{from}' AND #0 <= '{to}')"),
         4 => format!("#0 BETWEEN '{from}' AND '{to}'"),
@@ -549,6 +574,16 @@ fn time_range(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> R
         11 => format!("(#0 IS NULL OR #0 >= '{from}')"),
         12 => format!("NOT (#0 >= '{from}')"),
         13 => (*dice.pick(&["#0 IS NULL", "#0 IS NOT NULL"])).to_owned(),
+        14 => (*dice.pick(&[
+            "#0 >= TIMESTAMPTZ '2024-02-01 00:00:00+00'",
+            "#0 < TIMESTAMPTZ '2024-03-01 00:00:00'",
+            "#0 <= TIMESTAMPTZ '2024-01-31 18:30:00-05'",
+            "(#0 >= TIMESTAMPTZ '2024-01-01 00:00:00' AND #0 < TIMESTAMPTZ '2024-02-29 12:30:00+01')",
+            "#0 BETWEEN TIMESTAMPTZ '2023-12-31 00:00:00' AND TIMESTAMPTZ '2024-02-01 00:00:00'",
+            "#0 < now()",
+            "#0 > now() - INTERVAL '30 years'",
+        ]))
+        .to_owned(),
         _ => format!("#0 {compared} '{from}'"),
     };
     Text::fill(&text, &[Text::hole(column)])

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::dice::Dice;
-use super::query::{Aggregate, Focus, NESTED, Query, Role, RowText, Scope, Text, kind, truncated};
+use super::query::{Aggregate, Column, Focus, NESTED, Query, Role, RowText, Scope, Text, kind, truncated};
 use super::reference::Answer;
 use super::world::{Formula, Join, Kind, Relation, World};
 
@@ -31,6 +31,8 @@ pub struct Rollup {
     /// Those that a `rollup_join` joins.
     pub rollups: Vec<String>,
     pub reads_base_rows: bool,
+    /// The members of an index, and whether it aggregates.
+    pub index: Option<(Vec<String>, bool)>,
 }
 
 impl Rollup {
@@ -76,6 +78,10 @@ impl Rollup {
         if self.reads_base_rows {
             text.push_str("        use_original_sql_pre_aggregations: true\n");
         }
+        if let Some((members, aggregates)) = &self.index {
+            let kind = if *aggregates { ", type: aggregate" } else { "" };
+            let _ = writeln!(text, "        indexes: [{{ name: i0, columns: [{}]{kind} }}]", members.join(", "));
+        }
         text
     }
 }
@@ -106,8 +112,17 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
         filtered.iter().for_each(|column| add(&mut stored, *column));
     }
     let roots: BTreeSet<usize> = answer.facts.iter().map(|(_, root, _)| *root).collect();
+    let cubes: BTreeSet<usize> = answer.facts.iter().map(|(cube, ..)| *cube).collect();
+    let segments: Vec<usize> = (0..scope.columns.len())
+        .filter(|column| {
+            let of = &scope.columns[*column];
+            matches!(of.role, Role::Segment(_)) && cubes.contains(&of.cube)
+        })
+        .collect();
+    if !segments.is_empty() && dice.chance(if is_exact { 20 } else { 45 }) {
+        add(&mut stored, *dice.pick(&segments));
+    }
     if !is_exact {
-        let cubes: BTreeSet<usize> = answer.facts.iter().map(|(cube, ..)| *cube).collect();
         // More of its own, so that other questions find something too; a time before all.
         let mut own: Vec<usize> = (0..scope.columns.len())
             .filter(|column| {
@@ -156,17 +171,14 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
         measures: measures.clone(),
         times: Vec::new(),
         exactly: None,
-        is_joined: false,
+        far: Vec::new(),
     };
     let (mut dimensions, mut segments): (Vec<usize>, Vec<usize>) = Default::default();
     for column in stored {
         match kind(world, scope, column) {
             Kind::Time | Kind::Date if dice.chance(85) && focus.times.len() < 3 => {
-                let granularity =
-                    dice.pick(&["hour", "day", "day", "day", "week", "month", "month", "quarter", "year"]);
-                // Of days no hours are known.
-                let is_date = kind(world, scope, column) == Kind::Date;
-                focus.times.push((column, if is_date && *granularity == "hour" { "day" } else { granularity }));
+                let unit = granularity(dice, world, scope, column);
+                focus.times.push((column, unit));
             }
             _ => {
                 if matches!(scope.columns[column].role, Role::Segment(_)) {
@@ -187,7 +199,7 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
     let mut rollups = Vec::new();
     for root in roots {
         // One fact may have none, so that a source answers beside a rollup.
-        if !rollups.is_empty() && dice.chance(45) {
+        if !rollups.is_empty() && dice.chance(55) {
             continue;
         }
         let names = |columns: &[usize]| columns.iter().map(|column| reference(world, scope, root, *column)).collect();
@@ -207,22 +219,6 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
             reads_base_rows: dice.chance(30),
             ..Rollup::default()
         };
-        let columns = Stored { measures: &of_root, dimensions: &dimensions, segments: &segments, times: &focus.times };
-        if !is_exact && dice.chance(80) {
-            let parts = apart(dice, world, scope, &rollup, &columns);
-            if !parts.is_empty() {
-                rollups.extend(parts);
-                // What lies in the other parts is asked for more often.
-                let of_others = |column: &usize| scope.columns[*column].cube != root;
-                let others: Vec<usize> = focus.rows.iter().copied().filter(of_others).collect();
-                focus.rows.extend(others.repeat(2));
-                // Measures of one part only.
-                let own = focus.measures.iter().copied().filter(|column| !of_others(column));
-                focus.measures = own.collect();
-                focus.is_joined = true;
-                continue;
-            }
-        }
         if let Some((_, unit)) = focus.times.first() {
             partition(dice, world, unit, &mut rollup);
         }
@@ -231,6 +227,37 @@ pub fn invent(dice: &mut Dice, world: &World, query: &Query, answer: &Answer, nu
         rollups.extend(larger);
     }
     (rollups, focus)
+}
+
+/// Gives a rollup what no question asked for: the members that an access policy tests, so that filtered users may read it, and an index.
+pub fn complete(dice: &mut Dice, world: &World, focus: &Focus, rollup: &mut Rollup) {
+    if rollup.of_type.is_some() {
+        return;
+    }
+    let tested = world.policies[rollup.owner].iter().flat_map(|policy| &policy.members);
+    let tested: Vec<String> = tested.map(|member| format!("CUBE.{member}")).collect();
+    if focus.exactly.is_none() && dice.chance(75) {
+        for member in tested {
+            if !rollup.dimensions.contains(&member) {
+                rollup.dimensions.push(member);
+            }
+        }
+    }
+    let mut members: Vec<String> = rollup.times.iter().map(|(time, _)| time.clone()).collect();
+    members.extend(rollup.dimensions.iter().chain(&rollup.segments).cloned());
+    dice.shuffle(&mut members);
+    members.truncate(dice.between(1, 2));
+    if !members.is_empty() && dice.chance(45) {
+        rollup.index = Some((members, dice.chance(80)));
+    }
+}
+
+/// A granularity to store a time by.
+pub fn granularity(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> &'static str {
+    let unit = *dice.pick(&["hour", "day", "day", "day", "week", "week", "week", "month", "month", "quarter", "year"]);
+    // Of days no hours are known.
+    let is_date = kind(world, scope, column) == Kind::Date;
+    if is_date && unit == "hour" { "day" } else { unit }
 }
 
 /// The rows of some cubes as their sources give them.
@@ -250,116 +277,6 @@ fn joined_once(world: &World, from: usize, to: usize) -> Option<&Join> {
     }
 }
 
-/// What a rollup stores, of a scope.
-struct Stored<'s> {
-    measures: &'s [usize],
-    dimensions: &'s [usize],
-    segments: &'s [usize],
-    times: &'s [(usize, &'static str)],
-}
-
-/// The same as several rollups, to be joined: one of the root with the keys of the others, and one of each cube that it joins; now and then
-/// with the `rollup_join` that says so. None where there is nothing to take apart.
-fn apart(dice: &mut Dice, world: &World, scope: &Scope, whole: &Rollup, columns: &Stored<'_>) -> Vec<Rollup> {
-    let root = whole.owner;
-    let named = columns.dimensions.iter().chain(columns.segments).chain(columns.times.iter().map(|(column, _)| column));
-    let next = |column: &usize| match scope.columns[*column].path.as_slice() {
-        [first, second, ..] if *first == root => Some(*second),
-        // A table by itself: what leads there is found.
-        [only] if *only != root => Some(*only),
-        _ => None,
-    };
-    let cubes: BTreeSet<usize> = named.filter_map(next).collect();
-    let mut of_root = Rollup {
-        measures: Vec::new(),
-        times: Vec::new(),
-        dimensions: Vec::new(),
-        segments: Vec::new(),
-        ..whole.clone()
-    };
-    let mut parts = Vec::new();
-    let mut joined: BTreeSet<usize> = BTreeSet::new();
-    for cube in cubes {
-        let Some(join) = joined_once(world, root, cube) else { continue };
-        joined.insert(cube);
-        for (foreign, _) in &join.pairs {
-            let own = world.cubes[root].dimensions.iter().find(|dimension| dimension.sql == format!("$.{foreign}"));
-            of_root.dimensions.extend(own.map(|dimension| format!("CUBE.{}", dimension.name)));
-        }
-        let keys = world.cubes[cube].dimensions.iter().filter(|dimension| dimension.is_key);
-        parts.push(Rollup {
-            owner: cube,
-            name: format!("{}_{cube}", whole.name),
-            dimensions: keys.map(|dimension| format!("CUBE.{}", dimension.name)).collect(),
-            ..Rollup::default()
-        });
-    }
-    if joined.is_empty() {
-        return Vec::new();
-    }
-    // Where a column is stored: in the part of the cube that the root joins, or in the root's.
-    let place = |column: usize| next(&column).filter(|cube| joined.contains(cube));
-    let written = |column: usize| match place(column) {
-        None => reference(world, scope, root, column),
-        Some(_) => from_second(world, scope, column),
-    };
-    let put =
-        |column: usize, into: &mut dyn FnMut(&mut Rollup, String), of_root: &mut Rollup, parts: &mut Vec<Rollup>| {
-            let part = place(column).and_then(|cube| parts.iter_mut().find(|part| part.owner == cube));
-            into(part.unwrap_or(of_root), written(column));
-        };
-    for column in columns.measures {
-        put(*column, &mut |part, name| add_name(&mut part.measures, name), &mut of_root, &mut parts);
-    }
-    for column in columns.dimensions {
-        put(*column, &mut |part, name| add_name(&mut part.dimensions, name), &mut of_root, &mut parts);
-    }
-    for column in columns.segments {
-        put(*column, &mut |part, name| add_name(&mut part.segments, name), &mut of_root, &mut parts);
-    }
-    for (column, unit) in columns.times {
-        put(*column, &mut |part, name| part.times.push((name, unit)), &mut of_root, &mut parts);
-    }
-    // Nothing of the root's own was asked for.
-    let stores_nothing =
-        [&of_root.measures, &of_root.dimensions, &of_root.segments].iter().all(|names| names.is_empty());
-    if stores_nothing && of_root.times.is_empty() {
-        return Vec::new();
-    }
-    let declared = dice.chance(50).then(|| Rollup {
-        name: format!("{}_joined", whole.name),
-        of_type: Some("rollup_join"),
-        rollups: std::iter::once(format!("CUBE.{}", of_root.name))
-            .chain(parts.iter().map(|part| format!("{}.{}", world.cubes[part.owner].name, part.name)))
-            .collect(),
-        exact_distinct: false,
-        reads_base_rows: false,
-        ..whole.clone()
-    });
-    if let Some((_, unit)) = of_root.times.first().cloned() {
-        partition(dice, world, unit, &mut of_root);
-    }
-    std::iter::once(of_root).chain(parts).chain(declared).collect()
-}
-
-/// A member as a rollup of the cube writes it that the root joins.
-fn from_second(world: &World, scope: &Scope, column: usize) -> String {
-    let path = &scope.columns[column].path;
-    let whole = reference(world, scope, usize::MAX, column);
-    let name = whole.rsplit('.').next().unwrap_or_default();
-    if path.len() <= 2 {
-        return format!("CUBE.{name}");
-    }
-    let path: Vec<&str> = path[1..].iter().map(|cube| world.cubes[*cube].name.as_str()).collect();
-    format!("{}.{name}", path.join("."))
-}
-
-fn add_name(names: &mut Vec<String>, name: String) {
-    if !names.contains(&name) {
-        names.push(name);
-    }
-}
-
 fn add(columns: &mut Vec<usize>, column: usize) {
     if !columns.contains(&column) {
         columns.push(column);
@@ -375,12 +292,7 @@ fn unique(columns: impl Iterator<Item = usize>) -> Vec<usize> {
 /// A member as a rollup of `root` writes it.
 fn reference(world: &World, scope: &Scope, root: usize, column: usize) -> String {
     let column = &scope.columns[column];
-    let cube = &world.cubes[column.cube];
-    let name = match column.role {
-        Role::Dimension(place) => &cube.dimensions[place].name,
-        Role::Segment(place) => &cube.segments[place].name,
-        Role::Measure(place) => &cube.measures[place].name,
-    };
+    let name = member_name(world, column);
     if column.path == [root] {
         return format!("CUBE.{name}");
     }
@@ -388,19 +300,38 @@ fn reference(world: &World, scope: &Scope, root: usize, column: usize) -> String
     format!("{}.{name}", path.join("."))
 }
 
+/// What the model calls it.
+pub fn member_name<'w>(world: &'w World, column: &Column) -> &'w str {
+    let cube = &world.cubes[column.cube];
+    match column.role {
+        Role::Dimension(place) => &cube.dimensions[place].name,
+        Role::Segment(place) => &cube.segments[place].name,
+        Role::Measure(place) => &cube.measures[place].name,
+    }
+}
+
+/// The cubes whose rows a measure aggregates.
+fn cubes_of(world: &World, cube: usize, measure: usize, into: &mut BTreeSet<usize>) {
+    match &world.cubes[cube].measures[measure].formula {
+        Formula::Leaf { .. } => {
+            into.insert(cube);
+        }
+        Formula::Calculated { of, .. } => of.iter().for_each(|(cube, measure)| cubes_of(world, *cube, *measure, into)),
+    }
+}
+
+/// Whether a measure aggregates rows of `only` alone.
+pub fn is_of(world: &World, cube: usize, measure: usize, only: usize) -> bool {
+    let mut all = BTreeSet::new();
+    cubes_of(world, cube, measure, &mut all);
+    all == BTreeSet::from([only])
+}
+
 /// Whether all that a measure aggregates is of trees with this root.
 fn is_of_root(world: &World, scope: &Scope, answer: &Answer, column: usize, root: usize) -> bool {
-    fn cubes(world: &World, cube: usize, measure: usize, into: &mut BTreeSet<usize>) {
-        match &world.cubes[cube].measures[measure].formula {
-            Formula::Leaf { .. } => {
-                into.insert(cube);
-            }
-            Formula::Calculated { of, .. } => of.iter().for_each(|(cube, measure)| cubes(world, *cube, *measure, into)),
-        }
-    }
     let Role::Measure(measure) = scope.columns[column].role else { return false };
     let mut all = BTreeSet::new();
-    cubes(world, scope.columns[column].cube, measure, &mut all);
+    cubes_of(world, scope.columns[column].cube, measure, &mut all);
     let roots = |cube: usize| -> BTreeSet<usize> {
         answer.facts.iter().filter(|(known, ..)| *known == cube).map(|(_, root, _)| *root).collect()
     };
@@ -408,7 +339,7 @@ fn is_of_root(world: &World, scope: &Scope, answer: &Answer, column: usize, root
 }
 
 /// Partitions of whole buckets, all of them or those of a range. Few enough to be built.
-fn partition(dice: &mut Dice, world: &World, unit: &str, rollup: &mut Rollup) {
+pub fn partition(dice: &mut Dice, world: &World, unit: &str, rollup: &mut Rollup) {
     if dice.chance(25) {
         return;
     }
@@ -419,10 +350,10 @@ fn partition(dice: &mut Dice, world: &World, unit: &str, rollup: &mut Rollup) {
     // A sub-query dimension has the times of another cube.
     let values = world.cubes.iter().flat_map(|cube| cube.rows.iter().flatten().flatten());
     let is_old = values.into_iter().any(|value| value.starts_with("1969"));
-    if dice.chance(50) || is_old {
+    if dice.chance(60) || is_old {
         rollup.from = Some(*dice.pick(&["2024-01-01 00:00:00", "2024-02-01 00:00:00", "2024-01-15 12:00:00"]));
     }
-    if dice.chance(35) {
+    if dice.chance(45) {
         rollup.to = Some(*dice.pick(&["2024-02-01 00:00:00", "2024-03-01 00:00:00", "2024-02-15 06:30:00"]));
     }
 }

@@ -16,8 +16,9 @@ use super::dice::Dice;
 use super::judge::{Sides, Verdict};
 use super::query::{Focus, Query, generate, generate_over};
 use super::reference::{Meaning, meaning, views};
+use super::rollups::Rollup;
 use super::world::{Source, World, generate as generate_world};
-use super::{files, query, rollups};
+use super::{files, parts, query, rollups};
 use crate::AnyError;
 use crate::server::run_program;
 use crate::servers::{Site, connect, source};
@@ -36,14 +37,15 @@ const RESTRICTED_FROM: usize = 400;
 const ROLLUPS_FROM: usize = 1000;
 /// Of so many queries one is asked of careless SQL too, and its origin and its columns are looked at.
 const SAMPLED: usize = 5;
-/// Questions of each world that rollups are invented for.
-const ROLLUPS_FOR: usize = 9;
+/// Questions of each world that rollups are invented for, and join trees that are cut into rollups.
+const ROLLUPS_FOR: usize = 7;
+const JOINED_FOR: usize = 5;
 /// Of the sampled queries, how many a rollup must answer, or one of their parts.
 const FROM_ROLLUPS_MIN_PERCENT: usize = 35;
 /// How many must need a source beside a rollup.
 const FROM_BOTH_MIN_PERCENT: usize = 10;
-/// How many need several rollups that are joined, or one joined with a source. Wanted are 15: the questions that are invented hit too few yet.
-const FROM_JOINED_MIN_PERCENT: usize = 4;
+/// How many must need several rollups that are joined, or one joined with a source.
+const FROM_JOINED_MIN_PERCENT: usize = 15;
 /// No more are looked into; what is wrong once is often wrong everywhere.
 const FAILURES_MAX: usize = 12;
 
@@ -68,9 +70,12 @@ struct Tally {
     refused: BTreeMap<&'static str, usize>,
     /// Those of which EXPLAIN was asked; from where they are answered.
     explained: usize,
+    /// Those about rollups that must be joined.
+    about_joined: usize,
     from_rollups: usize,
     from_joined: usize,
     from_both: usize,
+    from_index: usize,
     live_parts: usize,
     refusals: BTreeMap<String, usize>,
     rollups: usize,
@@ -213,6 +218,8 @@ impl Place {
             client.batch_execute(&case.tables).await?;
         }
         reference.batch_execute(&case.views).await?;
+        // A time is compared with an instant on the wall clock of the session.
+        reference.batch_execute(&case.settings).await?;
         let mut sources = vec![source("default", &self.postgres)];
         if !case.mariadb.is_empty() {
             let (url, script) = (self.maria.clone(), case.mariadb.clone());
@@ -302,7 +309,7 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
     }
     let dice = &mut Dice::new(seed ^ 0x5EED);
     for number in 0..count {
-        let (query, meaning) = asked(dice, &world, &focuses);
+        let (query, meaning, is_far) = asked(dice, &world, &focuses);
         let mut verdict = judge(&sides, &query, &meaning).await?;
         let is_sampled = number % SAMPLED == 0;
         let shows = if is_sampled { shows(&sides, &meaning, &verdict).await? } else { None };
@@ -333,8 +340,10 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
         tally.restricted += usize::from(world.is_restricted() && matches!(meaning, Meaning::Rows(_)));
         if let Some(origin) = origin {
             tally.explained += 1;
+            tally.about_joined += usize::from(is_far);
             tally.from_rollups += usize::from(origin.from_rollups);
             tally.from_joined += usize::from(origin.from_joined);
+            tally.from_index += usize::from(origin.from_index);
             tally.from_both += usize::from(origin.from_rollups && origin.from_sources);
             tally.live_parts += usize::from(origin.has_live_part);
             if !origin.from_rollups {
@@ -364,37 +373,44 @@ async fn run_world(place: &Place, seed: u64, count: usize, tally: &Mutex<Tally>)
     Ok(())
 }
 
-/// Gives a world rollups for some questions; the columns that each of them is about.
+/// Gives a world rollups, some of which must be joined; the columns that each of them is about.
 fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
-    let mut focuses = Vec::new();
+    let mut focuses: Vec<Focus> = Vec::new();
+    // Few rollups over filtered cubes are enough: most of them are refused.
+    let mut filtered = false;
+    for _ in 0..JOINED_FOR * 12 {
+        if focuses.len() >= JOINED_FOR {
+            break;
+        }
+        if let Some((mut found, focus)) = parts::invent(dice, world, focuses.len()) {
+            if is_filtered(world, &focus, &found) && std::mem::replace(&mut filtered, true) {
+                continue;
+            }
+            found.iter_mut().for_each(|rollup| rollups::complete(dice, world, &focus, rollup));
+            world.rollups.extend(found);
+            focuses.push(focus);
+        }
+    }
     let mut invented = 0;
-    let mut apart = 0;
-    for attempt in 0..ROLLUPS_FOR * 12 {
+    let mut filtered = 0;
+    for _ in 0..ROLLUPS_FOR * 12 {
         if invented >= ROLLUPS_FOR {
             break;
         }
-        let (query, meaning) = asked(dice, world, &[]);
+        let (query, meaning, _) = asked(dice, world, &[]);
         let Meaning::Rows(answer) = meaning else { continue };
-        // What is stored is stored for everyone, and nobody whose rows are filtered may read it.
-        let named = query.dimensions.iter().chain(&query.filters).flat_map(|text| text.holes());
-        let mut cubes: Vec<usize> = named.map(|column| query.scope.columns[*column].cube).collect();
-        cubes.extend(answer.facts.iter().flat_map(|(cube, root, _)| [*cube, *root]));
-        let is_restricted = cubes.iter().any(|cube| !world.policies[*cube].is_empty());
         // Most questions repeat rows, and of those only rollups of the very same groups know anything.
-        let is_hard = answer.multiplied && dice.chance(60);
-        if answer.facts.is_empty() || is_hard || (is_restricted && dice.chance(85)) {
+        let is_hard = answer.multiplied && dice.chance(50);
+        if answer.facts.is_empty() || is_hard {
             continue;
         }
-        let (found, focus) = rollups::invent(dice, world, &query, &answer, invented);
-        // Few questions can be taken apart, and the others would leave no place for them.
-        let is_awaited = apart < ROLLUPS_FOR / 2 && attempt < ROLLUPS_FOR * 8;
-        if found.is_empty()
-            || focus.measures.is_empty()
-            || (!focus.is_joined && is_awaited && invented > ROLLUPS_FOR / 2)
-        {
+        let (mut found, focus) = rollups::invent(dice, world, &query, &answer, invented);
+        let is_filtered = is_filtered(world, &focus, &found);
+        if found.is_empty() || focus.measures.is_empty() || (is_filtered && filtered > 1) {
             continue;
         }
-        apart += usize::from(focus.is_joined);
+        filtered += usize::from(is_filtered);
+        found.iter_mut().for_each(|rollup| rollups::complete(dice, world, &focus, rollup));
         world.rollups.extend(found);
         invented += 1;
         focuses.push(focus);
@@ -403,10 +419,19 @@ fn add_rollups(dice: &mut Dice, world: &mut World) -> Vec<Focus> {
     focuses
 }
 
+/// Whether access policies filter a cube that these rollups join: hidden rows of the root are told apart by stored members.
+fn is_filtered(world: &World, focus: &Focus, rollups: &[Rollup]) -> bool {
+    let columns = focus.rows.iter().chain(&focus.measures).chain(focus.times.iter().map(|(column, _)| column));
+    let cubes = columns.map(|column| focus.scope.columns[*column].cube);
+    let mut owners = rollups.iter().map(|rollup| rollup.owner);
+    let root = owners.next();
+    cubes.chain(owners).any(|cube| Some(cube) != root && !world.policies[cube].is_empty())
+}
+
 /// Nothing is built but before the first query; now and then not for the session's zone.
 fn config(seed: u64, world: &World) -> String {
     let zones = match world.zone {
-        Some(zone) if !seed.is_multiple_of(5) => format!("[{zone}, UTC]"),
+        Some(zone) if seed % 5 >= 2 => format!("[{zone}, UTC]"),
         _ => "[UTC]".to_owned(),
     };
     format!("refresh: {{ enabled: false, time_zones: {zones} }}")
@@ -422,21 +447,24 @@ fn logged(report: &str, log: &str) -> String {
     format!("\n{}", lines[last.saturating_sub(4)..=last].join("\n"))
 }
 
-/// A query that has a meaning, of a kind that is wanted often enough.
-fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning) {
+/// A query that has a meaning, of a kind that is wanted often enough; whether it is about rollups that must be joined.
+fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning, bool) {
     let wanted = dice.below(100);
     let mut found = None;
     for _ in 0..150 {
-        let joined: Vec<&Focus> = focuses.iter().filter(|focus| focus.is_joined).collect();
-        let query = if wanted >= 38 && !joined.is_empty() && dice.chance(80) {
-            let focus = *dice.pick(&joined);
-            generate_over(dice, world, focus)
+        let joined: Vec<&Focus> = focuses.iter().filter(|focus| !focus.far.is_empty()).collect();
+        let focus = if wanted >= 38 && !joined.is_empty() && dice.chance(80) {
+            Some(*dice.pick(&joined))
         } else if !focuses.is_empty() && dice.chance(88) {
-            let focus = dice.below(focuses.len());
-            generate_over(dice, world, &focuses[focus])
+            Some(dice.pick(focuses))
         } else {
-            generate(dice, world)
+            None
         };
+        let query = match focus {
+            Some(focus) => generate_over(dice, world, focus),
+            None => generate(dice, world),
+        };
+        let is_far = focus.is_some_and(|focus| !focus.far.is_empty());
         let meaning = meaning(world, &query);
         let fits = match &meaning {
             Meaning::Open => continue,
@@ -446,10 +474,10 @@ fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning) 
             Meaning::Rows(_) => true,
         };
         if fits {
-            return (query, meaning);
+            return (query, meaning, is_far);
         }
         if matches!(meaning, Meaning::Rows(_)) {
-            found = Some((query, meaning));
+            found = Some((query, meaning, is_far));
         }
     }
     found.unwrap_or_else(|| asked(dice, world, focuses))
@@ -570,7 +598,7 @@ fn report(tally: &Tally, seconds: u64) -> String {
     format!(
         "{} queries in {seconds} s: {} equal ({} of them without rows), {} equal but for trailing zeros, {} but for digits after the 16th, refused: {:?}, {} rightly without \
          a path, {} failures (the first after {:?} queries); {} % multiply a measure (careless SQL is wrong for {} of {}), {} % have several facts, {} % are under access policies; of {} that were \
-         explained {} % are answered by rollups, {} % by joined ones, {} % by rollups and sources ({} % by a rollup whose range ends), with {} rollups; seconds of all workers: \
+         explained {} % are answered by rollups, {} % by joined ones ({} % are about some), {} % by copies of indexes, {} % by rollups and sources ({} % by a rollup whose range ends), with {} rollups; seconds of all workers: \
          {} us, {} us without rollups, {} reference, {} starts\nwhy not from rollups: {:#?}",
         tally.queries,
         tally.equal,
@@ -589,6 +617,8 @@ fn report(tally: &Tally, seconds: u64) -> String {
         tally.explained,
         of_explained(tally.from_rollups),
         of_explained(tally.from_joined),
+        of_explained(tally.about_joined),
+        of_explained(tally.from_index),
         of_explained(tally.from_both),
         of_explained(tally.live_parts),
         tally.rollups,

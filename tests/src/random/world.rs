@@ -174,6 +174,8 @@ pub struct RowFilter {
     pub filters: Vec<String>,
     /// Member SQL, see [`Dimension`].
     pub sql: String,
+    /// The dimensions that it tests.
+    pub members: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -222,7 +224,7 @@ pub fn generate(seed: u64, number: usize) -> World {
         _ => &[Source::Postgres, Source::Maria, Source::Files],
     };
     let sources = (0..count).map(|_| *dice.pick(several)).collect();
-    let zone = if dice.chance(25) { Some(*dice.pick(&["Europe/Berlin", "America/New_York"])) } else { None };
+    let zone = if dice.chance(35) { Some(*dice.pick(&["Europe/Berlin", "America/New_York"])) } else { None };
     let mut world = World {
         sources,
         zone,
@@ -283,7 +285,7 @@ fn bare_cube(dice: &mut Dice, name: &str) -> Cube {
         let kind = if is_time { Kind::Time } else { any };
         cube.columns.push(Column { name: format!("c{index}"), kind });
     }
-    let rows = if dice.chance(5) { 0 } else { dice.between(1, 12) };
+    let rows = if dice.chance(5) { 0 } else { dice.between(2, 18) };
     for row in 0..rows {
         let mut values = Vec::new();
         for (index, column) in cube.columns.iter().enumerate() {
@@ -669,17 +671,24 @@ fn add_policies(seed: u64, world: &mut World) {
         let mut policies = Vec::new();
         if seed.is_multiple_of(3) && dice.chance(60) {
             for _ in 0..if dice.chance(25) { 2 } else { 1 } {
-                let each: Vec<(String, String)> =
-                    (0..if dice.chance(25) { 2 } else { 1 }).map(|_| row_filter(dice, cube)).collect();
-                let (filters, conditions): (Vec<String>, Vec<String>) = each.into_iter().unzip();
-                policies.push(RowFilter { filters, sql: conditions.join(" AND ") });
+                let mut policy = RowFilter { filters: Vec::new(), sql: String::new(), members: Vec::new() };
+                let mut conditions = Vec::new();
+                for _ in 0..if dice.chance(25) { 2 } else { 1 } {
+                    let (member, filter, condition) = row_filter(dice, cube);
+                    policy.members.push(member);
+                    policy.filters.push(filter);
+                    conditions.push(condition);
+                }
+                policy.sql = conditions.join(" AND ");
+                policies.push(policy);
             }
         }
         world.policies.push(policies);
     }
 }
 
-fn row_filter(dice: &mut Dice, cube: &Cube) -> (String, String) {
+/// The dimension that it tests, the filter as the model has it, and as SQL.
+fn row_filter(dice: &mut Dice, cube: &Cube) -> (String, String, String) {
     // A filter reads sub-query dimensions over all rows, a query over those that are seen.
     let of_rows: Vec<&Dimension> = cube.dimensions.iter().filter(|dimension| dimension.sub_query.is_none()).collect();
     let dimension = *dice.pick(&of_rows);
@@ -714,7 +723,8 @@ fn row_filter(dice: &mut Dice, cube: &Cube) -> (String, String) {
         ],
     };
     let (filter, condition) = *dice.pick(filters);
-    (format!("{{ member: {}, operator: {filter} }}", dimension.name), condition.replace('#', &sql))
+    let name = dimension.name.clone();
+    (name.clone(), format!("{{ member: {name}, operator: {filter} }}"), condition.replace('#', &sql))
 }
 
 fn add_views(dice: &mut Dice, world: &mut World) {
