@@ -198,7 +198,7 @@ fn stored_rollup(
     let (from, to) = manifest.covers.unwrap_or((None, None));
     StoredRollup {
         zone,
-        built_at: kept.iter().map(|partition| partition.built_at).min().unwrap_or(manifest.published_at),
+        built_at: kept.iter().filter(|partition| !is_settled(partition)).map(|partition| partition.built_at).min(),
         partitions,
         covers: Cover { from, to },
         is_whole: kept.len() == manifest.partitions.len(),
@@ -238,6 +238,15 @@ fn coarser_copies(
         }
     }
     found
+}
+
+/// The value of a refresh key that says that rows never get old.
+pub const IMMUTABLE: &str = "immutable";
+/// The value for a partition that an incremental refresh key leaves alone from now on: nothing that a key's value could be.
+pub const SETTLED: &str = "settled";
+
+fn is_settled(partition: &belvedere_rollup::RollupPartition) -> bool {
+    partition.refresh_key.as_deref().is_some_and(|key| [IMMUTABLE, SETTLED].contains(&key))
 }
 
 fn range_of(range: &belvedere_rollup::PartitionRange) -> PartitionRange {

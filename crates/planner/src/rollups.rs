@@ -172,8 +172,8 @@ pub struct Rollup {
 #[derive(Debug, Clone)]
 pub struct StoredRollup {
     pub zone: Zone,
-    /// When the reading of the oldest partition began, in microseconds since 1970 UTC.
-    pub built_at: i64,
+    /// When the reading of the oldest partition began that gets old, in microseconds since 1970 UTC; `None` where the refresh key lets none.
+    pub built_at: Option<i64>,
     pub partitions: Vec<StoredPartition>,
     /// Times outside of this were left out of the build: `[from, to)` on the wall clock of the zone, open where the model says nothing.
     pub covers: Cover,

@@ -461,7 +461,7 @@ impl goldenscript::Runner for Scripts {
                 });
                 let built = StoredRollup {
                     zone: self.session.zone,
-                    built_at: self.session.now.timestamp_micros() - age * 1_000_000,
+                    built_at: Some(self.session.now.timestamp_micros() - age * 1_000_000),
                     partitions,
                     covers,
                     is_whole: true,

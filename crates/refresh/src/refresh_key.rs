@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use belvedere_engine::rollups::{IMMUTABLE, SETTLED};
 use belvedere_engine::{Engine, SqlError, Zone};
 use belvedere_model::{Cube, Interval, Model, PreAggregation, RefreshKey, SqlTemplate, parse_interval};
 use belvedere_planner::rollups::{PartitionRange, RollupLayout};
@@ -13,8 +14,6 @@ use crate::partitions::Wanted;
 
 /// What a rollup is refreshed by that says nothing (PR13).
 const DEFAULT_EVERY: i64 = 3600;
-/// The content of a partition that an incremental key leaves alone: nothing that a key's value could be.
-const SETTLED: &str = "settled";
 
 /// Something that happens again and again.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,7 +158,7 @@ impl KeyPlan {
     /// A source's.
     pub async fn value(&self, engine: &Engine, now: DateTime<Utc>) -> Result<String, SqlError> {
         match &self.key {
-            Key::Immutable => Ok("immutable".to_owned()),
+            Key::Immutable => Ok(IMMUTABLE.to_owned()),
             Key::Every(every) => Ok(every.value(now)),
             Key::Sql { queries, every: _ } => {
                 let mut values = Vec::new();

@@ -257,6 +257,14 @@ async fn an_incremental_rollup_builds_what_its_key_and_window_say() -> Result<()
         assert_eq!(site.build("daily").await?.built, built, "{now}");
         assert_eq!(site.build("daily").await?.built, 0, "{now}, again");
     }
+    // The age of a rollup is that of the oldest partition that is still built anew.
+    let manifest = site.manifest("daily").await?.ok_or("nothing is built")?;
+    let changing = manifest.partitions.iter().filter(|partition| partition.refresh_key.as_deref() != Some("settled"));
+    let ages: Vec<i64> = changing.map(|partition| partition.built_at).collect();
+    assert_eq!(ages.len(), 2);
+    let rollups = site.refresher.engine().rollups();
+    let daily = rollups.iter().find(|rollup| rollup.name == named("daily")).ok_or("no such rollup")?;
+    assert_eq!(daily.stored[0].built_at, ages.into_iter().min());
     let all = site.refresher.build(&named("daily"), Zone::UTC, Force::All, silently()).await?;
     assert_eq!(all.built, 4);
     Ok(())

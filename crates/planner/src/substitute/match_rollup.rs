@@ -300,8 +300,10 @@ pub(crate) fn readable<'r>(
         built: rollup.stored.iter().map(|stored| stored.zone.name()).collect(),
     });
     let stored = own.unwrap_or(first);
-    if let Some(allowed) = planning.session.rollups.max_staleness {
-        let age = planning.session.now.timestamp_micros() - stored.built_at;
+    if let Some(allowed) = planning.session.rollups.max_staleness
+        && let Some(built_at) = stored.built_at
+    {
+        let age = planning.session.now.timestamp_micros() - built_at;
         if age > allowed {
             return Err(Refusal::Stale { seconds: age / 1_000_000, allowed: allowed / 1_000_000 });
         }
