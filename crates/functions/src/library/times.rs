@@ -1,6 +1,11 @@
 //! Functions of times: what is cut, taken out of, or moved to another zone.
 
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use datafusion_common::{Result, ScalarValue};
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs};
 
 use crate::datetime::{
     DAY, HOUR, Interval, MINUTE, SECOND, Unit, Zone, civil_from_days, date_trunc, date_trunc_in_zone, days_from_civil,
@@ -17,9 +22,10 @@ use super::{int, text};
 pub(super) fn plan_date_trunc(name: &str, call: &Call<'_>) -> PgResult<Plan> {
     match call.types.as_slice() {
         [T::Text, T::Timestamp] => Ok(Plan::new(T::Timestamp.arrow(), |_, r| match &r[1] {
-            Value::Timestamp(t) => Ok(Value::Timestamp(date_trunc(text(&r[0]), *t, "timestamp without time zone")?)),
+            Value::Timestamp(t) => Ok(Value::Timestamp(date_trunc(text(&r[0]), *t, WITHOUT_ZONE)?)),
             _ => Ok(Value::Null),
-        })),
+        })
+        .fast(date_trunc_of_array)),
         // A date becomes a timestamptz, as in PostgreSQL.
         [T::Text, T::Date | T::Timestamptz] => Ok(Plan::new(T::Timestamptz.arrow(), |c, r| match &r[1] {
             Value::Timestamptz(t) => Ok(Value::Timestamptz(date_trunc_in_zone(text(&r[0]), *t, &c.zone)?)),
@@ -38,6 +44,54 @@ pub(super) fn plan_date_trunc(name: &str, call: &Call<'_>) -> PgResult<Plan> {
             _ => Ok(Value::Null),
         })),
         types => Err(no_function(name, types)),
+    }
+}
+
+const WITHOUT_ZONE: &str = "timestamp without time zone";
+
+/// `date_trunc` of many timestamps by one unit. Times of one bucket mostly stand beside each other, above all in rollups: most rows cost a comparison.
+fn date_trunc_of_array(args: &ScalarFunctionArgs) -> Result<Option<ColumnarValue>> {
+    let [ColumnarValue::Scalar(ScalarValue::Utf8(Some(unit))), ColumnarValue::Array(times)] = args.args.as_slice()
+    else {
+        return Ok(None);
+    };
+    let Some(times) = times.as_primitive_opt::<TimestampMicrosecondType>() else { return Ok(None) };
+    let shortest = shortest_bucket(unit);
+    // The bucket found last begins at `start`, and all of `start..end` is in it.
+    let (mut start, mut end) = (0, 0);
+    let mut cut = Vec::with_capacity(times.len());
+    for (at, time) in times.values().iter().enumerate() {
+        if times.is_null(at) {
+            cut.push(0);
+            continue;
+        }
+        if *time < start || *time >= end {
+            start = date_trunc(unit, *time, WITHOUT_ZONE)?;
+            end = start.saturating_add(shortest).max(time.saturating_add(1));
+        }
+        cut.push(start);
+    }
+    let cut = TimestampMicrosecondArray::new(cut.into(), times.nulls().cloned());
+    Ok(Some(ColumnarValue::Array(Arc::new(cut))))
+}
+
+/// How long the buckets of a unit are at least, in microseconds.
+fn shortest_bucket(unit: &str) -> i64 {
+    match unit_of(unit) {
+        Some(Unit::Millisecond) => 1000,
+        Some(Unit::Second) => SECOND,
+        Some(Unit::Minute) => MINUTE,
+        Some(Unit::Hour) => HOUR,
+        Some(Unit::Day) => DAY,
+        Some(Unit::Week) => 7 * DAY,
+        Some(Unit::Month) => 28 * DAY,
+        Some(Unit::Quarter) => 90 * DAY,
+        Some(Unit::Year) => 365 * DAY,
+        Some(Unit::Decade) => 3652 * DAY,
+        Some(Unit::Century) => 36_524 * DAY,
+        Some(Unit::Millennium) => 365_242 * DAY,
+        // Microseconds, and units that nothing is cut to.
+        _ => 1,
     }
 }
 
@@ -243,5 +297,79 @@ pub(super) fn plan_timezone(name: &str, call: &Call<'_>) -> PgResult<Plan> {
         [T::Text, T::Timestamptz] => Ok(Plan::new(T::Timestamp.arrow(), eval)),
         [T::Text, T::Timestamp] => Ok(Plan::new(T::Timestamptz.arrow(), eval)),
         types => Err(no_function(name, types)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+    use datafusion_common::config::ConfigOptions;
+
+    use super::*;
+
+    /// As a column, and time by time.
+    #[test]
+    fn times_of_an_array_are_cut_as_each_by_itself() {
+        // Around starts of years, leap days, centuries and millennia, before and after our era and 1970.
+        let starts = [
+            (-1999, 1),
+            (-99, 1),
+            (0, 1),
+            (1, 1),
+            (101, 1),
+            (1001, 1),
+            (1582, 10),
+            (1900, 2),
+            (1970, 1),
+            (2000, 2),
+            (2001, 1),
+        ];
+        let mut times = Vec::new();
+        for (year, month) in starts {
+            let first = days_from_civil(year, month, 1) * DAY;
+            for days in [-1, 0, 1, 6, 27, 28, 29, 30, 31, 58, 59, 60, 89, 90, 91, 92, 364, 365, 366, 3651, 3652, 3653] {
+                for rest in [0, 0, 1, 999, 1000, SECOND - 1, SECOND, MINUTE, HOUR - 1, HOUR, DAY - 1] {
+                    times.push(Some(first + days * DAY + rest));
+                }
+            }
+            times.push(None);
+        }
+        let mut falling = times.clone();
+        falling.sort_unstable_by(|a, b| b.cmp(a));
+        for unit in [
+            "microsecond",
+            "milliseconds",
+            "second",
+            "minute",
+            "HOUR",
+            "day",
+            "week",
+            "month",
+            "quarter",
+            "year",
+            "decade",
+            "century",
+            "millennium",
+        ] {
+            for times in [&times, &falling] {
+                let array = TimestampMicrosecondArray::from(times.clone());
+                let args = ScalarFunctionArgs {
+                    args: vec![
+                        ColumnarValue::Scalar(ScalarValue::Utf8(Some(unit.to_owned()))),
+                        ColumnarValue::Array(Arc::new(array)),
+                    ],
+                    arg_fields: Vec::new(),
+                    number_rows: times.len(),
+                    return_field: Arc::new(Field::new("cut", T::Timestamp.arrow(), true)),
+                    config_options: Arc::new(ConfigOptions::default()),
+                };
+                let cut = date_trunc_of_array(&args).expect("known units").expect("an array");
+                let ColumnarValue::Array(cut) = cut else { panic!("a constant of an array") };
+                let one =
+                    |time: &Option<i64>| time.map(|time| date_trunc(unit, time, WITHOUT_ZONE).expect("a known unit"));
+                let expected = TimestampMicrosecondArray::from(times.iter().map(one).collect::<Vec<_>>());
+                assert_eq!(cut.as_primitive::<TimestampMicrosecondType>(), &expected, "{unit}");
+            }
+        }
     }
 }
