@@ -86,8 +86,9 @@ async fn main() -> Result<(), AnyError> {
     let rows = model("sql_table: facts", "");
     let (took, peak, served) = build("PostgreSQL", &lines[0], &rows)?;
     let (_, ours_rows) = built_rows(&served).await?;
-    let client = timed(Command::new("psql").args(["-X", "-q", "-d", &database, "-c", "SELECT * FROM facts"]))?;
-    print_build("build from PostgreSQL", ours_rows, took, peak, client, "psql reading the table");
+    let psql = |sql: &str| timed(Command::new("psql").args(["-X", "-q", "-d", &database, "-c", sql]));
+    let clients = [psql("SELECT * FROM facts")?, psql(&groups("DATE_TRUNC('day', day)"))?];
+    print_build("build from PostgreSQL", ours_rows, took, peak, clients, "psql");
 
     let duck = duckdb(&database)?;
     println!(
@@ -165,8 +166,9 @@ async fn main() -> Result<(), AnyError> {
     lines = vec![format!("default: {{ type: mysql, url: {maria:?} }}")];
     let (took, peak, served) = build("MariaDB", &lines[0], &rows)?;
     let (_, ours_rows) = built_rows(&served).await?;
-    let client = timed(&mut mariadb_client(&maria, "SELECT * FROM facts")?)?;
-    print_build("build from MariaDB", ours_rows, took, peak, client, "mariadb reading the table");
+    let client = |sql: &str| timed(&mut mariadb_client(&maria, sql)?);
+    let clients = [client("SELECT * FROM facts")?, client(&groups("DATE(day)"))?];
+    print_build("build from MariaDB", ours_rows, took, peak, clients, "mariadb");
     drop(served);
 
     let ten = format!(
@@ -195,13 +197,21 @@ async fn built_rows(served: &Served) -> Result<(i64, i64), AnyError> {
     Ok((row.get(0), row.get(1)))
 }
 
-fn print_build(what: &str, rows: i64, took: Duration, peak: u64, client: Duration, beside: &str) {
-    let ours = per_second(usize::try_from(rows).unwrap_or(0), took);
-    let theirs = per_second(usize::try_from(rows).unwrap_or(0), client);
+/// What the build asks for.
+fn groups(day: &str) -> String {
+    format!("SELECT nation, priority, flag, {day}, COUNT(*), SUM(amount) FROM facts GROUP BY 1, 2, 3, 4")
+}
+
+/// `clients` are how long a client of the database takes to read the rows, and to read the groups that are stored.
+fn print_build(what: &str, rows: i64, took: Duration, peak: u64, clients: [Duration; 2], beside: &str) {
+    let rate = |took: Duration| per_second(usize::try_from(rows).unwrap_or(0), took);
+    let ours = rate(took);
+    let [reading, grouping] = clients.map(rate);
     println!(
-        "{what}: {ours:.0} rows/s stored, peak {} MiB; {beside}: {theirs:.0} rows/s, ratio {:.2}",
+        "{what}: {ours:.0} rows/s stored, peak {} MiB; {beside} reading the rows: {reading:.0} rows/s, ratio {:.2}; grouping them: {grouping:.0} rows/s, ratio {:.2}",
         peak >> 20,
-        ours / theirs
+        ours / reading,
+        ours / grouping
     );
 }
 

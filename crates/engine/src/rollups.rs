@@ -345,7 +345,7 @@ impl Engine {
             .project(named)
             .and_then(LogicalPlanBuilder::build)
             .map_err(|error| from_datafusion(&error))?;
-        self.runner().logical(plan, zone).map_err(|error| from_datafusion(&error))
+        self.runner().logical_to_build(plan, zone).map_err(|error| from_datafusion(&error))
     }
 
     /// The rollup of a name, as the model has it now.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use belvedere_functions::Zone;
 use belvedere_planner::nodes::row_barrier::RowBarrier;
 use belvedere_sources::{
-    ConditionsOnStoredTime, Fence, FencePlanner, RemoteExec, is_fence, push_down, remote_statements,
+    ConditionsOnStoredTime, Fence, FencePlanner, RemoteExec, is_fence, push_down, push_down_to_build, remote_statements,
 };
 use dashmap::DashMap;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -92,6 +92,14 @@ impl Runner {
     /// DataFusion's: a plan that one of its rules refuses.
     pub fn logical(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
         push_down(self.optimized(plan, zone)?)
+    }
+
+    /// The same for the rows of a rollup.
+    ///
+    /// # Errors
+    /// As [`Runner::logical`].
+    pub fn logical_to_build(&self, plan: LogicalPlan, zone: Zone) -> datafusion::common::Result<LogicalPlan> {
+        push_down_to_build(self.optimized(plan, zone)?)
     }
 
     /// The plan before push-down.

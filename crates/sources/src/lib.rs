@@ -9,7 +9,9 @@ mod remote_table;
 pub use api::*;
 pub use error::*;
 pub use fence::{Fence, FenceExec, FencePlanner, is_fence};
-pub use push_down::{ConditionsOnStoredTime, push_down, remote_statements, remote_statements_of_exec};
+pub use push_down::{
+    ConditionsOnStoredTime, push_down, push_down_to_build, remote_statements, remote_statements_of_exec,
+};
 pub use remote_table::{BaseColumn, RelationPart, RemoteExec, RemoteTable};
 mod remote_config;
 

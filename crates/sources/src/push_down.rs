@@ -48,7 +48,25 @@ use crate::{RemoteTable, Statement};
 /// # Errors
 /// An internal one if a replaced part would have another schema.
 pub fn push_down(plan: LogicalPlan) -> Result<LogicalPlan> {
-    fold::fold_plan(plan)
+    fold::fold_plan(plan, Grouping::AtSource)
+}
+
+/// The same for a plan that reads most rows of its tables and keeps most of its groups, as those that build rollups do.
+///
+/// # Errors
+/// As [`push_down`].
+pub fn push_down_to_build(plan: LogicalPlan) -> Result<LogicalPlan> {
+    fold::fold_plan(plan, Grouping::WhereFastest)
+}
+
+/// Where rows are grouped that one source could group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grouping {
+    /// There: few rows come over.
+    AtSource,
+    /// PostgreSQL's there, those of MySQL and MariaDB here: MariaDB 10.11 takes 14 s to group a million rows into as many groups, in a
+    /// temporary table, and reads them in 0.8 s.
+    WhereFastest,
 }
 
 /// What will be sent, in the order of the plan: the name of the source and the statement.

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
     SkipType, Sort, SortExpr, TableScan,
 };
 
+use super::Grouping;
 use super::fragment::Fragment;
 use super::group_early::group_early;
 use super::group_local::group_local;
@@ -19,7 +20,7 @@ use super::rules::{Comparison, Rules, SqlType, Term, rules};
 use super::select::{Input, JoinKind, OrderKey, Output, Relation, Select};
 use super::translate::Scope;
 use crate::fence::Fence;
-use crate::{RemoteSource, RemoteTable};
+use crate::{Dialect, RemoteSource, RemoteTable};
 
 /// A subtree after folding.
 enum Folded {
@@ -38,11 +39,11 @@ struct Remote {
 }
 
 /// The plan with every part that one source can compute in its place as one scan of one [`RemoteTable`].
-pub(super) fn fold_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    fold(plan)?.into_plan()
+pub(super) fn fold_plan(plan: LogicalPlan, grouping: Grouping) -> Result<LogicalPlan> {
+    fold(plan, grouping)?.into_plan(grouping)
 }
 
-fn fold(plan: LogicalPlan) -> Result<Folded> {
+fn fold(plan: LogicalPlan, grouping: Grouping) -> Result<Folded> {
     if let LogicalPlan::TableScan(scan) = &plan {
         return Ok(match scan_of_remote(scan)? {
             Some(remote) => Folded::Remote(remote),
@@ -50,19 +51,19 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
         });
     }
     if let Some((below, schema)) = Fence::closed(&plan) {
-        return Ok(match fold(below.as_ref().clone())? {
+        return Ok(match fold(below.as_ref().clone(), grouping)? {
             Folded::Remote(remote) => {
                 let select = with_fields_of(remote.select.fenced(), schema)?;
                 Folded::Remote(Remote { select, schema: Arc::clone(schema), source: remote.source })
             }
             local @ (Folded::Filtered(..) | Folded::Local(_)) => {
-                Folded::Local(Fence::opened(local.into_plan()?, Arc::clone(schema)))
+                Folded::Local(Fence::opened(local.into_plan(grouping)?, Arc::clone(schema)))
             }
         });
     }
     let mut inputs = Vec::with_capacity(plan.inputs().len());
     for input in plan.inputs() {
-        inputs.push(fold(input.clone())?);
+        inputs.push(fold(input.clone(), grouping)?);
     }
 
     let remotes: Option<Vec<&Remote>> = inputs
@@ -75,6 +76,7 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
     if let Some(remotes) = remotes
         && let Some((first, rest)) = remotes.split_first()
         && rest.iter().all(|other| same_source(&first.source, &other.source))
+        && !stays_by(grouping, &plan, first)
         && let Some((select, staying)) = fold_node(&plan, &remotes)
     {
         let (source, schema) = (Arc::clone(&first.source), Arc::clone(plan.schema()));
@@ -88,15 +90,15 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
     // A group over a join that stays here: one side may go down as groups.
     if let LogicalPlan::Aggregate(aggregate) = &plan {
         for (early, grouped_side) in group_early(aggregate) {
-            if matches!(fold(grouped_side)?, Folded::Remote(_)) {
-                return fold(early);
+            if matches!(fold(grouped_side, grouping)?, Folded::Remote(_)) {
+                return fold(early, grouping);
             }
         }
         // Or groups by local time: stored time goes down in steps.
         if let Some((over, steps)) = group_local(aggregate)?
-            && matches!(fold(steps)?, Folded::Remote(_))
+            && matches!(fold(steps, grouping)?, Folded::Remote(_))
         {
-            return fold(over);
+            return fold(over, grouping);
         }
     }
 
@@ -112,11 +114,21 @@ fn fold(plan: LogicalPlan) -> Result<Folded> {
     }
     let mut inputs = inputs.into_iter();
     let plan = plan.map_children(|child| match inputs.next() {
-        Some(input) => Ok(Transformed::yes(input.into_plan()?)),
+        Some(input) => Ok(Transformed::yes(input.into_plan(grouping)?)),
         None => Ok(Transformed::no(child)),
     })?;
-    let plan = plan.data.map_subqueries(|subquery| Ok(Transformed::yes(fold_plan(subquery)?)))?;
+    let plan = plan.data.map_subqueries(|subquery| Ok(Transformed::yes(fold_plan(subquery, grouping)?)))?;
     Ok(Folded::Local(plan.data))
+}
+
+/// Whether the node's rows are grouped here, though its source could.
+fn stays_by(grouping: Grouping, plan: &LogicalPlan, input: &Remote) -> bool {
+    match (grouping, plan) {
+        (Grouping::WhereFastest, LogicalPlan::Aggregate(node)) => {
+            !node.group_expr.is_empty() && input.source.dialect() == Dialect::MySql
+        }
+        (Grouping::AtSource | Grouping::WhereFastest, _) => false,
+    }
 }
 
 fn same_source(one: &Arc<dyn RemoteSource>, other: &Arc<dyn RemoteSource>) -> bool {
@@ -174,13 +186,13 @@ fn fold_node(plan: &LogicalPlan, inputs: &[&Remote]) -> Option<(Select, Vec<Expr
 }
 
 impl Folded {
-    fn into_plan(self) -> Result<LogicalPlan> {
+    fn into_plan(self, grouping: Grouping) -> Result<LogicalPlan> {
         match self {
             Self::Remote(remote) => remote.into_plan(),
             Self::Filtered(remote, predicate) => {
                 let input = Arc::new(remote.into_plan()?);
                 let plan = LogicalPlan::Filter(Filter::try_new(predicate, input)?);
-                Ok(plan.map_subqueries(|subquery| Ok(Transformed::yes(fold_plan(subquery)?)))?.data)
+                Ok(plan.map_subqueries(|subquery| Ok(Transformed::yes(fold_plan(subquery, grouping)?)))?.data)
             }
             Self::Local(plan) => Ok(plan),
         }

@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{
     Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Volatility, col, create_udf, lit,
 };
@@ -19,7 +20,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _}
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
-use super::{push_down, remote_statements, remote_statements_of_exec};
+use super::{push_down, push_down_to_build, remote_statements, remote_statements_of_exec};
 use crate::{
     BaseColumn, Dialect, Fence, FencePlanner, RemoteSource, RemoteTable, SourceColumn, SourceError, Statement,
 };
@@ -330,5 +331,30 @@ async fn what_stays_here_stays_in_order_too() -> Result<(), Box<dyn Error>> {
     let fence = kinds.iter().position(|kind| *kind == "FenceExec").ok_or_else(|| shown.clone())?;
     assert_eq!(kinds.iter().position(|kind| *kind == "FilterExec"), Some(fence - 1), "{shown}");
     assert!(kinds[fence + 1..].contains(&"FilterExec"), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn a_build_groups_rows_of_mysql_here() -> Result<(), Box<dyn Error>> {
+    let sent = |dialect: Dialect, keys: Vec<Expr>, builds: bool| -> Result<Vec<String>, Box<dyn Error>> {
+        let counted = vec![count(col("t.id"))];
+        let plan = scan(dialect, "t")?.project([col("t.id"), col("t.n")])?.aggregate(keys, counted)?.build()?;
+        let pushed = if builds { push_down_to_build(plan.clone())? } else { push_down(plan.clone())? };
+        assert!(plan.schema().iter().eq(pushed.schema().iter()));
+        Ok(remote_statements(&pushed)?.into_iter().map(|(_, statement)| statement.sql).collect())
+    };
+    let rows = "SELECT t.id AS c0, t.n AS c1 FROM things AS t";
+    assert_eq!(sent(Dialect::MySql, vec![col("t.n")], true)?, [rows]);
+    for (dialect, keys, builds) in [
+        (Dialect::MySql, vec![col("t.n")], false),
+        // One group is no table.
+        (Dialect::MySql, vec![], true),
+        (Dialect::Postgres, vec![col("t.n")], true),
+    ] {
+        let has_keys = !keys.is_empty();
+        let sent = sent(dialect, keys, builds)?;
+        assert!(sent.len() == 1 && sent[0].to_uppercase().contains("COUNT("), "{sent:?}");
+        assert_eq!(sent[0].contains("GROUP BY"), has_keys, "{sent:?}");
+    }
     Ok(())
 }
