@@ -333,7 +333,7 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
     if let Some(exactly) = focus.exactly.as_ref().filter(|_| dice.chance(50)) {
         query.dimensions.clone_from(exactly);
         dice.shuffle(&mut query.dimensions);
-    } else if !focus.times.is_empty() && dice.chance(45) {
+    } else if !focus.times.is_empty() && dice.chance(60) {
         let (column, stored) = *dice.pick(&focus.times);
         query.dimensions.push(cut(dice, world, &query.scope, column, stored));
     }
@@ -502,7 +502,7 @@ fn cut(dice: &mut Dice, world: &World, scope: &Scope, column: usize, stored: &st
     let any = dice.pick(&NESTED).0;
     let unit = match stored {
         // Weeks make none of these, though a month has about four of them.
-        "week" if dice.chance(60) => *dice.pick(&["month", "month", "quarter", "year"]),
+        "week" if dice.chance(70) => *dice.pick(&["month", "month", "month", "quarter", "year"]),
         _ if dice.chance(12) => any,
         _ => *dice.pick(nested),
     };
