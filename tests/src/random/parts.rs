@@ -261,7 +261,7 @@ fn store_more(dice: &mut Dice, world: &World, tree: &Tree, part: &mut Part) {
     let there = tree.cubes(world);
     let mut others = vec![vec![top]];
     // The same for all rollups of a cube: of several the smallest is read.
-    let has_several = world.cubes[top].rows.len() % 2 == 0;
+    let has_several = world.cubes[top].rows.len().is_multiple_of(2);
     for cube in (0..world.cubes.len()).filter(|cube| has_several && !there.contains(cube)) {
         let Some((joins, false)) = shortest(world, top, cube) else { continue };
         let joins = joins.iter().map(|join| &world.joins[*join]);
