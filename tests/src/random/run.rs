@@ -459,7 +459,7 @@ fn asked(dice: &mut Dice, world: &World, focuses: &[Focus]) -> (Query, Meaning, 
         let joined: Vec<&Focus> = focuses.iter().filter(|focus| !focus.far.is_empty()).collect();
         let focus = if wanted >= 38 && !joined.is_empty() && dice.chance(80) {
             Some(*dice.pick(&joined))
-        } else if !focuses.is_empty() && dice.chance(88) {
+        } else if !focuses.is_empty() && dice.chance(92) {
             Some(dice.pick(focuses))
         } else {
             None
