@@ -260,7 +260,9 @@ fn store_more(dice: &mut Dice, world: &World, tree: &Tree, part: &mut Part) {
     }
     let there = tree.cubes(world);
     let mut others = vec![vec![top]];
-    for cube in (0..world.cubes.len()).filter(|cube| !there.contains(cube)) {
+    // The same for all rollups of a cube: of several the smallest is read.
+    let has_several = world.cubes[top].rows.len().is_multiple_of(2);
+    for cube in (0..world.cubes.len()).filter(|cube| has_several && !there.contains(cube)) {
         let Some((joins, false)) = shortest(world, top, cube) else { continue };
         let joins = joins.iter().map(|join| &world.joins[*join]);
         if joins.clone().any(|join| join.relation == Relation::OneToMany) {
@@ -268,7 +270,7 @@ fn store_more(dice: &mut Dice, world: &World, tree: &Tree, part: &mut Part) {
         }
     }
     for walk in others {
-        if dice.chance(50) {
+        if dice.chance(if walk.len() > 1 { 80 } else { 40 }) {
             let dimensions = &world.cubes[walk[walk.len() - 1]].dimensions;
             part.store_dimension(Some(written(world, &walk, &dice.pick(dimensions).name)));
         }

@@ -326,14 +326,14 @@ pub fn generate_over(dice: &mut Dice, world: &World, focus: &Focus) -> Query {
         query.form = Form::Plain;
     }
     // Of single rows no rollup knows.
-    if is_stored && query.form == Form::Ungrouped && dice.chance(80) {
+    if is_stored && query.form == Form::Ungrouped && dice.chance(95) {
         query.form = Form::Plain;
     }
     let aggregated = !matches!(query.form, Form::Distinct | Form::Ungrouped) && !dice.chance(4);
     if let Some(exactly) = focus.exactly.as_ref().filter(|_| dice.chance(50)) {
         query.dimensions.clone_from(exactly);
         dice.shuffle(&mut query.dimensions);
-    } else if !focus.times.is_empty() && dice.chance(45) {
+    } else if !focus.times.is_empty() && dice.chance(50) {
         let (column, stored) = *dice.pick(&focus.times);
         query.dimensions.push(cut(dice, world, &query.scope, column, stored));
     }
@@ -502,7 +502,7 @@ fn cut(dice: &mut Dice, world: &World, scope: &Scope, column: usize, stored: &st
     let any = dice.pick(&NESTED).0;
     let unit = match stored {
         // Weeks make none of these, though a month has about four of them.
-        "week" if dice.chance(60) => *dice.pick(&["month", "month", "quarter", "year"]),
+        "week" if dice.chance(55) => *dice.pick(&["month", "month", "month", "quarter", "year"]),
         _ if dice.chance(12) => any,
         _ => *dice.pick(nested),
     };

@@ -254,7 +254,9 @@ pub fn complete(dice: &mut Dice, world: &World, focus: &Focus, rollup: &mut Roll
 
 /// A granularity to store a time by.
 pub fn granularity(dice: &mut Dice, world: &World, scope: &Scope, column: usize) -> &'static str {
-    let unit = *dice.pick(&["hour", "day", "day", "day", "week", "week", "week", "month", "month", "quarter", "year"]);
+    // Weeks make none of the longer ones, so that most can go wrong with them.
+    let unit =
+        *dice.pick(&["hour", "day", "day", "day", "week", "week", "week", "week", "month", "month", "quarter", "year"]);
     // Of days no hours are known.
     let is_date = kind(world, scope, column) == Kind::Date;
     if is_date && unit == "hour" { "day" } else { unit }

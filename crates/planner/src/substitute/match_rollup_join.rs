@@ -493,7 +493,8 @@ fn built<'r>(
         let (rows, refusal) = readable(rollup, planning)?;
         other_zone = other_zone.or(refusal);
         let is_whole = rows.is_whole && rows.covers == crate::rollups::Cover::default();
-        if index != aggregated && !is_whole {
+        // The fact's part may lack rows only where it is the root's: below it, a row of the root whose rows are not there would be one without any.
+        if (index != aggregated || index != 0) && !is_whole {
             return Err(Refusal::PartNotWhole { rollup: rollup.name.clone() });
         }
         if *zone.get_or_insert(rows.zone) != rows.zone {
