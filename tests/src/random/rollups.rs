@@ -31,8 +31,8 @@ pub struct Rollup {
     /// Those that a `rollup_join` joins.
     pub rollups: Vec<String>,
     pub reads_base_rows: bool,
-    /// The members of an index, and whether it aggregates.
-    pub index: Option<(Vec<String>, bool)>,
+    /// The members of each index, and whether it aggregates.
+    pub indexes: Vec<(Vec<String>, bool)>,
 }
 
 impl Rollup {
@@ -78,9 +78,12 @@ impl Rollup {
         if self.reads_base_rows {
             text.push_str("        use_original_sql_pre_aggregations: true\n");
         }
-        if let Some((members, aggregates)) = &self.index {
+        for (number, (members, aggregates)) in self.indexes.iter().enumerate() {
+            if number == 0 {
+                text.push_str("        indexes:\n");
+            }
             let kind = if *aggregates { ", type: aggregate" } else { "" };
-            let _ = writeln!(text, "        indexes: [{{ name: i0, columns: [{}]{kind} }}]", members.join(", "));
+            let _ = writeln!(text, "          - {{ name: i{number}, columns: [{}]{kind} }}", members.join(", "));
         }
         text
     }
@@ -245,10 +248,12 @@ pub fn complete(dice: &mut Dice, world: &World, focus: &Focus, rollup: &mut Roll
     }
     let mut members: Vec<String> = rollup.times.iter().map(|(time, _)| time.clone()).collect();
     members.extend(rollup.dimensions.iter().chain(&rollup.segments).cloned());
-    dice.shuffle(&mut members);
-    members.truncate(dice.between(1, 2));
-    if !members.is_empty() && dice.chance(45) {
-        rollup.index = Some((members, dice.chance(80)));
+    for _ in 0..2 {
+        if !members.is_empty() && dice.chance(60) {
+            dice.shuffle(&mut members);
+            let some = dice.between(1, (members.len() - 1).clamp(1, 3));
+            rollup.indexes.push((members[..some].to_vec(), dice.chance(85)));
+        }
     }
 }
 

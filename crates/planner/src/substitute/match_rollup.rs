@@ -190,7 +190,6 @@ pub(super) fn match_shape<'r>(
         needs_one_row: None,
         distinct: Vec::new(),
         keyed: BTreeSet::new(),
-        merged_at: BTreeSet::new(),
         filters: Vec::new(),
         policies: Vec::new(),
         edges: Vec::new(),
@@ -206,9 +205,9 @@ pub(super) fn match_shape<'r>(
     for aggregate in &leg.aggregates {
         merged.push(or_refuse!(matching.merged(aggregate)?));
     }
-    // Rows with one key are one only where all their values depend on it.
+    // Rows with one key are one only where all their values depend on it: beside a value of another cube, each would count once for each of those.
     if let Some(keyed) = matching.keyed.first()
-        && (matching.keyed.len() > 1 || matching.merged_at.iter().any(|at| at != keyed))
+        && (matching.keyed.len() > 1 || !merged.iter().all(|merged| depends_on(&merged.value, keyed, shape.columns)))
     {
         let measure = keyed.join(".");
         return Ok(Err(Refusal::Multiplied { measure }));
@@ -279,6 +278,17 @@ pub(super) fn stored_key(columns: &[RollupColumn], at: &Walk, model: &Model) -> 
     keys.filter(|keys| !keys.is_empty())
 }
 
+/// Whether all that an expression reads is of the cube at a place, so that its key decides the value.
+fn depends_on(expr: &Expr, place: &Walk, columns: &[RollupColumn]) -> bool {
+    let is_of_it = |stored: &RollupColumn| match &stored.stores {
+        Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => at == place,
+        Stores::Leaf(leaf) => leaf.at == *place,
+        Stores::Base { .. } => false,
+    };
+    let is_known = |name: &str| columns.iter().any(|stored| stored.name == name && is_of_it(stored));
+    expr.column_refs().into_iter().all(|column| is_known(&column.name))
+}
+
 /// Whether an expression reads a stored time: that is one of the zone that it was stored in.
 fn names_time(expr: &Expr, columns: &[RollupColumn]) -> bool {
     expr.column_refs().into_iter().any(|column| {
@@ -321,9 +331,8 @@ struct Matching<'a, 's, 'r> {
     needs_one_row: Option<Refusal>,
     /// The primary key of the cube whose rows the stored rows repeat.
     distinct: Vec<Expr>,
-    /// The places of the cubes whose rows are told apart by that key, and of those whose leaves are merged.
+    /// The places of the cubes whose rows are told apart by that key.
     keyed: BTreeSet<Walk>,
-    merged_at: BTreeSet<Walk>,
     /// Over the rollup's columns.
     filters: Vec<Expr>,
     /// The same of access policies.

@@ -29,7 +29,6 @@ impl Matching<'_, '_, '_> {
         let tree = &self.leg.tree;
         let node = tree.node_at(model, &leaf.path).unwrap_or(&tree.root);
         let at = walk_to(tree, node);
-        self.merged_at.insert(at.clone());
         let mut within_walks = Vec::new();
         for (path, measure) in &leaf.within {
             let node = tree.node_at(model, path).unwrap_or(&tree.root);
