@@ -198,7 +198,11 @@ fn stored_rollup(
     let (from, to) = manifest.covers.unwrap_or((None, None));
     StoredRollup {
         zone,
-        built_at: kept.iter().filter(|partition| !is_settled(partition)).map(|partition| partition.built_at).min(),
+        built_at: match kept.as_slice() {
+            // That there is nothing gets old too.
+            [] => Some(manifest.published_at),
+            _ => kept.iter().filter(|partition| !is_settled(partition)).map(|partition| partition.built_at).min(),
+        },
         partitions,
         covers: Cover { from, to },
         is_whole: kept.len() == manifest.partitions.len(),

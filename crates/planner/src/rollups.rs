@@ -242,6 +242,27 @@ pub enum Stores {
     },
 }
 
+impl Stores {
+    /// Where the cube is whose member this holds; nowhere for an expression over one cube's rows.
+    #[must_use]
+    pub fn at(&self) -> Option<&Walk> {
+        match self {
+            Self::Dimension { at, .. } | Self::Segment { at, .. } | Self::Time { at, .. } => Some(at),
+            Self::Leaf(leaf) => Some(&leaf.at),
+            Self::Base { .. } => None,
+        }
+    }
+
+    /// The joins over which it was computed.
+    pub fn walks(&self) -> impl Iterator<Item = &Walk> {
+        let (one, all) = match self {
+            Self::Leaf(leaf) => (None, Some(&leaf.walks)),
+            Self::Dimension { .. } | Self::Segment { .. } | Self::Time { .. } | Self::Base { .. } => (self.at(), None),
+        };
+        one.into_iter().chain(all.into_iter().flatten())
+    }
+}
+
 /// The aggregate of a leaf over the rows of each group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredLeaf {

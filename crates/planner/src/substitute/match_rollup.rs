@@ -280,13 +280,8 @@ pub(super) fn stored_key(columns: &[RollupColumn], at: &Walk, model: &Model) -> 
 
 /// Whether all that an expression reads is of the cube at a place, so that its key decides the value.
 fn depends_on(expr: &Expr, place: &Walk, columns: &[RollupColumn]) -> bool {
-    let is_of_it = |stored: &RollupColumn| match &stored.stores {
-        Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => at == place,
-        Stores::Leaf(leaf) => leaf.at == *place,
-        Stores::Base { .. } => false,
-    };
-    let is_known = |name: &str| columns.iter().any(|stored| stored.name == name && is_of_it(stored));
-    expr.column_refs().into_iter().all(|column| is_known(&column.name))
+    let is_of_it = |name: &str| columns.iter().any(|stored| stored.name == name && stored.stores.at() == Some(place));
+    expr.column_refs().into_iter().all(|column| is_of_it(&column.name))
 }
 
 /// Whether an expression reads a stored time: that is one of the zone that it was stored in.

@@ -252,15 +252,7 @@ impl Part<'_> {
 }
 
 fn walks_in(layout: &RollupLayout) -> Vec<&Walk> {
-    layout
-        .columns
-        .iter()
-        .flat_map(|column| match &column.stores {
-            Stores::Leaf(leaf) => leaf.walks.iter().collect::<Vec<_>>(),
-            Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => vec![at],
-            Stores::Base { .. } => Vec::new(),
-        })
-        .collect()
+    layout.columns.iter().flat_map(|column| column.stores.walks()).collect()
 }
 
 /// The name that a column of a part has in the shape.

@@ -14,7 +14,7 @@ use crate::members;
 use crate::nodes::fact_leg::{FactLeg, SwitchValue};
 use crate::policy::Guard;
 use crate::policy::grants::Rows;
-use crate::rollups::{Stores, Walk, walks_of};
+use crate::rollups::{Walk, walks_of};
 
 use super::match_rollup::{Answer, Shape};
 use super::refusal::Refusal;
@@ -24,15 +24,7 @@ pub(super) fn same_rows(leg: &FactLeg, shape: &Shape<'_>, planning: Planning<'_>
     if leg.tree.root != shape.root {
         return Ok(Err(Refusal::OtherRoot { wanted: leg.tree.root.clone(), stored: shape.root.to_owned() }));
     }
-    let known: BTreeSet<&Walk> = shape
-        .columns
-        .iter()
-        .flat_map(|column| match &column.stores {
-            Stores::Leaf(leaf) => leaf.walks.iter().collect::<Vec<_>>(),
-            Stores::Dimension { at, .. } | Stores::Segment { at, .. } | Stores::Time { at, .. } => vec![at],
-            Stores::Base { .. } => Vec::new(),
-        })
-        .collect();
+    let known: BTreeSet<&Walk> = shape.columns.iter().flat_map(|column| column.stores.walks()).collect();
     let has = |walk: &Walk| walk.len() == 1 || known.iter().any(|known| known.starts_with(walk));
     if let Some(walk) = walks_of(&leg.tree).into_iter().find(|walk| !has(walk)) {
         return Ok(Err(Refusal::JoinMissing { cubes: walk }));
